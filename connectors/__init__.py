@@ -1,0 +1,1 @@
+"""One adapter per protocol, one mapping format, one delivery engine."""

@@ -1,0 +1,1 @@
+"""The decision point: fold directives, decide, explain. Pure."""

@@ -1,0 +1,1 @@
+"""The enforcement point: admit, enforce, reconsider, and the clock."""

@@ -1,0 +1,46 @@
+"""What the hub's commands tell a person who has to mend something: what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+
+class HubError(Exception):
+    """Something that a person can mend.
+
+    Attributes:
+        problem: What is wrong, lower case, without personal data.
+        mend: What to do about it, as a sentence or a command; may be empty.
+        exit_status: What a command ends with: 1 something is wrong, 2 it was called wrongly.
+    """
+
+    exit_status = 1
+
+    def __init__(self, problem: str, mend: str = "") -> None:
+        super().__init__(f"{problem}. {mend}" if mend else problem)
+        self.problem = problem
+        self.mend = mend
+
+
+class SettingsInvalid(HubError):
+    """A setting is unknown, malformed, or contradicts another one."""
+
+    exit_status = 2
+
+
+class JavaMissing(HubError):
+    """The embedded broker needs a Java runtime and there is none, or one that is too old."""
+
+
+class JarsMissing(HubError):
+    """The embedded broker's jars have not been fetched."""
+
+
+class DataInUse(HubError):
+    """Another process works on this data folder."""
+
+
+class BrokerFailed(HubError):
+    """The embedded broker did not come up, did not stop, or went away."""
+
+
+class BrokerUnreachable(HubError):
+    """No broker answers at the address that the settings name."""

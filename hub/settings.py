@@ -1,0 +1,238 @@
+"""The hub's settings: `hub.toml` in the working directory (or `HUB_CONFIG`), above it the `HUB_*` environment.
+
+Read once, when a process starts. Only the tests' crash points and the vault's key are read elsewhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from hub.errors import SettingsInvalid
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
+CONFIG_FILE: Final = "hub.toml"
+NEAREST_LIKENESS_MIN: Final = 0.6  # of difflib, to name the setting that was probably meant
+MISSPELT_LIKENESS_MIN: Final = (
+    0.85  # a HUB_* variable this close to a setting is taken for a misspelling of it
+)
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default. Made by `load`, which says in words what is wrong.
+
+    `web_port` here is `web_port` in `hub.toml` and `HUB_WEB_PORT` in the environment. Times are milliseconds.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="HUB_", extra="forbid", frozen=True, env_ignore_empty=True)
+
+    data: Path = Path(".hub")
+    """Where everything lives that has to survive: the embedded broker's log, the store, keys."""
+    demo: bool = False
+    """Demo accounts exist; then the web listens on loopback alone."""
+    node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")] = "hub"
+    """This machine's name within the cluster; part of the group instance ids, so unlike on every machine."""
+
+    web_host: str = "127.0.0.1"
+    web_port: Port = 8080
+    """0 for any free one."""
+
+    kafka_bootstrap: str | None = None
+    """`host:port,…` of a cluster to use as it is; None for the embedded broker."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ca: Path | None = None
+    """PEM file with the authorities that signed the brokers' certificates; None for the system's."""
+    partitions: Annotated[int, Field(ge=1, le=512)] = 4
+    """Of every person-level topic. Fixed once topics exist: it decides where a participant's records are."""
+    replication: Annotated[int, Field(ge=1, le=7)] | None = None
+    """Copies of each partition; None for 1 on the embedded broker and 3 on a cluster."""
+
+    store_url: SecretStr | None = None
+    """SQLAlchemy URL of the store; None for SQLite in the data folder."""
+
+    java: str | None = None
+    """The `java` of the embedded broker; None for the one of JAVA_HOME, then of PATH."""
+    jars: Path = CHECKOUT / ".jars"
+    broker_heap_mb: Annotated[int, Field(ge=192, le=32_768)] = 512
+
+    transaction_ms_max: Annotated[int, Field(ge=1_000, le=60_000)] = 8_000
+    """After this the broker aborts the transaction of a worker that died; until then readers wait behind it."""
+    session_ms_max: Annotated[int, Field(ge=1_000, le=60_000)] = 6_000
+    """After this a silent worker's partitions go to another one. Most clusters allow no less than 6 s."""
+    send_ms_max: Annotated[int, Field(ge=100, le=60_000)] = 5_000
+    """A delivery that hangs is cut off after this; a revocation waits no longer for it."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """`auto` is `console` on a terminal and `json` elsewhere."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """First what the code says, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+
+    @field_validator("data", "jars", "kafka_ca", mode="after")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        """Children run elsewhere: resolve what is relative here, once."""
+        return None if path is None else Path(os.path.abspath(path.expanduser()))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.demo and not is_loopback(self.web_host):
+            raise ValueError(
+                "demo accounts are for this machine alone: set `web_host` to 127.0.0.1, or `demo` to false"
+            )
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_sasl_mechanism and self.kafka_sasl_username and self.kafka_sasl_password
+        ):
+            raise ValueError(
+                "SASL needs `kafka_sasl_mechanism`, `kafka_sasl_username` and `kafka_sasl_password` besides"
+            )
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker is the hub's own."""
+        return self.kafka_bootstrap is None
+
+    @property
+    def replication_factor(self) -> int:
+        """Copies of each partition of the topics that the hub creates."""
+        return self.replication or (1 if self.embedded else 3)
+
+    @property
+    def broker_dir(self) -> Path:
+        """The embedded broker's folder."""
+        return self.data / "broker"
+
+    @property
+    def run_dir(self) -> Path:
+        """Locks and heartbeats of the running processes; worthless once they have ended."""
+        return self.data / "run"
+
+    @property
+    def store(self) -> str:
+        """SQLAlchemy URL of the store. May carry a password: never log it."""
+        return self.store_url.get_secret_value() if self.store_url else f"sqlite:///{self.data / 'hub.db'}"
+
+    def kafka(self, bootstrap: str | None = None) -> dict[str, Any]:
+        """What every librdkafka client starts from.
+
+        In: the embedded broker's address, where the settings name no cluster. Out: address and security, in
+        librdkafka's names. May carry a password: never log it.
+        Raises `SettingsInvalid` where neither names a broker.
+        """
+        address = self.kafka_bootstrap or bootstrap
+        if address is None:
+            raise SettingsInvalid(
+                "no broker is named", "set `HUB_KAFKA_BOOTSTRAP`, or run `hub broker start`"
+            )
+        client: dict[str, Any] = {
+            "bootstrap.servers": address,
+            "security.protocol": self.kafka_security_protocol,
+        }
+        if self.kafka_ca:
+            client["ssl.ca.location"] = str(self.kafka_ca)
+        if self.kafka_sasl_mechanism and self.kafka_sasl_password:
+            client |= {
+                "sasl.mechanism": self.kafka_sasl_mechanism,
+                "sasl.username": self.kafka_sasl_username,
+                "sasl.password": self.kafka_sasl_password.get_secret_value(),
+            }
+        return client
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is reached from this machine alone. Names other than `localhost` count as not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def config_file() -> Path:
+    """The file that settings are read from, whether or not it exists."""
+    return Path(os.environ.get("HUB_CONFIG", CONFIG_FILE))
+
+
+def load(**overrides: Any) -> Settings:
+    """Read file and environment.
+
+    In: values that win over both. Out: the settings, frozen.
+    Raises `SettingsInvalid` naming the setting, where it was set, and the nearest name that exists.
+    """
+    _refuse_misspelt_environment()
+    path = config_file()
+    if "HUB_CONFIG" in os.environ and not path.is_file():
+        raise SettingsInvalid(f"`HUB_CONFIG` names `{path}`, which is not a file", "Correct it or unset it.")
+    try:
+        return Settings(**overrides)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsInvalid(f"`{path}` is not TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise SettingsInvalid(f"`{path}` is not UTF-8") from None
+    except ValidationError as error:
+        raise SettingsInvalid(
+            "; ".join(_in_words(one["loc"], one["type"], one["msg"]) for one in error.errors())
+        ) from None
+
+
+def _in_words(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    """One validation error, without the value: it may be a secret."""
+    if not location:
+        return message.removeprefix("Value error, ")
+    name = str(location[0])
+    if kind == "extra_forbidden":
+        near = nearest(name, NEAREST_LIKENESS_MIN)
+        hint = (
+            f"; did you mean `{near}`?"
+            if near
+            else f"; the settings are {', '.join(sorted(Settings.model_fields))}"
+        )
+        return f"unknown setting `{name}` in `{config_file()}`{hint}"
+    source = f"`HUB_{name.upper()}`" if f"HUB_{name.upper()}" in os.environ else f"`{name}`"
+    return f"{source}: {message[:1].lower()}{message[1:]}"
+
+
+def nearest(name: str, likeness_min: float) -> str | None:
+    """The setting whose name is most like `name`, if any is like enough (0 to 1, as difflib counts)."""
+    return next(iter(difflib.get_close_matches(name.lower(), Settings.model_fields, 1, likeness_min)), None)
+
+
+def _refuse_misspelt_environment() -> None:
+    """A misspelt variable would leave a default in force unseen: an embedded broker, not the cluster, say."""
+    for variable in os.environ:
+        name = variable.removeprefix("HUB_").lower()
+        if not variable.startswith("HUB_") or name in Settings.model_fields:
+            continue
+        if near := nearest(name, MISSPELT_LIKENESS_MIN):
+            raise SettingsInvalid(
+                f"unknown setting `{variable}` in the environment; did you mean `HUB_{near.upper()}`?"
+            )

@@ -1,0 +1,135 @@
+"""The store: one database for projections of the log, the vault's wrapped keys and sign-ins.
+
+SQLite by default, PostgreSQL by URL. Writers are repeated after crashes, and the store stands outside Kafka's
+transactions, so every write is an idempotent upsert.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+
+from hub.tables import counters
+
+BUSY_MS_MAX: Final = 15_000
+POOL_CONNECTIONS_MAX: Final = 8
+ROWS_PER_STATEMENT_MAX: Final = 500
+MIGRATION_LOCK: Final = 0x6875_6231  # any number, as long as every process takes the same one
+
+
+def _url(text: str) -> URL:
+    """The address with the driver that we install. Raises `ValueError` for another kind of database."""
+    url = make_url(text)
+    if url.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite":
+        return url
+    raise ValueError("the store is SQLite or PostgreSQL; its address begins with sqlite:/// or postgresql://")
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, see `_begin_sqlite`
+    for pragma in (
+        f"busy_timeout={BUSY_MS_MAX}",
+        "journal_mode=WAL",
+        "synchronous=FULL",  # a key that is lost to a power cut is an erasure that nobody asked for
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A reader that turns into a writer fails at once when another wrote meanwhile, whatever the busy timeout;
+    # a writer that says so from the start waits its turn.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class Store:
+    """One database, with two ways in: `read()` and `write()`, each a transaction."""
+
+    def __init__(self, url: str) -> None:
+        """Connects lazily. Raises `ValueError` for an address that is neither SQLite nor PostgreSQL."""
+        address = _url(url)
+        self.sqlite = address.get_backend_name() == "sqlite"
+        if self.sqlite:
+            if address.database in {None, "", ":memory:"}:
+                raise ValueError("the store's SQLite must be a file, for several processes share it")
+            Path(str(address.database)).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.engine = sa.create_engine(address, pool_size=POOL_CONNECTIONS_MAX)
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.engine = sa.create_engine(address, pool_size=POOL_CONNECTIONS_MAX, pool_pre_ping=True)
+        self._writer = self.engine.execution_options(writes=True)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads: one consistent picture."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that may write; commits at the end, rolls back on an exception."""
+        with self._writer.begin() as connection:
+            yield connection
+
+    def migrate(self) -> None:
+        """Brings the tables up to date. Safe when several processes start at once: one works, others wait."""
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self.write() as connection:
+            if not self.sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self.engine.dispose()
+
+
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    update: Sequence[str] = (),
+    where: "sa.ColumnElement[bool] | None" = None,
+    on: Sequence[str] | None = None,
+) -> int:
+    """Inserts rows; where one with the same key stands already, sets the columns in `update`, else leaves it.
+
+    In: `on` the columns of the key (default: the primary key); `where` a condition on the standing row under
+    which it is updated. All rows name the same columns. Out: how many rows were inserted or changed. Within
+    one call the keys must differ.
+    """
+    changed = 0
+    pending = list(rows)
+    keys_of = list(on) if on is not None else [column.name for column in table.primary_key]
+    for start in range(0, len(pending), ROWS_PER_STATEMENT_MAX):
+        chunk = pending[start : start + ROWS_PER_STATEMENT_MAX]
+        make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+        statement = make(table).values([dict(row) for row in chunk])
+        if update:
+            new = {name: statement.excluded[name] for name in update}
+            statement = statement.on_conflict_do_update(index_elements=keys_of, set_=new, where=where)
+        else:
+            statement = statement.on_conflict_do_nothing(index_elements=keys_of)
+        changed += connection.execute(statement).rowcount
+    return changed
+
+
+def next_number(connection: sa.Connection, name: str) -> int:
+    """The next number of a counter, from 1. Who reads what is committed never sees them out of order."""
+    upsert(connection, counters, [{"name": name, "value": 0}])
+    bump = counters.update().where(counters.c.name == name).values(value=counters.c.value + 1)
+    return int(connection.execute(bump.returning(counters.c.value)).scalar_one())

@@ -1,0 +1,316 @@
+"""The store's tables. Participants stand here under their pseudonyms; whatever is personal is sealed.
+
+What `PROJECTED` lists is a projection of the log and can be dropped and built again (`hub/auditor.py`). Times
+are milliseconds since 1970 in UTC.
+"""
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _text(name: str, *more: Any, **options: Any) -> "sa.Column[str]":
+    return sa.Column(name, sa.Text, *more, nullable=options.pop("nullable", False), **options)
+
+
+def _number(name: str, *more: Any, **options: Any) -> "sa.Column[int]":
+    return sa.Column(name, sa.BigInteger, *more, nullable=options.pop("nullable", False), **options)
+
+
+def _json(name: str) -> "sa.Column[Any]":
+    return sa.Column(name, sa.JSON(none_as_null=True), nullable=False)
+
+
+def _sealed(name: str, nullable: bool = False) -> "sa.Column[bytes]":
+    return sa.Column(name, sa.LargeBinary, nullable=nullable)
+
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    _text("kind", primary_key=True),  # participant, hub or mac
+    _text("subject", primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
+    _sealed("wrapped", nullable=True),  # gone once destroyed
+    _text("kek"),
+    _number("created_at"),
+    _number("expires_at", nullable=True),
+    _number("destroyed_at", nullable=True),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    _text("id", primary_key=True),
+    _text("stakeholder", index=True),
+    _json("scopes"),
+    _text("digest", unique=True),
+    _number("created_at"),
+    _number("expires_at", nullable=True),
+    _number("revoked_at", nullable=True),
+)
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    _text("id", primary_key=True),
+    _text("stakeholder", nullable=True),
+    _text("role"),  # case-manager, privacy-officer, operator
+    _text("name"),
+    _text("password", nullable=True),  # argon2id
+    sa.Column("demo", sa.Boolean, nullable=False),
+    _number("created_at"),
+    _number("disabled_at", nullable=True),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    _text("digest", primary_key=True),
+    _text("account", sa.ForeignKey("accounts.id", ondelete="CASCADE")),
+    _text("csrf"),
+    _number("created_at"),
+    _number("seen_at"),
+    _number("expires_at"),
+)
+
+secrets = sa.Table(
+    "stakeholder_secrets",
+    metadata,
+    _text("stakeholder", primary_key=True),
+    _text("name", primary_key=True),
+    _sealed("sealed"),
+    _number("created_at"),
+)
+
+crosswalk = sa.Table(
+    "crosswalk",
+    metadata,
+    _text("agency", primary_key=True),
+    _text("local", primary_key=True),  # keyed hash of the agency's local id
+    _text("participant", index=True),
+    _sealed("sealed"),
+    _number("at"),
+    _number("offset", nullable=True),  # null while only reserved, not yet written to the log
+)
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    _text("sender", primary_key=True),
+    _text("id", primary_key=True),  # as the sender chose it
+    _text("participant", index=True),
+    _text("digest"),  # keyed hash of what was asked, to tell a repeat from another request
+    _text("type"),
+    _text("made", nullable=True),  # the id that the hub made for the consent, restriction, order, emergency
+    _text("state"),  # writing, waiting, written, rejected
+    _sealed("sealed", nullable=True),  # the order that waits for a second officer
+    _text("asked_by", nullable=True),
+    _text("decided_by", nullable=True),
+    _number("at"),
+    sa.Column("partition", sa.Integer, nullable=True),
+    _number("offset", nullable=True),
+)
+
+submissions = sa.Table(
+    "submissions",
+    metadata,
+    _text("sender", primary_key=True),
+    _text("id", primary_key=True),
+    _text("digest"),
+    _number("at"),
+    sa.Column("answer", sa.JSON(none_as_null=True), nullable=True),  # null while it is being written
+)
+
+directives = sa.Table(
+    "directives",
+    metadata,
+    sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
+    _text("id", index=True),
+    _text("participant", index=True),
+    _text("sender"),
+    _number("recorded_at"),
+    _text("type"),
+    _sealed("body"),  # canonical JSON of the rule; names are sealed in the log and not copied here
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    _text("id", primary_key=True),
+    _text("cause"),
+    _text("event", index=True),
+    _text("participant", index=True),
+    _text("discloser"),
+    _text("type"),
+    _text("category"),
+    _number("occurred_at"),
+    _number("at", index=True),
+    _json("envelope"),
+    _json("position"),  # of the event
+    _number("consent_offset"),
+    _number("governance_offset"),
+    sa.Column("partition", sa.Integer, nullable=False),
+    _number("offset"),
+    sa.UniqueConstraint("partition", "offset"),
+)
+
+outcomes = sa.Table(
+    "outcomes",
+    metadata,
+    _text("decision", sa.ForeignKey("decisions.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    _text("event"),
+    _text("participant", index=True),
+    _text("stakeholder"),
+    _text("subscription"),
+    _text("purpose"),
+    _text("effect"),
+    _text("reason"),
+    _text("basis", nullable=True),
+    _json("grants"),
+    _json("compartments"),
+    _json("obligations"),
+    _number("at"),
+    sa.Index("ix_outcomes_newest", "at", "decision", "number"),
+    sa.Index("ix_outcomes_stakeholder", "stakeholder", "at"),
+    sa.Index("ix_outcomes_reason", "reason", "at"),
+    sa.Index("ix_outcomes_event", "event", "stakeholder"),
+)
+
+
+def _delivery(name: str, *columns: Any) -> sa.Table:
+    """A table of one kind of record of `deliveries`, keyed by the record's place in the log."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
+        _text("key", index=True),
+        _text("stakeholder"),
+        _text("adapter"),
+        _text("event", index=True),
+        _text("participant", index=True),
+        _number("at"),
+        *columns,
+        sa.Index(f"ix_{name}_stakeholder_at", "stakeholder", "at"),
+    )
+
+
+intents = _delivery(
+    "intents",
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("outbox_partition", sa.Integer, nullable=False),
+    _number("outbox_offset"),
+    _number("consent_offset"),
+    _number("governance_offset"),
+    _json("shares"),
+)
+receipts = _delivery(
+    "receipts",
+    sa.Column("attempt", sa.Integer, nullable=False),
+    _text("outcome"),
+    _text("code"),
+    _number("next_at", nullable=True),
+)
+withheld = _delivery(
+    "withheld",
+    _number("consent_offset"),
+    _number("governance_offset"),
+    _json("reasons"),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    _text("id", primary_key=True),
+    _number("changed", unique=True),  # from `next_number`: what a live page resumes by
+    _text("stakeholder"),
+    _text("participant", index=True),
+    _text("event"),
+    _text("rule"),
+    _text("urgency"),
+    _sealed("sealed"),
+    _number("at"),
+    _number("acknowledged_at", nullable=True),
+    _text("acknowledged_by", nullable=True),
+    _number("withdrawn_at", nullable=True),
+    sa.Index("ix_alerts_stakeholder", "stakeholder", "changed"),
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    _text("id", primary_key=True),
+    _text("stage"),
+    _text("agency", nullable=True, index=True),
+    _text("reason"),
+    _text("detail"),
+    _text("path", nullable=True),
+    _number("at", index=True),
+    sa.Column("position", sa.JSON(none_as_null=True), nullable=True),  # of what was refused, where it had one
+    sa.Column("partition", sa.Integer, nullable=False),  # of the record that holds the sealed original
+    _number("offset"),
+    _text("state"),  # open, retried, discarded
+    _number("state_at", nullable=True),
+    _text("state_by", nullable=True),
+)
+
+event_status = sa.Table(
+    "event_status",
+    metadata,
+    _text("event", primary_key=True),
+    _text("agency"),
+    _text("status"),
+    _text("reason", nullable=True),
+    _number("at"),
+    _number("duplicates"),
+    _number("conflicts"),
+)
+
+acts = sa.Table(  # what people and machines did in the hub: topics `work` and `access`
+    "acts",
+    metadata,
+    _text("topic", primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
+    _number("at", index=True),
+    _text("who"),
+    _text("what"),
+    _text("about", nullable=True),
+    _json("detail"),
+)
+
+offsets = sa.Table(
+    "offsets",
+    metadata,
+    _text("projection", primary_key=True),
+    _text("topic", primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+    _number("position"),
+)
+
+counters = sa.Table("counters", metadata, _text("name", primary_key=True), _number("value"))
+
+PROJECTED: Final = (  # what `hub/auditor.py` builds, and may build again
+    outcomes,
+    decisions,
+    directives,
+    intents,
+    receipts,
+    withheld,
+    quarantine,
+    event_status,
+    acts,
+    crosswalk,
+)

@@ -1,0 +1,91 @@
+"""Bearer tokens: by which a stakeholder's programs come in. Only their hashes are kept.
+
+A token has 256 random bits, so one SHA-256 is as good as a slow hash: there is nothing to guess. A stakeholder
+may hold several at once; a new one leaves the old ones good for a while, so that rotation interrupts nothing.
+"""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from hub.store import Store, tokens
+
+PREFIX: Final = "hub_"  # so that secret scanners and people can tell what it is
+TOKEN_CHARS_MAX: Final = 128
+ROTATION_MS: Final = 24 * 3_600_000
+SCOPES: Final = frozenset({"publish", "directives", "participants", "alerts"})
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A stakeholder's program that showed a good token."""
+
+    stakeholder: str
+    scopes: frozenset[str]
+
+    @property
+    def principal(self) -> str:
+        """How records of access name it."""
+        return f"stakeholder:{self.stakeholder}"
+
+
+def digest(token: str) -> str:
+    """What is kept of a token: SHA-256, in hexadecimal."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def mint(
+    store: Store, stakeholder: str, scopes: Iterable[str] = SCOPES, *, rotation_ms: int = ROTATION_MS
+) -> str:
+    """Make a token for a stakeholder; the only time that it is seen.
+
+    In: what it may be used for (of `SCOPES`); for how long the stakeholder's older tokens stay good, in
+    milliseconds, 0 to end them at once. Raises `ValueError` for an unknown scope.
+    """
+    wanted = sorted(set(scopes))
+    if not SCOPES.issuperset(wanted):
+        raise ValueError(f"a token's scopes are of {', '.join(sorted(SCOPES))}")
+    token = PREFIX + secrets.token_urlsafe(32)
+    now = time.time_ns() // 1_000_000
+    older = tokens.c.stakeholder == stakeholder
+    still = sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now + rotation_ms)
+    with store.write() as connection:
+        connection.execute(tokens.update().where(older, still).values(expires_at=now + rotation_ms))
+        connection.execute(
+            tokens.insert().values(
+                id=secrets.token_hex(8),
+                stakeholder=stakeholder,
+                scopes=wanted,
+                digest=digest(token),
+                created_at=now,
+            )
+        )
+    return token
+
+
+def revoke(store: Store, stakeholder: str) -> int:
+    """End all tokens of a stakeholder at once. Out: how many were good until now."""
+    now = time.time_ns() // 1_000_000
+    mine = sa.and_(tokens.c.stakeholder == stakeholder, tokens.c.revoked_at.is_(None))
+    with store.write() as connection:
+        return connection.execute(tokens.update().where(mine).values(revoked_at=now)).rowcount
+
+
+def check(store: Store, token: str) -> Machine | None:
+    """Whose token this is, with its scopes; None where it is unknown, ended or too long to be one."""
+    if len(token) > TOKEN_CHARS_MAX:
+        return None
+    now = time.time_ns() // 1_000_000
+    query = sa.select(tokens.c.stakeholder, tokens.c.scopes).where(
+        tokens.c.digest == digest(token),
+        tokens.c.revoked_at.is_(None),
+        sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now),
+    )
+    with store.read() as connection:
+        row = connection.execute(query).one_or_none()
+    return Machine(row.stakeholder, frozenset(row.scopes)) if row else None

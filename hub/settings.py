@@ -1,4 +1,4 @@
-"""The hub's settings: `hub.toml` in the working directory (or `HUB_CONFIG`), above it the `HUB_*` environment.
+"""The hub's settings: `hub.toml` in the working directory (or `HUB_CONFIG`); above it `HUB_*` variables.
 
 Read once, when a process starts. Only the tests' crash points and the vault's key are read elsewhere.
 """
@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     broker_heap_mb: Annotated[int, Field(ge=192, le=32_768)] = 512
 
     transaction_ms_max: Annotated[int, Field(ge=1_000, le=60_000)] = 8_000
-    """After this the broker aborts the transaction of a worker that died; until then readers wait behind it."""
+    """After this the broker aborts a dead worker's open transaction; until then readers wait behind it."""
     session_ms_max: Annotated[int, Field(ge=1_000, le=60_000)] = 6_000
     """After this a silent worker's partitions go to another one. Most clusters allow no less than 6 s."""
     send_ms_max: Annotated[int, Field(ge=100, le=60_000)] = 5_000

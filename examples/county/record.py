@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 Json = Mapping[str, Any]
@@ -34,7 +35,12 @@ class Held:
 
 def instant(value: object) -> int | None:
     """RFC 3339 text with an offset to milliseconds since 1970, anything finer cut off; None if unreadable."""
-    match = INSTANT.fullmatch(value) if isinstance(value, str) and value.isascii() else None
+    return _instant(value) if isinstance(value, str) and value.isascii() else None
+
+
+@lru_cache(maxsize=4096)
+def _instant(text: str) -> int | None:
+    match = INSTANT.fullmatch(text)
     if match is None:
         return None
     year, month, day, hour, minute, second = (int(match[n]) for n in range(1, 7))

@@ -1,0 +1,242 @@
+"""What happens to the invented people in some weeks, as their agencies would tell of it.
+
+An event here is what its sender sends, before the hub sees it. Every event of the county has an instant of
+its own, so that two of them never look alike to who may see when they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from examples.county.agencies import Agency
+from examples.county.calendar import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
+from examples.county.people import Person
+
+PLACES = (
+    "Pier 4 underpass",
+    "Cedar Street library",
+    "Third Avenue bus hub",
+    "Old cannery lot",
+    "Harbor steps",
+    "Millrace park",
+)
+STAFF = ("J. Okafor", "M. Lindqvist", "T. Reyes", "A. Bellweather")
+NEEDS = ("dry socks", "a phone charger", "an ID card", "a bus pass", "insulin", "storage for belongings")
+NARRATIVES = ("Asked about the winter beds.", "Wants to call a sister.", "Was in good spirits.")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event as its sender tells it.
+
+    `fields` are the data; `occurred_at` in milliseconds; `channel` is `http`, `hmis` or `docket`.
+    """
+
+    id: str
+    person: int
+    source: str
+    category: str
+    labels: tuple[str, ...]
+    occurred_at: int
+    fields: dict[str, Any]
+    channel: str = "http"
+
+    @property
+    def type(self) -> str:
+        """The type that the category refines."""
+        root = self.category.partition(".")[0]
+        return {"service": "service-engagement", "court": "court-status"}.get(root, root)
+
+    @property
+    def time_as_seen(self) -> str:
+        """The time in the text that recipients get."""
+        return rfc3339(self.occurred_at)
+
+    def effective_labels(self, sources: dict[str, Agency]) -> tuple[str, ...]:
+        """The labels that count: the sender's, and `part2` where its program or the service asks it."""
+        strict = sources[self.source].part2 or self.category == "service.substance-use"
+        return tuple(sorted({*self.labels, *(["part2"] if strict else [])}))
+
+    def cloudevent(self) -> dict[str, Any]:
+        """The event in CloudEvents' structured JSON."""
+        told: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": f"urn:agency:{self.source}",
+            "type": self.type,
+            "category": self.category,
+            "subject": self.fields["local_id"],
+            "time": rfc3339(self.occurred_at),
+            "datacontenttype": "application/json",
+            "data": self.fields,
+        }
+        if self.labels:
+            told["labels"] = ",".join(self.labels)
+        return told
+
+
+@dataclass(frozen=True)
+class Habit:
+    """A kind of event: who tells it, its category, the labels it may carry, and how often it happens."""
+
+    source: str
+    category: str
+    often: float = 1.0
+    labels: tuple[str, ...] = ()
+    channel: str = "http"
+
+
+WEEKS = (
+    Habit("reach", "contact.outreach", 1.0, channel="hmis"),
+    Habit("reach", "contact.outreach", 0.6, channel="hmis"),
+    Habit("reach", "contact.case-management", 0.7),
+    Habit("harbor-house", "service.housing"),
+    Habit("harbor-house", "service.basic-needs", 0.4),
+    Habit("harbor-house", "service.benefits", 0.3),
+    Habit("tideline-clinic", "service.substance-use", 0.8),
+    Habit("tideline-clinic", "service.mental-health", 0.4, ("mental-health",)),
+    Habit("tideline-clinic", "service.mental-health", 0.2, ("mental-health", "counselling-notes")),
+    Habit("tideline-clinic", "service.medical", 0.3, ("hiv",)),
+    Habit("county-ems", "contact.crisis", 0.3, ("mental-health",)),
+    Habit("county-ems", "contact.overdose", 0.3),
+    Habit("harbor-pd", "contact.law-enforcement", 0.6),
+    Habit("harbor-pd", "court.warrant", 0.3),
+    Habit("harbor-pd", "referral.arrest-diversion", 0.5),
+    Habit("downtown-bia", "referral.social-contact", 0.3),
+    Habit("waterfront-council", "referral.community", 0.2),
+    Habit("county-jail", "contact.custody-booking", 0.3),
+    Habit("county-jail", "contact.custody-release", 0.3),
+    Habit("municipal-court", "court.hearing", 0.9, channel="docket"),
+    Habit("municipal-court", "court.disposition", 0.2),
+    Habit("city-attorney", "court.charge", 0.5),
+    Habit("public-defense", "service.legal-aid", 0.3),
+)
+AFTER = (
+    Habit("reach", "contact.case-management"),
+    Habit("harbor-house", "service.housing"),
+    Habit("tideline-clinic", "service.substance-use", 0.5),
+    Habit("county-jail", "contact.custody-booking", 0.4),
+    Habit("municipal-court", "court.hearing", 0.6, channel="docket"),
+)
+RACE = (
+    Habit("reach", "contact.case-management"),
+    Habit("harbor-house", "service.housing"),
+    Habit("tideline-clinic", "service.substance-use"),
+    Habit("municipal-court", "court.disposition"),
+    Habit("harbor-pd", "referral.arrest-diversion"),
+)
+SIDEWALK = (Habit("harbor-pd", "referral.arrest-diversion"),)
+# What each profile's story needs, whatever the dice say.
+ALWAYS = {
+    "ordered": ("court.hearing", "contact.law-enforcement"),
+    "in-danger": ("contact.overdose", "contact.crisis"),
+    "notes-by-name": ("service.mental-health",),
+    "never-hiv": ("service.medical", "contact.crisis"),
+    "for-the-court": ("court.hearing", "service.legal-aid"),
+    "unknown-at-first": ("service.housing", "court.hearing"),
+    "broad": ("contact.custody-booking", "contact.overdose"),
+}
+
+
+def told(person: Person, scene: str, habits: tuple[Habit, ...], seed: int, anchor: int) -> Iterator[Event]:
+    """The events of one person in one scene; the same for the same seed. `anchor` is now, in milliseconds."""
+    dice = Random(f"{seed}/{scene}/{person.number}")
+    for number, habit in enumerate(habits):
+        wanted = dice.random() < habit.often or habit.category in ALWAYS.get(person.profile, ())
+        ago = dice.randrange(2 * DAY_MS, 42 * DAY_MS) if scene == "weeks" else dice.randrange(HOUR_MS, DAY_MS)
+        if wanted:
+            # The seconds number the people and the milliseconds their events: no two instants are the same.
+            minute = (anchor - ago) // (10 * MINUTE_MS) * (10 * MINUTE_MS)
+            moment = minute + person.number * 1000 + number * 20 + SCENE_MS.get(scene, 0)
+            yield _event(person, f"{scene}-{person.key}-{number}", habit, moment, dice)
+
+
+SCENE_MS = {"weeks": 0, "after": 500, "race": 700, "opened": 900}
+
+
+def _event(person: Person, identity: str, habit: Habit, moment: int, dice: Random) -> Event:
+    fields: dict[str, Any] = {"local_id": person.locals[habit.source]}
+    if habit.channel == "http":
+        fields |= {"name": person.name, "birth_date": person.birth_date, "occurred_at": rfc3339(moment)}
+        fields["place"] = {"description": dice.choice(PLACES), "district": str(dice.randrange(1, 8))}
+        fields["narrative"] = dice.choice(NARRATIVES)
+        fields |= _details(habit.category, person, moment, dice)
+    return Event(
+        identity, person.number, habit.source, habit.category, habit.labels, moment, fields, habit.channel
+    )
+
+
+def _details(category: str, person: Person, moment: int, dice: Random) -> dict[str, Any]:
+    kind, _, refined = category.partition(".")
+    if kind == "contact":
+        return _contact(refined, moment, dice)
+    if kind == "service":
+        return _service(refined, dice)
+    if kind == "court":
+        return _court(refined, person, dice)
+    door = {"arrest-diversion": "arrest diversion", "social-contact": "social contact"}.get(
+        refined, "community"
+    )
+    return {
+        "door": door,
+        "referred_by": dice.choice(STAFF),
+        "handoff_due_at": rfc3339(moment + 2 * HOUR_MS),
+        "harm": "A broken shop window; the owner was frightened.",
+        "engaged": True,
+        "phase": "outreach",
+    }
+
+
+def _contact(refined: str, moment: int, dice: Random) -> dict[str, Any]:
+    details: dict[str, Any] = {"mode": dice.choice(("in person", "phone", "message"))}
+    if refined in ("custody-booking", "custody-release"):
+        details |= {"facility": "County Jail", "booking_number": f"B{dice.randrange(10**6):06d}"}
+        details["booked_at" if refined == "custody-booking" else "released_at"] = rfc3339(moment)
+        return details
+    details |= {"staff": dice.choice(STAFF), "needs": sorted(dice.sample(NEEDS, 2))}
+    if refined == "crisis":
+        details["crisis_level"] = dice.choice(("moderate", "high"))
+    elif refined == "overdose":
+        details["overdose_reversed"] = True
+    else:
+        details |= {
+            "engaged": True,
+            "phase": "active",
+            "gender": "self-described",
+            "race_ethnicity": ["asked"],
+        }
+    return details
+
+
+def _service(refined: str, dice: Random) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "program": f"{refined} {dice.choice(('north', 'south'))}",
+        "service_code": f"S{dice.randrange(100, 999)}",
+        "step": dice.choice(("offered", "accepted", "started", "ongoing", "paused", "completed")),
+        "units": dice.randrange(1, 9),
+        "engaged": True,
+        "phase": dice.choice(("intake", "active")),
+    }
+    if refined in ("substance-use", "mental-health", "medical"):
+        code = dice.choice(
+            (("F11.20", "Opioid dependence"), ("F32.1", "Depressive episode"), ("Z21", "Carrier"))
+        )
+        details["codes"] = [
+            {"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": code[0], "display": code[1]}
+        ]
+        details["medication"] = dice.choice(("buprenorphine", "sertraline", "none"))
+    return details
+
+
+def _court(refined: str, person: Person, dice: Random) -> dict[str, Any]:
+    details: dict[str, Any] = {"court": "Municipal Court", "case_number": f"26-{person.number:05d}"}
+    if refined == "warrant":
+        details["warrant"] = {"number": f"W{dice.randrange(10**6):06d}", "status": "issued"}
+    elif refined == "charge":
+        details["charge"] = {"statute": "9A.52.070", "description": "trespass", "severity": "misdemeanor"}
+    else:
+        details["disposition"] = "dismissed on completion of the program"
+    return details

@@ -1,0 +1,63 @@
+"""What a stakeholder sees of an event of which some compartments are shared: the county's own account.
+
+Everybody sees the type. The category shows with `activity`, `clinical` or `legal`, the time with
+`occurrence`.
+The person shows as the stakeholder's own number for them, never as the sender's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from examples.county.events import Event
+from examples.county.expected import Share
+from examples.county.fields import COMPARTMENTS
+from examples.county.people import PREFIX, Person
+
+TELLS_CATEGORY = {"activity", "clinical", "legal"}
+LOCAL_ID = re.compile(rf"\b(?:{'|'.join(PREFIX.values())})-\d{{9}}\b")
+SENDERS_EVENT = re.compile(r"\b(?:weeks|opened|after|race)-\d{4}-\d+\b")
+
+
+def seen(event: Event, share: Share, person: Person, stakeholder: str) -> str:
+    """What must have been in the delivery's body, as canonical JSON; ids made for the recipient left out."""
+    shared = set(share.compartments)
+    sight: dict[str, Any] = {"type": event.type, "purposes": list(share.purposes)}
+    if shared & TELLS_CATEGORY:
+        sight["category"] = event.category
+    if "occurrence" in shared:
+        sight["time"] = event.time_as_seen
+    mine = person.locals.get(stakeholder)
+    if mine is not None and not (stakeholder in person.late and share.scene == "weeks"):
+        sight["local_id"] = mine
+    data = {}
+    for part in shared:
+        told = {name: event.fields[name] for name in COMPARTMENTS[part] if name in event.fields}
+        told.pop("local_id", None)
+        data[part] = told
+    sight["data"] = data
+    return canonical(sight)
+
+
+def canonical(value: Any) -> str:
+    """JSON with one spelling only."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def leaks(body: dict[str, Any], own: str | None) -> list[str]:
+    """What is nobody's business there, in a body: other agencies' ids of people, senders' ids of events."""
+    text = canonical(body)
+    found = []
+    if any(one != own for one in LOCAL_ID.findall(text)):
+        found.append("another agency's number of a person")
+    if SENDERS_EVENT.search(text):
+        found.append("the sender's id of the event")
+    return found
+
+
+def arrived(body: dict[str, Any]) -> str:
+    """A delivery's body in the same canonical form as `seen`, so that the two can be held together."""
+    kept = {name: body[name] for name in ("type", "category", "time", "local_id", "data") if name in body}
+    return canonical({**kept, "purposes": sorted(body.get("purposes", []))})

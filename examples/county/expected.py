@@ -125,7 +125,12 @@ class Reckoner:
             for said, body in self.spoken.get(event.person, [])
             if said < scene or (said == scene and (narrowed or body["type"] not in NARROWS))
         ]
-        looked_at = {
+        request = {"recipient": stakeholder, "purpose": purpose, "at": rfc3339(self.moments[SCENES[scene]])}
+        return answer(self.looked_at(event), request, directives, self.policy, self.stakeholders)
+
+    def looked_at(self, event: Event) -> dict[str, Any]:
+        """What a decision looks at of an event, in the shape of `hub decide`."""
+        return {
             "id": event.id,
             "participant": f"p-{event.person}",
             "type": event.type,
@@ -135,8 +140,6 @@ class Reckoner:
             "occurred_at": rfc3339(event.occurred_at),
             "compartments": sorted(carried(event.fields)),
         }
-        request = {"recipient": stakeholder, "purpose": purpose, "at": rfc3339(self.moments[SCENES[scene]])}
-        return answer(looked_at, request, directives, self.policy, self.stakeholders)
 
 
 def by_reason(dues: list[Due]) -> Counter[str]:

@@ -112,7 +112,7 @@ def _person(dice: Random, seed: int, number: int, profiles: tuple[str, ...]) -> 
     profile = profiles[number % len(profiles)]
     born = date(1955, 1, 1) + timedelta(days=dice.randrange(18_000))
     middle = "ABCDEFGHIJKLMNOPRSTVW"[number // (len(FIRST) * len(LAST)) % 21]
-    first, last = FIRST[number % len(FIRST)], LAST[number * 7 % len(LAST)]
+    first, last = FIRST[number % len(FIRST)], LAST[(number // len(FIRST) + number * 7) % len(LAST)]
     name = f"{first} {middle}. {last}"
     numbers = {agency: f"{prefix}-{_digits(seed, agency, number)}" for agency, prefix in PREFIX.items()}
     late = frozenset({"harbor-house", "municipal-court"}) if profile == "unknown-at-first" else frozenset()

@@ -1,0 +1,91 @@
+"""The county's own reading of the rule: right on the worked cases, and one with the hub's on the county."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from consent import Event, Policy, Stakeholders, decide, fold
+from examples.county.consents import SCENES
+from examples.county.expected import Reckoner
+from examples.county.plan import plan
+from examples.county.reading import answer
+from examples.county.record import instant, valid
+
+ROOT = Path(__file__).parent.parent
+POLICY = json.loads((ROOT / "consent" / "policy.json").read_text("utf-8"))
+WORKED = json.loads((ROOT / "tests" / "data" / "decisions.json").read_text("utf-8"))
+ANCHOR = 1_795_000_000_000
+
+
+@pytest.mark.parametrize("case", WORKED["cases"], ids=lambda case: str(case["id"]))
+def test_reads_every_worked_case_as_it_was_worked(case: dict[str, Any]) -> None:
+    stakeholders = case.get("stakeholders", WORKED["stakeholders"])
+    policy = case.get("policy", POLICY)
+    got = asdict(answer(case["event"], case["request"], case["directives"], policy, stakeholders))
+    assert json.loads(json.dumps(got)) == case["expect"]
+
+
+def test_agrees_with_the_hub_on_what_the_county_asks() -> None:
+    """Two readings that share no line: where they differ, one of them misread the page."""
+    reckoner = Reckoner(plan(7, ANCHOR, 54), POLICY, dict.fromkeys(SCENES, ANCHOR))
+    policy, stakeholders = Policy.of(POLICY), Stakeholders.of(reckoner.stakeholders)
+    dice, reasons = Random(11), set()
+    events = list(reckoner.plan.events())
+    for _ in range(4000):
+        scene, event = dice.choice(events)
+        recipient, purpose = dice.choice(reckoner.stakeholders)["id"], dice.choice(POLICY["purposes"])
+        said = [body for when, body in reckoner.spoken.get(event.person, []) if when <= SCENES.index(scene)]
+        mine = reckoner.ask(event, recipient, purpose, SCENES.index(scene), narrowed=True)
+        theirs = decide(
+            Event.of(reckoner.looked_at(event)), recipient, purpose, ANCHOR, fold(said), policy, stakeholders
+        )
+        got = {key: getattr(theirs, key) for key in asdict(mine)}
+        assert json.loads(json.dumps(got)) == json.loads(json.dumps(asdict(mine))), (
+            event.id,
+            recipient,
+            purpose,
+        )
+        reasons.add(mine.reason)
+    assert {
+        "consent",
+        "role",
+        "no-agreement",
+        "proceedings",
+        "no-emergency",
+        "no-consent",
+        "expired",
+    } <= reasons
+    assert {"not-started", "revoked", "restriction", "counselling-notes"} <= reasons
+
+
+def test_cuts_instants_to_milliseconds_and_heeds_offsets() -> None:
+    assert instant("1970-01-01T00:00:01.0019999Z") == 1001
+    assert instant("1970-01-01T01:00:00+01:00") == 0
+    assert instant("1969-12-31T23:59:59.999Z") == -1
+    for unreadable in ("1970-01-01T00:00:00", "1970-01-01", "1970-13-01T00:00:00Z", 0, None, "now"):
+        assert instant(unreadable) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"statements": ["right-to-revoke", "refusal"]},
+        {"expires_at": None},
+        {"expires_at": None, "expires_on": "none"},
+        {"expires_on": "someday"},
+        {"signature": {"method": "paper"}},
+        {"grants": []},
+        {"starts_at": "soon"},
+    ],
+)
+def test_a_consent_that_lacks_something_is_none(change: dict[str, Any]) -> None:
+    person = plan(1, ANCHOR, 1).scenes[0].directives[0]
+    consent = person.body["consent"]
+    assert valid(consent)
+    assert not valid({**consent, **change})

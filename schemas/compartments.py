@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fastavro import parse_schema
 
-from schemas import codec, registry
+from schemas import codec, instant, registry
 from schemas.errors import BrokenRecord
 
 RECORDS: Final = {
@@ -21,6 +21,7 @@ RECORDS: Final = {
     "court-status": "CourtStatus",
     "referral": "Referral",
 }
+UNSPECIFIED: Final = "unspecified"  # the default of every enum of the four types; no sender may write it
 TYPES: Final = {record: kind for kind, record in RECORDS.items()}
 
 _name_chars_max: Final = 32
@@ -34,20 +35,63 @@ def fields(kind: str) -> Mapping[str, str]:
 
 
 @cache
-def instants(kind: str) -> frozenset[str]:
-    """The fields of a type that are instants; one within another is written `hearing/at`."""
+def symbols(enum: str) -> tuple[str, ...]:
+    """The words of an enum of the four types, by its Avro name, without the default. Raises `KeyError`."""
+
+    def inside(schema: Any) -> dict[str, tuple[str, ...]]:
+        if isinstance(schema, list):
+            return {name: found for branch in schema for name, found in inside(branch).items()}
+        if not isinstance(schema, dict):
+            return {}
+        if schema["type"] == "enum":
+            return {schema["name"]: tuple(s for s in schema["symbols"] if s != UNSPECIFIED)}
+        return {name: found for f in schema.get("fields", ()) for name, found in inside(f["type"]).items()}
+
+    return {k: v for r in RECORDS.values() for k, v in inside(registry.schema(registry.newest(r))).items()}[
+        enum
+    ]
+
+
+@cache
+def _paths(kind: str, trait: str) -> frozenset[str]:
+    """Where a type has instants or enums; a field within another is written `hearing/at`."""
 
     def inside(schema: Any, path: str) -> list[str]:
         if isinstance(schema, list):
             return [found for branch in schema for found in inside(branch, path)]
         if not isinstance(schema, dict):
             return []
-        if schema.get("logicalType") == "timestamp-millis":
+        if trait in (schema.get("logicalType"), schema["type"]):
             return [path]
         prefix = f"{path}/" if path else ""
         return [found for f in schema.get("fields", ()) for found in inside(f["type"], prefix + f["name"])]
 
     return frozenset(inside(registry.schema(registry.newest(RECORDS[kind])), ""))
+
+
+def render(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as JSON shows them: instants in RFC 3339, enum symbols as words, nothing that is absent.
+
+    In: fields of one of the four types as `decode` gives them. What a newer writer said in a word that this
+    version does not know is left out.
+    """
+    return _render(kind, _present(values), "")
+
+
+def _render(kind: str, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for name, value in values.items():
+        path = prefix + name
+        if isinstance(value, Mapping):
+            shown[name] = _render(kind, value, path + "/")
+        elif path in _paths(kind, "timestamp-millis"):
+            shown[name] = instant.format(value)
+        elif path in _paths(kind, "enum"):
+            if value != UNSPECIFIED:
+                shown[name] = value.replace("_", " ")
+        else:
+            shown[name] = value
+    return shown
 
 
 @cache
@@ -70,7 +114,7 @@ def split(kind: str, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     where = fields(kind)
     for name, value in values.items():
-        if value is not None and value != []:
+        if _there(value):
             found.setdefault(where[name], {})[name] = value
     return found
 
@@ -99,7 +143,17 @@ def decode(data: bytes) -> tuple[str, str, dict[str, Any]]:
     newest = registry.newest(RECORDS[kind])
     reader = None if newest == schema_id else _schema(newest, compartment)[1]
     values = codec.read(data, 6 + size, writer, reader, compartment)
-    return kind, compartment, {name: v for name, v in values.items() if v is not None and v != []}
+    return kind, compartment, _present(values)
+
+
+def _there(value: Any) -> bool:
+    return value is not None and value != []
+
+
+def _present(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _present(v) for name, v in value.items() if _there(v)}
+    return [_present(v) for v in value] if isinstance(value, list) else value
 
 
 def _string(text: str) -> bytes:

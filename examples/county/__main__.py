@@ -1,0 +1,133 @@
+"""`python -m examples.county`: the hub with an invented county on it, and an account of what reached whom.
+
+Starts the hub as a child, makes the stakeholders known, plays some weeks in about a minute, and compares what
+the stakeholders' own systems received with what the consents allow. Killed at any moment, it goes on where it
+was when it is started again on the same data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from examples.county.comparison import Line, compare
+from examples.county.endpoints import Endpoints, Shelf
+from examples.county.files import Files
+from examples.county.hubside import Hub, NotDone
+from examples.county.journal import Journal, write_whole
+from examples.county.officers import Officers
+from examples.county.plan import Plan, plan
+from examples.county.play import Play, now
+from examples.county.running import RunningHub, policy, register
+from examples.county.showing import Showing
+from examples.county.summary import exact, show
+
+people_default = 120
+seed_default = 2026
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.county",
+        description="Plays an invented county on a hub of its own, and counts what reached whom.",
+        epilog="example: python -m examples.county --once --people 40",
+    )
+    parser.add_argument("--once", action="store_true", help="stop after the summary; status 0 if it is exact")
+    parser.add_argument("--people", type=int, default=people_default, help="how many people (default: 120)")
+    parser.add_argument("--seed", type=int, default=seed_default, help="another county for another number")
+    parser.add_argument("--json", action="store_true", help="print the account as JSON")
+    chosen = parser.parse_args(given)
+    if not 1 <= chosen.people <= 500:
+        parser.error("--people takes 1 to 500")
+    return chosen
+
+
+def planned(folder: Path, people: int, seed: int) -> Plan:
+    """The play in this folder: the one begun there, or a new one that begins now.
+
+    Raises `NotDone` where another one was begun there.
+    """
+    path = folder / "plan.json"
+    if not path.exists():
+        write_whole(path, json.dumps({"seed": seed, "anchor": now(), "people": people}))
+    begun = json.loads(path.read_text("utf-8"))
+    if (begun["seed"], begun["people"]) != (seed, people):
+        raise NotDone(
+            f"another county was begun here (--seed {begun['seed']} --people {begun['people']}): "
+            "go on with that one, or set HUB_DATA to another folder"
+        )
+    return plan(begun["seed"], begun["anchor"], begun["people"])
+
+
+def perform(chosen: argparse.Namespace, folder: Path, console: Console) -> bool:
+    """One performance; whether every delivery is accounted for. Raises `NotDone`."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        showing = stack.enter_context(Showing(console))
+        county = planned(folder, chosen.people, chosen.seed)
+        journal = Journal(folder / "journal.jsonl")
+        stack.callback(journal.close)
+        endpoints = Endpoints(Shelf(folder / "arrivals.jsonl"), journal.done.get("port", 0))
+        journal.keep("port", endpoints.port)
+        endpoints.start()
+        stack.callback(endpoints.stop)
+        running = stack.enter_context(RunningHub(folder))
+        credentials = register(county, folder, endpoints)
+        endpoints.trust(credentials.secrets)
+        running.ready()
+        console.print(f"The hub answers at {running.address}")
+        hub = Hub(running.address, credentials.tokens)
+        stack.callback(hub.close)
+        files = Files(county, folder / "files", running.address, credentials.tokens)
+        officers = stack.enter_context(Officers(running.address))
+        play = Play(county, policy(), journal, endpoints.shelf, hub, files, officers, showing)
+        stack.callback(play.close)
+        dues = play.run()
+        lines = compare(county, dues, endpoints.shelf.all(), play.closed_at())
+        told(lines, endpoints)
+        showing.stop()
+        names = {one.id: one.name for one in county.agencies.values()}
+        if chosen.json:
+            print(json.dumps({who: line.as_json() for who, line in lines.items()}, indent=1))
+        else:
+            show(console, lines, names)
+        if not chosen.once:
+            running.invite(console)
+            running.wait()
+    return exact(lines)
+
+
+def told(lines: dict[str, Line], endpoints: Endpoints) -> None:
+    """Adds what only the endpoints know: repeats, forged signatures, bodies that changed under one key."""
+    for stakeholder, line in lines.items():
+        line.repeated = endpoints.shelf.repeats[stakeholder]
+        if endpoints.forged[stakeholder]:
+            line.unexplained.append(f"a signature that does not fit: {endpoints.forged[stakeholder]} times")
+    for arrival in endpoints.shelf.changed:
+        lines[arrival.stakeholder].unexplained.append(f"another body under one key: {arrival.key}")
+
+
+def main(given: list[str] | None = None) -> int:
+    """Status 0 where every delivery is accounted for, 1 where not or where the play stopped, 2 called wrongly."""
+    chosen = arguments(given)
+    console = Console(stderr=chosen.json)
+    folder = Path(os.environ.get("HUB_DATA") or ".hub").absolute() / "demo"
+    try:
+        return 0 if perform(chosen, folder, console) else 1
+    except NotDone as error:
+        console.print(str(error), style="bold red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return 0 if not chosen.once else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,311 @@
+"""The play itself: scene by scene, each step repeatable, with a wait between scenes until all that is due came.
+
+The waits make the count exact: what was published before a revocation has arrived before it is made. Only the
+race has none, and is counted apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Any, Protocol, TypeVar
+
+from examples.county.bad import conflicting, refused, strangers
+from examples.county.consents import SCENES, STARTS_DURING_PLAY_MS, Directive
+from examples.county.endpoints import Shelf
+from examples.county.events import Event
+from examples.county.expected import Due, Reckoner
+from examples.county.files import Files
+from examples.county.hubside import Hub, NotDone
+from examples.county.journal import Journal
+from examples.county.officers import Officers
+from examples.county.people import REACHED_BY
+from examples.county.plan import RACING, Plan, Scene, Submission
+from examples.county.sight import arrived, seen
+
+Thing = TypeVar("Thing")
+
+hands = 8
+batch_events_max = 100
+strangers_count = 12
+repeats_share = 20  # one in so many is sent twice
+arrival_stall_ms_max = 60_000
+quiet_ms = 3_000
+poll_ms = 100
+
+
+class Show(Protocol):
+    """Where the play says how far it is."""
+
+    def scene(self, name: str) -> None:
+        """A scene begins."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """So much of one thing is done."""
+
+
+class Play:
+    """One performance, or the rest of one that was killed."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        policy: dict[str, Any],
+        journal: Journal,
+        shelf: Shelf,
+        hub: Hub,
+        files: Files,
+        officers: Officers,
+        show: Show,
+    ) -> None:
+        self.plan = plan
+        self.policy = policy
+        self.journal = journal
+        self.shelf = shelf
+        self.hub = hub
+        self.files = files
+        self.officers = officers
+        self.show = show
+        self.pool = ThreadPoolExecutor(hands, thread_name_prefix="hand")
+
+    def run(self) -> list[Due]:
+        """Plays what is left to play; gives back everything that was due. Raises `NotDone`."""
+        for scene in self.plan.scenes:
+            self.show.scene(scene.name)
+            self.journal.moment(f"{scene.name}/begun")
+            self.meet(scene)
+            self.say(scene)
+            self.submit(scene)
+            if scene.name == "race":
+                self.race(scene)
+            else:
+                self.publish(scene)
+            if scene.name == "settled":
+                self.rest_until(self.plan.anchor + STARTS_DURING_PLAY_MS)
+            self.arrive(scene)
+        self.quiet()
+        return self.dues(SCENES[-1])
+
+    def step(self, name: str, do: Callable[[], Any]) -> Any:
+        """Does something once: what it brought is in the journal when it is reached again."""
+        return self.journal.done[name] if name in self.journal else self.journal.keep(name, do())
+
+    def each(self, what: str, things: Sequence[Thing], do: Callable[[Thing], Any]) -> list[Any]:
+        """Does something for each of several things, many hands at once, in any order."""
+        done: list[Any] = []
+        for result in self.pool.map(do, things):
+            done.append(result)
+            self.show.progress(what, len(done), len(things))
+        return done
+
+    # ---- people --------------------------------------------------------------------------------------
+
+    @property
+    def ids(self) -> list[str]:
+        """The hub's id of each person, by number."""
+        return list(self.journal.done["people"])
+
+    def meet(self, scene: Scene) -> None:
+        """Makes the people known: all but the late links at first, those when it is time for them."""
+        if scene.name == "weeks":
+            people = self.plan.people
+            self.step("people", lambda: self.each("people", people, self._meet))
+        if scene.name == "opened":
+            late = [person for person in self.plan.people if person.late]
+            self.step("late", lambda: len(self.each("late links", late, self._link_late)))
+
+    def _meet(self, person: Any) -> str:
+        made = self.hub.participant(REACHED_BY, person.locals[REACHED_BY])
+        for agency, local_id in person.locals.items():
+            if agency != REACHED_BY and agency not in person.late:
+                self.hub.link(REACHED_BY, made, agency, local_id)
+        return made
+
+    def _link_late(self, person: Any) -> None:
+        for agency in sorted(person.late):
+            self.hub.link(REACHED_BY, self.ids[person.number], agency, person.locals[agency])
+
+    # ---- directives ----------------------------------------------------------------------------------
+
+    def say(self, scene: Scene) -> None:
+        """Hands in the scene's directives, each person's in order; the race's come with its events."""
+        if scene.name == "race":
+            return
+        by_person: dict[int, list[Directive]] = defaultdict(list)
+        for one in scene.directives:
+            by_person[one.person].append(one)
+        said = list(by_person.values())
+        self.step(f"{scene.name}/said", lambda: len(self.each("directives", said, self._say_all)))
+
+    def _say_all(self, directives: Iterable[Directive]) -> None:
+        for one in directives:
+            self._say(one)
+
+    def _say(self, one: Directive) -> int:
+        if one.id in self.journal:
+            return int(self.journal.done[one.id]["at"])
+        person, body = self.ids[one.person], one.body
+        made: str | None = None
+        if body["type"] == "consent-revoked":
+            terms = {key: body[key] for key in ("recipients", "grants") if key in body}
+            consent = self.made(body["consent_id"])
+            at = self.hub.revoke(one.sender, consent, {"participant": person, **terms})
+        elif one.sender == "officer":
+            at = self.officers.file(one, person)
+        else:
+            answer = self.hub.directive(one, person)
+            made = answer.get("made")
+            at = self.hub.closed(one.sender, answer["fence"]) if answer.get("fence") else now()
+        self.journal.keep(one.id, {"at": at, "made": made})
+        return at
+
+    def made(self, consent: str) -> str:
+        """The id that the hub gave to one of the plan's consents."""
+        for _, one in self.plan.directives():
+            if one.body["type"] == "consent-granted" and one.body["consent"]["id"] == consent:
+                return str(self.journal.done[one.id]["made"])
+        raise NotDone(f"nobody gave the consent {consent}")
+
+    def submit(self, scene: Scene) -> None:
+        """Hands in what comes as one: a signature, and the referral that it is for."""
+        handed_in = list(scene.submissions)
+        self.step(f"{scene.name}/submitted", lambda: len(self.each("submissions", handed_in, self._submit)))
+
+    def _submit(self, one: Submission) -> None:
+        directives = [self.hub.body(each, self.ids[one.person]) for each in one.directives]
+        events = [event.cloudevent() for event in one.events]
+        results = self.hub.submit(one.id, one.directives[0].sender, directives, events)
+        self._accepted(results)
+
+    # ---- events --------------------------------------------------------------------------------------
+
+    def publish(self, scene: Scene) -> None:
+        """Publishes the scene's events: by HTTP in batches, by files, and the bad ones among them."""
+        by_source: dict[str, list[Event]] = defaultdict(list)
+        for event in scene.events:
+            if event.channel == "http":
+                by_source[event.source].append(event)
+        batches = [
+            batch
+            for events in by_source.values()
+            for batch in chunks(sorted(events, key=lambda one: one.occurred_at), batch_events_max)
+        ]
+        self.step(f"{scene.name}/http", lambda: sum(self.each("events", batches, self._publish)))
+        files = self.files.written(scene)
+        self.step(f"{scene.name}/files", lambda: self.each("files", files, self.files.publish))
+        if scene.name == "weeks":
+            self.step("weeks/again", lambda: sum(self.each("repeats", batches, self._publish_again)))
+            self.step("weeks/bad", self._publish_bad)
+
+    def _publish(self, events: Sequence[Event]) -> int:
+        return self._accepted(self.hub.publish(events[0].source, events))
+
+    def _publish_again(self, events: Sequence[Event]) -> int:
+        repeated = [event.cloudevent() for event in events[::repeats_share]]
+        self._accepted(self.hub.batch(events[0].source, [*repeated, conflicting(repeated[0])]))
+        return len(repeated)
+
+    def _publish_bad(self) -> dict[str, Any]:
+        anchor = self.plan.anchor
+        bad = refused(self.plan.people[0], anchor)
+        results = self.hub.batch("reach", list(bad.values()))
+        taken = [name for name, result in zip(bad, results, strict=True) if result["status"] != "rejected"]
+        if taken:
+            raise NotDone(f"the hub took what it must refuse: {', '.join(taken)}")
+        self._accepted(self.hub.batch("harbor-house", strangers(anchor, strangers_count)))
+        codes = {name: result["errors"][0]["code"] for name, result in zip(bad, results, strict=True)}
+        return {"refused": codes, "strangers": strangers_count}
+
+    def _accepted(self, results: Sequence[dict[str, Any]]) -> int:
+        wrong = [result for result in results if result["status"] != "accepted"]
+        if wrong:
+            raise NotDone(f"the hub refused a good event: {wrong[0]['errors']}")
+        return len(results)
+
+    # ---- the race ------------------------------------------------------------------------------------
+
+    def race(self, scene: Scene) -> None:
+        """Everybody who races takes back what they gave while their events are being published."""
+        self.step("race/run", lambda: len(self.each("races", self.racing(), self._race)))
+
+    def racing(self) -> list[int]:
+        """The numbers of the people who race."""
+        return [person.number for person in self.plan.people if person.profile in RACING]
+
+    def _race(self, number: int) -> None:
+        scene = next(one for one in self.plan.scenes if one.name == "race")
+        said = [one for one in scene.directives if one.person == number]
+        told = [event for event in scene.events if event.person == number]
+        dice = Random(f"{self.plan.seed}/race/{number}")
+        with ThreadPoolExecutor(1) as other:
+            taking_back = other.submit(self._say_all, said)
+            for event in told:
+                self._publish([event])
+                time.sleep(dice.random() / 50)
+            taking_back.result()
+
+    def closed_at(self) -> dict[int, int]:
+        """By person: when the hub had said that nothing raced can begin to leave any more (ms)."""
+        said = [one for scene in self.plan.scenes if scene.name == "race" for one in scene.directives]
+        return {one.person: int(self.journal.done[one.id]["at"]) for one in said if one.id in self.journal}
+
+    # ---- arrivals ------------------------------------------------------------------------------------
+
+    def dues(self, until: str) -> list[Due]:
+        """Everything that is due, seen from a scene: those that have not begun are taken to lie far ahead."""
+        known: dict[str, int] = {}
+        for name in SCENES:
+            known[name] = self.journal.done.get(f"{name}/begun", now() + STARTS_DURING_PLAY_MS)
+        if until == SCENES[-1]:
+            known[until] = max(known[until], self.plan.anchor + STARTS_DURING_PLAY_MS)
+        return Reckoner(self.plan, self.policy, known).dues()
+
+    def arrive(self, scene: Scene) -> None:
+        """Waits until all that is due by now has come. Gives up, and says so later, when nothing moves."""
+        wanted: Counter[tuple[str, str]] = Counter()
+        reached = SCENES.index(scene.name)
+        for due in self.dues(scene.name):
+            share = due.certain
+            if share is not None and SCENES.index(share.scene) <= reached:
+                person = self.plan.people[due.event.person]
+                wanted[(due.stakeholder, seen(due.event, share, person, due.stakeholder))] += 1
+        total, counted, moved = wanted.total(), 0, time.monotonic()
+        while wanted and time.monotonic() - moved < arrival_stall_ms_max / 1000:
+            arrivals = self.shelf.all()
+            for arrival in arrivals[counted:]:
+                what = (arrival.stakeholder, arrived(arrival.body))
+                if wanted[what] <= 1:
+                    del wanted[what]
+                else:
+                    wanted[what] -= 1
+                moved = time.monotonic()
+            counted = len(arrivals)
+            self.show.progress("delivered", total - wanted.total(), total)
+            time.sleep(poll_ms / 1000)
+
+    def rest_until(self, moment: int) -> None:
+        """Lets the clock pass an instant (milliseconds since 1970) by which something begins."""
+        while now() <= moment:
+            self.show.progress("until a consent begins, s", 0, max(0, (moment - now()) // 1000))
+            time.sleep(poll_ms / 1000)
+
+    def quiet(self) -> None:
+        """Waits until nothing more has come for a while: what comes too much is to be seen as well."""
+        seen_last, since = -1, time.monotonic()
+        while time.monotonic() - since < quiet_ms / 1000:
+            if len(self.shelf.all()) != seen_last:
+                seen_last, since = len(self.shelf.all()), time.monotonic()
+            time.sleep(poll_ms / 1000)
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def chunks(things: Sequence[Thing], size: int) -> list[Sequence[Thing]]:
+    """The things in order, in groups of at most `size`."""
+    return [things[start : start + size] for start in range(0, len(things), size)]

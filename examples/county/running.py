@@ -1,0 +1,173 @@
+"""The hub as a child of the demo, on this machine, and the county's stakeholders made known to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from rich.console import Console
+
+from examples.county.calendar import rfc3339
+from examples.county.endpoints import Endpoints
+from examples.county.hubside import NotDone
+from examples.county.journal import write_whole
+from examples.county.plan import Plan
+from hub.leash import spawn
+
+ready_ms_max = 120_000
+stop_ms_max = 15_000
+command_ms_max = 120_000
+POLICY = Path(__file__).parents[2] / "consent" / "policy.json"
+
+
+def policy() -> dict[str, Any]:
+    """The policy that the hub starts with: data, read and not imported."""
+    return dict(json.loads(POLICY.read_text("utf-8")))
+
+
+def command(*words: str) -> list[str]:
+    """The hub's own command line, in this environment."""
+    return [str(Path(sys.executable).with_name("hub")), *words]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What each stakeholder holds: its bearer token, and the secret that deliveries to it are signed with."""
+
+    tokens: dict[str, str]
+    secrets: dict[str, str]
+
+
+class RunningHub:
+    """`hub up` in demo mode, ended with this process, whatever ends it. Its output is in `hub.log`."""
+
+    def __init__(self, folder: Path) -> None:
+        host = os.environ.get("HUB_WEB_HOST") or "127.0.0.1"
+        self.port = int(os.environ.get("HUB_WEB_PORT") or 8080) or _free_port()
+        self.address = f"http://{host}:{self.port}"
+        self.log = folder / "hub.log"
+        self.environment = {**os.environ, **surroundings(), "HUB_WEB_PORT": str(self.port)}
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        with self.log.open("ab") as log:
+            self.child = spawn(command("up"), stdout=log, env=self.environment)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.child is None or self.child.poll() is not None:
+            return
+        self.child.send_signal(signal.SIGINT)
+        try:
+            self.child.wait(stop_ms_max / 1000)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+
+    def alive(self) -> None:
+        """Raises `NotDone`, with the end of its log, where the hub has ended."""
+        if self.child is not None and self.child.poll() is not None:
+            lines = self.log.read_text("utf-8", errors="replace").splitlines()[-12:]
+            raise NotDone("\n".join(["the hub ended; the last it said:", *lines, f"all of it: {self.log}"]))
+
+    def ready(self) -> None:
+        """Waits until every stage is up. Raises `NotDone` after two minutes, or when the hub ends."""
+        deadline = time.monotonic() + ready_ms_max / 1000
+        said = "nothing"
+        while time.monotonic() < deadline:
+            self.alive()
+            try:
+                answer = httpx.get(f"{self.address}/readyz", timeout=2)
+                if answer.status_code == 200:
+                    return
+                said = answer.text[:500]
+            except httpx.TransportError as error:
+                said = type(error).__name__
+            time.sleep(0.1)
+        raise NotDone(f"the hub was not ready within two minutes; it said: {said}")
+
+    def invite(self, console: Console) -> None:
+        """Says where the pages are and how to sign in."""
+        console.print(f"\nThe hub runs on: {self.address}/signin", style="bold")
+        console.print("  case manager at Reach Diversion: who needs me now?   /cases")
+        console.print("  privacy officer: live decisions, and why             /officer")
+        console.print("  operator: does everything flow?                      /operator")
+        console.print("Choose one on the sign-in page; no password in a demo. Ctrl-C stops everything.")
+
+    def wait(self) -> None:
+        """Stays until Ctrl-C, or until the hub ends. Raises `NotDone` then."""
+        while True:
+            self.alive()
+            time.sleep(0.5)
+
+
+def surroundings() -> dict[str, str]:
+    """The settings that a demo differs in: demo accounts, and deliveries to this very machine."""
+    return {"HUB_DEMO": "true", "HUB_WEBHOOK_PRIVATE": "true"}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def register(county: Plan, folder: Path, endpoints: Endpoints) -> Credentials:
+    """Makes the stakeholders known with `hub agency load`; tokens and secrets are kept for a resumption.
+
+    Raises `NotDone` where the command does.
+    """
+    kept = folder / "credentials.json"
+    table = folder / "stakeholders.json"
+    write_whole(table, json.dumps(_stakeholders(county, endpoints), indent=1))
+    ran = subprocess.run(
+        command("agency", "load", str(table), "--json"),
+        capture_output=True,
+        text=True,
+        timeout=command_ms_max / 1000,
+        env={**os.environ, **surroundings()},
+        check=False,
+    )
+    if ran.returncode != 0:
+        raise NotDone(f"hub agency load ended with {ran.returncode}: {ran.stderr[-2000:]}")
+    made = json.loads(ran.stdout)
+    known = json.loads(kept.read_text("utf-8")) if kept.exists() else {"tokens": {}, "secrets": {}}
+    for one in made:
+        if one.get("token"):
+            known["tokens"][one["id"]] = one["token"]
+        if one.get("secret"):
+            known["secrets"][one["id"]] = one["secret"]
+    write_whole(kept, json.dumps(known))
+    return Credentials(**known)
+
+
+def _stakeholders(county: Plan, endpoints: Endpoints) -> list[dict[str, Any]]:
+    return [
+        {
+            **one.as_json(),
+            "name": one.name,
+            "part2": one.part2,
+            "webhook": endpoints.address(one.id),
+            "subscriptions": [
+                {
+                    "id": each.id,
+                    "purpose": each.purpose,
+                    "categories": list(each.categories),
+                    "adapter": each.adapter,
+                }
+                for each in one.subscriptions
+            ],
+        }
+        for one in county.agencies.values()
+    ]

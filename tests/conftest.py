@@ -1,0 +1,106 @@
+"""What tests share: which broker they run against, and that they test this checkout and nothing else.
+
+The header of a run says which broker it uses: testcontainers' Kafka where a Docker engine answers, else the
+embedded one.
+"""
+
+import contextlib
+import importlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import docker.errors
+import pytest
+from confluent_kafka.admin import AdminClient
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+ROOMS = ("hub", "streams", "schemas", "consent", "connectors")
+ENGINE_MS_MAX = 2_000
+GONE_MS_MAX = 20_000
+KAFKA_IMAGE = "confluentinc/cp-kafka:8.1.1"  # Kafka 4.1
+CONTAINER_SETTINGS = {
+    "AUTO_CREATE_TOPICS_ENABLE": "false",
+    "OFFSETS_TOPIC_NUM_PARTITIONS": "8",
+    "TRANSACTION_STATE_LOG_NUM_PARTITIONS": "8",
+    "TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+    "TRANSACTION_STATE_LOG_MIN_ISR": "1",
+    "TRANSACTION_ABORT_TIMED_OUT_TRANSACTION_CLEANUP_INTERVAL_MS": "1000",
+    "GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
+}
+
+for variable in [name for name in os.environ if name.startswith("HUB_")]:
+    del os.environ[variable]  # a developer's own settings are no part of the tests
+
+
+def _engine_answers() -> bool:
+    """Whether a Docker engine answers quickly."""
+    try:
+        engine = docker.from_env(timeout=ENGINE_MS_MAX // 1000)
+    except docker.errors.DockerException:
+        return False
+    with contextlib.closing(engine):
+        try:
+            return bool(engine.ping())
+        except (docker.errors.DockerException, OSError):
+            return False
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to test somebody else's package of the same name."""
+    for room in ROOMS:
+        found = importlib.import_module(room).__file__
+        if found is None or Path(found).resolve().parent != CHECKOUT / room:
+            raise pytest.UsageError(
+                f"`{room}` is imported from `{found}`, not from this checkout: run `make setup`"
+            )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which broker the tests use."""
+    if _engine_answers():
+        return f"broker: testcontainers, {KAFKA_IMAGE}"
+    return "broker: embedded (no Docker engine answers, so testcontainers' Kafka is not used)"
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker for the whole run. Out: its `host:port`. Its topics are shared: use ids of your own."""
+    if _engine_answers():
+        from testcontainers.community.kafka import KafkaContainer  # noqa: PLC0415  only where there is an engine
+
+        container = KafkaContainer(KAFKA_IMAGE).with_kraft()
+        for name, value in CONTAINER_SETTINGS.items():
+            container.with_env(f"KAFKA_{name}", value)
+        with container:
+            yield container.get_bootstrap_server()
+        return
+
+    from hub import broker, settings  # noqa: PLC0415  measured by coverage only once it is running
+
+    with broker.start(settings.load(data=tmp_path_factory.mktemp("kafka"))) as started:
+        yield started.bootstrap
+
+
+@pytest.fixture
+def empty_kafka(kafka: str) -> str:
+    """The same broker without any topic or group that earlier tests left. Out: its `host:port`."""
+    admin = AdminClient({"bootstrap.servers": kafka})
+
+    def left() -> list[str]:
+        return [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
+
+    groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
+    if groups:
+        for deleted in admin.delete_consumer_groups(groups).values():
+            deleted.result()
+    if topics := left():
+        for deleted in admin.delete_topics(topics, operation_timeout=GONE_MS_MAX / 1000).values():
+            deleted.result()
+    deadline = time.monotonic() + GONE_MS_MAX / 1000
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not left()
+    return kafka

@@ -1,0 +1,95 @@
+"""Writing to the log outside of the stages: one record at a time, answered when every replica has it.
+
+Idempotent and acknowledged by all in-sync replicas. When an answer stays out, the record may still have been
+written, so whatever is written here has an id by which a second copy changes nothing.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from schemas import topics
+from schemas.errors import TooLarge, Unavailable
+
+WRITE_MS_MAX: Final = 10_000
+QUEUED_RECORDS_MAX: Final = 10_000
+_POLL_S: Final = 0.05
+
+
+class Place(NamedTuple):
+    """Where a record stands."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Appender:
+    """Appends to topics and says where. Thread-safe; made once a process."""
+
+    def __init__(self, client: Mapping[str, Any], partitions: int) -> None:
+        """In: librdkafka's settings of the client; the shared count of the person-level topics' partitions."""
+        self._partitions = partitions
+        self._producer = Producer(
+            {
+                **client,
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 0,
+                "delivery.timeout.ms": WRITE_MS_MAX,
+                "message.max.bytes": topics.quarantine_bytes_max,
+                "queue.buffering.max.messages": QUEUED_RECORDS_MAX,
+            }
+        )
+        self._stop = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="appender", daemon=True)
+        self._poller.start()
+
+    def append(self, topic: str, key: str | None, value: bytes) -> Place:
+        """Writes one record and waits until it is stored. The key decides the partition.
+
+        Raises `Unavailable` where that takes longer than `WRITE_MS_MAX`, `TooLarge` for too large a record.
+        """
+        count = topics.find(topic).count(self._partitions)
+        partition = topics.partition_of(key, count) if key is not None else 0
+        done, answer = threading.Event(), _Answer()
+
+        def stored(error: KafkaError | None, message: Message) -> None:
+            answer.error, answer.offset = error, message.offset()
+            done.set()
+
+        try:
+            self._producer.produce(topic, value, key, partition, on_delivery=stored)
+        except BufferError:
+            raise Unavailable("too many records wait to be written") from None
+        except KafkaException as error:
+            raise _translated(error.args[0]) from None
+        if not done.wait(2 * WRITE_MS_MAX / 1000):
+            raise Unavailable("the log did not answer in time")
+        if answer.error is not None:
+            raise _translated(answer.error)
+        assert answer.offset is not None
+        return Place(topic, partition, answer.offset)
+
+    def close(self) -> None:
+        """Waits for what is under way, within the bound, and lets go of the connections."""
+        self._producer.flush(WRITE_MS_MAX / 1000)
+        self._stop.set()
+        self._poller.join()
+
+    def _poll(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(_POLL_S)
+
+
+class _Answer:
+    error: KafkaError | None = None
+    offset: int | None = None
+
+
+def _translated(error: KafkaError) -> Exception:
+    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return TooLarge("the record is larger than its topic allows")
+    return Unavailable(f"the log took no record ({error.name()})")

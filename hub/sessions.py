@@ -8,7 +8,8 @@ from typing import Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from hub.store import Store, accounts, sessions, upsert
+from hub.store import Store, upsert
+from hub.tables import accounts, sessions
 from hub.tokens import digest
 
 COOKIE: Final = "hub_session"

@@ -1,7 +1,8 @@
 """Bearer tokens: by which a stakeholder's programs come in. Only their hashes are kept.
 
-A token has 256 random bits, so one SHA-256 is as good as a slow hash: there is nothing to guess. A stakeholder
-may hold several at once; a new one leaves the old ones good for a while, so that rotation interrupts nothing.
+A token has 256 random bits, so one SHA-256 is as good as a slow hash: there is nothing to guess. A
+stakeholder may hold several at once; a new one leaves the old ones good for a while, so that rotation
+interrupts nothing.
 """
 
 import hashlib
@@ -13,7 +14,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from hub.store import Store, tokens
+from hub.store import Store
+from hub.tables import tokens
 
 PREFIX: Final = "hub_"  # so that secret scanners and people can tell what it is
 TOKEN_CHARS_MAX: Final = 128

@@ -1,0 +1,216 @@
+"""Who may call what. One table says it for every route; what does not stand there is refused.
+
+`Gate` runs before every route: it finds out who is asking, looks the route up, and checks besides that what
+is sent with a person's cookie comes from our own pages.
+"""
+
+import hmac
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+
+from hub.sessions import COOKIE, Person, Sessions
+from hub.store import Store
+from hub.tokens import Machine, check
+from schemas.errors import Refused
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+CASE_MANAGER: Final = frozenset({"case-manager"})
+OFFICER: Final = frozenset({"privacy-officer"})
+OPERATOR: Final = frozenset({"operator"})
+FORM_FIELDS_MAX: Final = 20
+
+
+class Unauthenticated(Exception):
+    """Nobody is known to ask: no token or session, or one that ended."""
+
+
+class Forbidden(Exception):
+    """Somebody known asks for what is not theirs. `code` is a constant, `detail` says it to them."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who may use one route: anyone, programs whose token has `scope`, people of these roles.
+
+    `passive` marks what a page asks for by itself, which does not keep a session from ending.
+    """
+
+    method: str
+    path: str
+    anyone: bool = False
+    scope: str | None = None
+    roles: frozenset[str] = frozenset()
+    passive: bool = False
+
+
+def _rules() -> dict[tuple[str, str], Rule]:
+    everybody = CASE_MANAGER | OFFICER | OPERATOR
+    rules = (
+        Rule("GET", "/", anyone=True),
+        Rule("GET", "/signin", anyone=True),
+        Rule("POST", "/signin", anyone=True),
+        Rule("POST", "/language", anyone=True),
+        Rule("POST", "/signout", roles=everybody),
+        Rule("GET", "/static/{name}", anyone=True),
+        Rule("GET", "/cases", roles=CASE_MANAGER),
+        Rule("GET", "/cases/alerts", roles=CASE_MANAGER, passive=True),
+        Rule("POST", "/cases/alerts/{alert}/acknowledgements", roles=CASE_MANAGER),
+        Rule("GET", "/officer", roles=OFFICER),
+        Rule("GET", "/officer/decisions", roles=OFFICER, passive=True),
+        Rule("GET", "/officer/why", roles=OFFICER),
+        Rule("GET", "/officer/orders", roles=OFFICER),
+        Rule("POST", "/officer/orders/{order}/approvals", roles=OFFICER),
+        Rule("POST", "/officer/orders/{order}/rejections", roles=OFFICER),
+        Rule("GET", "/operator", roles=OPERATOR),
+        Rule("GET", "/operator/stages", roles=OPERATOR, passive=True),
+        Rule("POST", "/v1/events", scope="publish"),
+        Rule("GET", "/v1/events/{event}", scope="publish"),
+        Rule("POST", "/v1/quarantine", scope="publish"),
+        Rule("POST", "/v1/directives", scope="directives", roles=OFFICER),
+        Rule("GET", "/v1/directives/{directive}", scope="directives", roles=OFFICER),
+        Rule("POST", "/v1/directives/{directive}/approvals", roles=OFFICER),
+        Rule("POST", "/v1/submissions", scope="directives"),
+        Rule("POST", "/v1/participants", scope="participants"),
+        Rule("POST", "/v1/participants/{participant}/links", scope="participants"),
+        Rule("POST", "/v1/consents/{consent}/revocations", scope="directives"),
+        Rule("GET", "/v1/fences/{partition}/{offset}", scope="directives", roles=OFFICER),
+        Rule("GET", "/v1/alerts/stream", scope="alerts", roles=CASE_MANAGER, passive=True),
+        # Schemas, health and the interface's description say nothing about anybody.
+        Rule("GET", "/subjects", anyone=True),
+        Rule("GET", "/subjects/{subject}/versions", anyone=True),
+        Rule("GET", "/subjects/{subject}/versions/{version}", anyone=True),
+        Rule("GET", "/subjects/{subject}/versions/{version}/schema", anyone=True),
+        Rule("POST", "/subjects/{subject}", anyone=True),
+        Rule("GET", "/schemas/ids/{id}", anyone=True),
+        Rule("GET", "/schemas/ids/{id}/versions", anyone=True),
+        Rule("GET", "/schemas/types", anyone=True),
+        Rule("GET", "/config", anyone=True),
+        Rule("GET", "/config/{subject}", anyone=True),
+        Rule("GET", "/livez", anyone=True),
+        Rule("GET", "/readyz", anyone=True),
+        Rule("GET", "/metrics", anyone=True),
+        Rule("GET", "/docs", anyone=True),
+        Rule("GET", "/openapi.json", anyone=True),
+    )
+    table = {(rule.method, rule.path): rule for rule in rules}
+    assert len(table) == len(rules), "a route stands twice in the table"
+    return table
+
+
+RULES: Final = _rules()
+
+
+def rule_of(request: Request) -> Rule:
+    """The rule of the route that is being called. Raises `Forbidden` where the table has none."""
+    route = request.scope.get("route")
+    method = "GET" if request.method == "HEAD" else request.method
+    rule = RULES.get((method, getattr(route, "path", "")))
+    if rule is None:
+        raise Forbidden("no-such-door", "this address is not open to anybody")
+    return rule
+
+
+class Gate:
+    """The dependency of every route. Afterwards `request.state.principal` is who asks, or None."""
+
+    def __init__(self, store: Store, sessions: Sessions) -> None:
+        self._store = store
+        self._sessions = sessions
+
+    async def __call__(self, request: Request) -> None:
+        """Let the call through, or raise `Unauthenticated` or `Forbidden`."""
+        rule = rule_of(request)
+        principal = await self._principal(request, rule)
+        request.state.principal = principal
+        if request.method not in SAFE_METHODS and not isinstance(principal, Machine):
+            if rule.anyone or isinstance(principal, Person):
+                _same_origin(request)
+            if isinstance(principal, Person) and not rule.anyone:
+                await _our_form(request, principal)
+        if rule.anyone:
+            return
+        if principal is None:
+            raise Unauthenticated
+        _permitted(rule, principal)
+
+    async def _principal(self, request: Request, rule: Rule) -> Machine | Person | None:
+        header = request.headers.get("authorization")
+        if header is not None:
+            scheme, _, token = header.partition(" ")
+            machine = await run_in_threadpool(check, self._store, token.strip())
+            if scheme.lower() != "bearer" or machine is None:
+                if rule.anyone:
+                    return None
+                raise Unauthenticated
+            return machine
+        cookie = request.cookies.get(COOKIE)
+        if not cookie:
+            return None
+        used = not rule.passive or request.query_params.get("by") == "hand"
+        return await run_in_threadpool(self._sessions.find, cookie, used=used)
+
+
+def _permitted(rule: Rule, principal: Machine | Person) -> None:
+    if isinstance(principal, Machine):
+        if rule.scope is None:
+            raise Forbidden("people-only", "this is for people who sign in, not for programs")
+        if rule.scope not in principal.scopes:
+            raise Forbidden("scope", f"this token may not do that: it lacks the scope `{rule.scope}`")
+    elif principal.role not in rule.roles:
+        raise Forbidden("role", "this is not open to people of your role")
+
+
+def _same_origin(request: Request) -> None:
+    """Refuse what a browser sends on behalf of another site.
+
+    Every current browser names where a request comes from; programs that hold a session's cookie may say
+    nothing and still need the session's token.
+    """
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if site is not None:
+        good = site in {"same-origin", "none"}
+    elif origin is not None:
+        good = urlsplit(origin).netloc == request.headers.get("host")
+    else:
+        good = True
+    if not good:
+        raise Forbidden("other-site", "this came from another site")
+
+
+async def _our_form(request: Request, person: Person) -> None:
+    """Refuse what does not carry the session's own token, as the field `csrf` or as `X-CSRF-Token`."""
+    given = request.headers.get("x-csrf-token")
+    if given is None and request.headers.get("content-type", "").startswith(
+        "application/x-www-form-urlencoded"
+    ):
+        form = await request.form(max_fields=FORM_FIELDS_MAX, max_files=0)
+        field = form.get("csrf")
+        given = field if isinstance(field, str) else None
+    if given is None or not hmac.compare_digest(given.encode(), person.csrf.encode()):
+        raise Forbidden("form-token", "this form is out of date; go back, load the page again and repeat")
+
+
+def machine(request: Request) -> Machine:
+    """The program that asks. Raises `Refused` where it is a person."""
+    principal = request.state.principal
+    if not isinstance(principal, Machine):
+        raise Refused("this is for programs with a token", code="programs-only")
+    return principal
+
+
+def person(request: Request) -> Person:
+    """The person who asks. Raises `Refused` where it is a program."""
+    principal = request.state.principal
+    if not isinstance(principal, Person):
+        raise Refused("this is for people who sign in", code="people-only")
+    return principal

@@ -1,0 +1,43 @@
+# Each target does all the set-up that it needs; a second run sets nothing up again.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test gates bench faults lock clean
+SHELL := /bin/sh
+
+help:  ## what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
+
+setup:  ## .venv with `hub` in it, and the embedded broker's jars
+	@setup/setup.sh run
+
+demo:  ## the hub on a synthetic county, until Ctrl-C; ONCE=1 plays it, prints the summary and ends
+	@setup/setup.sh run
+	@.venv/bin/python -m examples.county $(if $(ONCE),--once)
+
+test: gates  ## linters, types, layers, and every test with its coverage
+	@.venv/bin/coverage erase
+	@.venv/bin/pytest --cov --cov-report=term:skip-covered $(TESTS)
+
+gates:
+	@setup/setup.sh test
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+bench:  ## the benchmarks beside their peers; writes bench-results.json
+	@setup/setup.sh bench
+	@.venv/bin/python -m benchmarks
+
+faults:  ## every fault test at full length; writes a report
+	@setup/setup.sh test
+	@.venv/bin/python -m tests.faults
+
+lock:  ## write the lock files anew from pyproject.toml and pom.xml
+	@setup/setup.sh run
+	@setup/lock.sh
+
+clean:  ## remove what set-up and tests made; .hub/, the data, stays
+	@rm -rf .venv .jars .jars.new build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	  .import_linter_cache .hypothesis mutants
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

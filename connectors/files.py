@@ -213,12 +213,15 @@ def _groups(records: Iterator[_Record], names: list[str], by: Sequence[str]) -> 
     at = [names.index(name) for name in by]
     under_way: list[_Record] = []
     last: list[str] | None = None
+    size = 0
     for record in records:
         whole = record.problem is None and len(record.fields) == len(names)
         key = [record.fields[i] for i in at] if at and whole else None
-        if under_way and (key is None or key != last or len(under_way) >= group_lines_max):
+        size += record.size
+        full = len(under_way) >= group_lines_max or size > record_bytes_max
+        if under_way and (key is None or key != last or full):
             yield under_way
-            under_way = []
+            under_way, size = [], record.size
         under_way.append(record)
         last = key
     if under_way:

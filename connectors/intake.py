@@ -1,0 +1,253 @@
+"""What becomes of one request of events: each is accepted for its sender's inbox, or refused into quarantine.
+
+Form, type, category and fields are checked here; who a person is, only behind the inbox, so that no answer
+says whom the hub knows.
+"""
+
+import asyncio
+import base64
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+from aiokafka.errors import KafkaError
+from prometheus_client import Counter
+
+from schemas import cloudevents, codec, events, strict
+from schemas.cloudevents import CloudEvent
+from schemas.errors import HubError, Invalid, Problem, Unavailable
+from schemas.topics import inbox, partition_of
+
+append_ms_max: Final = 10_000
+UNREADABLE: Final = frozenset({"not-json", "not-utf-8", "not-a-batch", "batch-too-long"})
+
+_taken = Counter("hub_gateway_events", "Events by what the gateway answered", ["status"])
+
+
+class Sealer(Protocol):
+    """The hub's key for originals."""
+
+    def seal(self, aad: bytes, plaintext: bytes) -> bytes: ...
+
+
+class Vault(Protocol):
+    """The hub's keys."""
+
+    def hub(self, purpose: str) -> Sealer: ...
+    def mac(self, purpose: str, data: bytes) -> str: ...
+
+
+class Rulebook(Protocol):
+    """What governance says now. Raises `Unavailable` while it has not been read."""
+
+    def categories(self) -> Collection[str]: ...
+    def labels(self) -> Collection[str]: ...
+    def registered(self, stakeholder: str) -> bool: ...
+
+
+class Producer(Protocol):
+    """An idempotent producer, as aiokafka's: `send` puts in line, the future it gives ends when stored."""
+
+    async def send(
+        self, topic: str, value: bytes | None = None, key: bytes | None = None, partition: int | None = None
+    ) -> Awaitable[Any]: ...
+
+
+class Taken(NamedTuple):
+    """What is said about one event, and the record that keeps it."""
+
+    answer: dict[str, Any]
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Everything that taking an event in needs. `partitions` is the count of `quarantine`."""
+
+    producer: Producer
+    vault: Vault
+    rulebook: Rulebook
+    partitions: int
+
+    def examine(
+        self, sender: str, headers: dict[str, str], body: bytes, *, via: str = "http"
+    ) -> list[Taken] | Invalid:
+        """Read and check one request. Blocks on the vault and on parsing: call it in a thread.
+
+        Out: for each event, in order, what to answer and what to keep. `Invalid` where the body as a whole
+        can't be read.
+        """
+        media = headers.get("content-type", "").split(";")[0].strip().lower()
+        if media == cloudevents.BATCH:
+            try:
+                items = cloudevents.parse_batch(body)
+            except Invalid as error:
+                return error
+            return [self.take(sender, original, event, via=via) for original, event in items]
+        if media == cloudevents.STRUCTURED:
+            original, event = body, _read(lambda: cloudevents.structured(body))
+            if isinstance(event, Invalid) and event.problems[0].code in UNREADABLE:
+                return event
+            return [self.take(sender, original, event, via=via)]
+        event = _read(lambda: cloudevents.parse_binary(headers, body))
+        named = {name: value for name, value in headers.items() if name.startswith("ce-")} | {
+            "content-type": media
+        }
+        original = body if isinstance(event, Invalid) else cloudevents.dump(event)
+        return [self.take(sender, original, event, via=via, headers=named)]
+
+    def take(
+        self,
+        sender: str,
+        original: bytes,
+        event: CloudEvent | Invalid,
+        *,
+        via: str,
+        headers: dict[str, str] | None = None,
+        submission: str | None = None,
+        consent_at_least: int | None = None,
+    ) -> Taken:
+        """Accept one event for the sender's inbox, or refuse it into quarantine."""
+        if isinstance(event, CloudEvent):
+            problems = self._problems(sender, event)
+            given: str | None = event.id
+            hub_id: str | None = event_id(self.vault, event.source, event.id)
+        else:
+            problems, hub_id = event.problems, None
+            given = headers.get("ce-id") if headers else _given_id(original)
+        if problems:
+            return self._refused(sender, given, hub_id, original, problems, via, headers)
+        value = codec.encode(
+            "Inbound",
+            {
+                "agency": sender,
+                "via": via,
+                "received_at": _now(),
+                "submission": submission,
+                "consent_at_least": consent_at_least,
+                "reference": None,
+                "sealed": self.vault.hub("originals").seal(inbox(sender).encode(), original),
+            },
+        )
+        answer: dict[str, Any] = {"id": given, "event": hub_id, "status": "accepted", "errors": []}
+        return Taken(answer, inbox(sender), 0, None, value)
+
+    def _problems(self, sender: str, event: CloudEvent) -> Sequence[Problem]:
+        if not cloudevents.belongs(event.source, sender):
+            own = cloudevents.source_of(sender)
+            return [Problem("/source", "source-not-yours", f"your events have the source `{own}`")]
+        try:
+            events.validate(event, self.rulebook.categories(), self.rulebook.labels())
+        except Invalid as error:
+            return error.problems
+        return ()
+
+    def _refused(
+        self,
+        sender: str,
+        given: str | None,
+        hub_id: str | None,
+        original: bytes,
+        problems: Sequence[Problem],
+        via: str,
+        headers: dict[str, str] | None,
+    ) -> Taken:
+        reference, record = self.quarantined(sender, original, problems[0], via=via, headers=headers)
+        answer = {
+            "id": given,
+            "event": hub_id,
+            "status": "rejected",
+            "errors": [one.as_json() for one in problems],
+            "quarantine": reference,
+        }
+        return record._replace(answer=answer)
+
+    def quarantined(
+        self,
+        sender: str,
+        original: bytes,
+        why: Problem,
+        *,
+        via: str,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[str, Taken]:
+        """A quarantine record: its reference, and where to append it. Seals: call it in a thread."""
+        reference = "q-" + secrets.token_hex(12)
+        sealer = self.vault.hub("originals")
+        aad = b"quarantine\0" + reference.encode()
+        pairs = _pairs(headers) if headers else None
+        value = codec.encode(
+            "Quarantined",
+            {
+                "id": reference,
+                "stage": "gateway",
+                "agency": sender,
+                "reason": why.code,
+                "detail": why.detail,
+                "path": why.path or None,
+                "at": _now(),
+                "position": None,
+                "via": via,
+                "size": len(original),
+                "sealed": sealer.seal(aad, original),
+                "headers": sealer.seal(aad + b"\0headers", pairs) if pairs else None,
+            },
+        )
+        key = reference.encode()
+        return reference, Taken({}, "quarantine", partition_of(key, self.partitions), key, value)
+
+    async def append(self, taken: Sequence[Taken]) -> None:
+        """Store the records, in order. Raises `Unavailable` where the broker doesn't confirm in time.
+
+        Then some may be stored all the same: a repeat of the request is told apart by the events' ids.
+        """
+        try:
+            async with asyncio.timeout(append_ms_max / 1000):
+                stored = [
+                    await self.producer.send(one.topic, one.value, one.key, one.partition) for one in taken
+                ]
+                await asyncio.gather(*stored)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable("the hub cannot store events at the moment; send the same again") from error
+        for one in taken:
+            _taken.labels(one.answer.get("status", "quarantined")).inc()
+
+
+def event_id(vault: Vault, source: str, given: str) -> str:
+    """The hub's id of an event, from the sender's `source` and `id`: says nothing, repeats with them."""
+    digest = bytes.fromhex(vault.mac("event-id", f"{source}\0{given}".encode()))
+    return "e-" + base64.b32encode(digest).decode("ascii")[:26].lower()
+
+
+def _pairs(headers: dict[str, str]) -> bytes:
+    """Headers as JSON pairs."""
+    return json.dumps(list(headers.items())).encode()
+
+
+def _read(parse: Callable[[], CloudEvent]) -> CloudEvent | Invalid:
+    try:
+        return parse()
+    except Invalid as error:
+        return error
+    except HubError as error:
+        return Invalid([error.problem()])
+
+
+def _given_id(original: bytes) -> str | None:
+    """The sender's own id of something that is no good event, where it can be read, to answer with."""
+    try:
+        item = strict.load(original)
+    except Invalid:
+        return None
+    given = item.get("id") if isinstance(item, dict) else None
+    return given if isinstance(given, str) and len(given) <= cloudevents.attribute_chars_max else None
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -80,7 +80,7 @@ def test_nobody_shares_a_number_and_no_two_events_an_identity() -> None:
     assert len({person.name for person in planned.people}) == 300
     events = [(event.source, event.id) for _, event in planned.events()]
     assert len(events) == len(set(events))
-    instants = [event.occurred_at for _, event in planned.events()]
+    instants = [event.occurred_at for _, event in planned.events() if event.channel != "hmis"]
     assert len(instants) == len(set(instants))
 
 

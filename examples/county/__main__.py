@@ -13,18 +13,17 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from examples.county.comparison import Line, compare
 from examples.county.endpoints import Endpoints, Shelf
 from examples.county.files import Files
-from examples.county.hubside import Hub, NotDone
+from examples.county.hubside import Hub, NotDone, now
 from examples.county.journal import Journal, write_whole
 from examples.county.officers import Officers
 from examples.county.plan import Plan, plan
-from examples.county.play import Play, now
+from examples.county.play import Play
 from examples.county.running import RunningHub, policy, register
 from examples.county.showing import Showing
 from examples.county.summary import exact, show
@@ -86,7 +85,7 @@ def perform(chosen: argparse.Namespace, folder: Path, console: Console) -> bool:
         console.print(f"The hub answers at {running.address}")
         hub = Hub(running.address, credentials.tokens)
         stack.callback(hub.close)
-        files = Files(county, folder / "files", running.address, credentials.tokens)
+        files = Files(folder / "files", running.address, credentials.tokens)
         officers = stack.enter_context(Officers(running.address))
         play = Play(county, policy(), journal, endpoints.shelf, hub, files, officers, showing)
         stack.callback(play.close)
@@ -116,7 +115,7 @@ def told(lines: dict[str, Line], endpoints: Endpoints) -> None:
 
 
 def main(given: list[str] | None = None) -> int:
-    """Status 0 where every delivery is accounted for, 1 where not or where the play stopped, 2 called wrongly."""
+    """Status 0 where every delivery is accounted for, 1 where not or the play stopped, 2 called wrongly."""
     chosen = arguments(given)
     console = Console(stderr=chosen.json)
     folder = Path(os.environ.get("HUB_DATA") or ".hub").absolute() / "demo"

@@ -45,7 +45,10 @@ def refused(person: Person, anchor: int) -> dict[str, dict[str, Any]]:
         "a label that nobody knows": {**event("label"), "labels": "gossip"},
         "somebody else's name": {**event("source"), "source": "urn:agency:tideline-clinic"},
         "nobody it is about": {**event("nobody"), "subject": "", "data": {"mode": "phone"}},
-        "a field beyond all bounds": {**event("long"), "data": {**event("long")["data"], "staff": "x" * 100_000}},
+        "a field beyond all bounds": {
+            **event("long"),
+            "data": {**event("long")["data"], "staff": "x" * 100_000},
+        },
     }
 
 

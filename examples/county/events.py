@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from examples.county.agencies import Agency
-from examples.county.calendar import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
+from examples.county.calendar import DAY_MS, HOUR_MS, MINUTE_MS, local_clock, noon, rfc3339
 from examples.county.people import Person
 
 PLACES = (
@@ -25,6 +25,13 @@ PLACES = (
 )
 STAFF = ("J. Okafor", "M. Lindqvist", "T. Reyes", "A. Bellweather")
 NEEDS = ("dry socks", "a phone charger", "an ID card", "a bus pass", "insulin", "storage for belongings")
+LIVING = {
+    "116": "A place not meant for habitation",
+    "118": "Safe haven",
+    "302": "Transitional housing",
+    "336": "A friend's home",
+}
+HEARINGS = {"SET": "set", "RESET": "moved", "STRICKEN": "cancelled", "HELD": "held"}
 NARRATIVES = ("Asked about the winter beds.", "Wants to call a sister.", "Was in good spirits.")
 
 
@@ -159,7 +166,15 @@ SCENE_MS = {"weeks": 0, "after": 500, "race": 700, "opened": 900}
 
 def _event(person: Person, identity: str, habit: Habit, moment: int, dice: Random) -> Event:
     fields: dict[str, Any] = {"local_id": person.locals[habit.source]}
-    if habit.channel == "http":
+    if habit.channel == "hmis":
+        moment = noon(moment)
+        fields["occurred_at"] = rfc3339(moment)
+        fields |= _outreach(dice)
+    elif habit.channel == "docket":
+        moment = local_clock(moment)
+        fields |= {"name": person.name, "birth_date": person.birth_date, "occurred_at": rfc3339(moment)}
+        fields |= _hearing(person, moment, dice)
+    else:
         fields |= {"name": person.name, "birth_date": person.birth_date, "occurred_at": rfc3339(moment)}
         fields["place"] = {"description": dice.choice(PLACES), "district": str(dice.randrange(1, 8))}
         fields["narrative"] = dice.choice(NARRATIVES)
@@ -167,6 +182,30 @@ def _event(person: Person, identity: str, habit: Habit, moment: int, dice: Rando
     return Event(
         identity, person.number, habit.source, habit.category, habit.labels, moment, fields, habit.channel
     )
+
+
+def _outreach(dice: Random) -> dict[str, Any]:
+    where, more = dice.choice(list(LIVING.values())), dice.choice(PLACES)
+    return {
+        "phase": "outreach",
+        "staff": f"U{dice.randrange(10, 99)}",
+        "place": {"description": f"{where}: {more}"},
+    }
+
+
+def _hearing(person: Person, moment: int, dice: Random) -> dict[str, Any]:
+    at = noon(moment + dice.randrange(7, 40) * DAY_MS)
+    return {
+        "court": "Municipal Court",
+        "case_number": f"26-{person.number:05d}",
+        "hearing": {
+            "id": f"H{dice.randrange(10**7):07d}",
+            "status": dice.choice(list(HEARINGS.values())),
+            "at": rfc3339(at),
+            "kind": dice.choice(("review", "arraignment", "pre-trial")),
+            "room": dice.choice(("1A", "2C", "301")),
+        },
+    }
 
 
 def _details(category: str, person: Person, moment: int, dice: Random) -> dict[str, Any]:

@@ -72,9 +72,9 @@ class Hub:
         body = {"agency": agency, "local_id": local_id}
         self.call("POST", f"/v1/participants/{participant}/links", sender, json=body, expect=(200, 201))
 
-    def directive(self, one: Directive, participant: str, body: dict[str, Any]) -> dict[str, Any]:
+    def directive(self, one: Directive, participant: str) -> dict[str, Any]:
         """Hands in one directive; gives back the hub's answer."""
-        said = {"id": one.id, "participant": participant, **body}
+        said = as_sent(one, participant)
         answer = self.call("POST", "/v1/directives", one.sender, json=said, expect=(200, 201, 202))
         return dict(answer.json())
 
@@ -106,18 +106,34 @@ class Hub:
         """
         path = f"/v1/consents/{consent}/revocations"
         answer = self.call("POST", path, sender, json=body, expect=(200, 201, 202))
-        return self.closed(sender, answer)
-
-    def closed(self, sender: str, answer: httpx.Response) -> int:
-        """Follows a fence's address until the fence is closed; when that was, in milliseconds since 1970."""
-        deadline = time.monotonic() + wait_ms_max / 1000
         where = answer.headers.get("location")
-        while answer.status_code == 202:
-            if time.monotonic() > deadline or where is None:
+        return self.closed(sender, where) if answer.status_code == 202 else now()
+
+    def closed(self, sender: str, fence: str) -> int:
+        """Follows a fence's address until the fence is closed; when that was, in milliseconds since 1970.
+
+        Raises `NotDone` where it is not within a minute.
+        """
+        deadline = time.monotonic() + wait_ms_max / 1000
+        while self.call("GET", fence, sender, expect=(200, 202)).status_code == 202:
+            if time.monotonic() > deadline:
                 raise NotDone("what was taken back was not closed within a minute")
             time.sleep(0.05)
-            answer = self.call("GET", where, sender, expect=(200, 202))
-        return time.time_ns() // 1_000_000
+        return now()
+
+
+def as_sent(one: Directive, participant: str) -> dict[str, Any]:
+    """A directive as it is handed in: the hub makes the ids of consents, and asks who saw them signed."""
+    body = dict(one.body)
+    if body["type"] == "consent-granted":
+        body["consent"] = {name: value for name, value in body["consent"].items() if name != "id"}
+        body["witness"] = {"name": "T. Reyes", "organisation": one.sender}
+    return {"id": one.id, "participant": participant, **body}
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 def results(answer: httpx.Response) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The play itself: scene by scene, each step repeatable, with a wait between scenes until all that is due came.
+"""The play itself, scene by scene: each step repeatable, between scenes a wait until all that is due is there.
 
 The waits make the count exact: what was published before a revocation has arrived before it is made. Only the
 race has none, and is counted apart.
@@ -19,7 +19,7 @@ from examples.county.endpoints import Shelf
 from examples.county.events import Event
 from examples.county.expected import Due, Reckoner
 from examples.county.files import Files
-from examples.county.hubside import Hub, NotDone
+from examples.county.hubside import Hub, NotDone, as_sent, now
 from examples.county.journal import Journal
 from examples.county.officers import Officers
 from examples.county.people import REACHED_BY
@@ -89,6 +89,10 @@ class Play:
         self.quiet()
         return self.dues(SCENES[-1])
 
+    def close(self) -> None:
+        """Lets the hands go."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
     def step(self, name: str, do: Callable[[], Any]) -> Any:
         """Does something once: what it brought is in the journal when it is reached again."""
         return self.journal.done[name] if name in self.journal else self.journal.keep(name, do())
@@ -150,11 +154,13 @@ class Play:
         person, body = self.ids[one.person], one.body
         made: str | None = None
         if body["type"] == "consent-revoked":
-            terms = {key: body[key] for key in ("recipients", "grants") if key in body}
-            consent = self.made(body["consent_id"])
-            at = self.hub.revoke(one.sender, consent, {"participant": person, **terms})
+            said = {key: body[key] for key in ("recipients", "grants") if key in body} | {
+                "participant": person
+            }
+            at = self.hub.revoke(one.sender, self.made(body["consent_id"]), said)
         elif one.sender == "officer":
-            at = self.officers.file(one, person)
+            self.officers.file(one, person)
+            at = now()
         else:
             answer = self.hub.directive(one, person)
             made = answer.get("made")
@@ -175,10 +181,10 @@ class Play:
         self.step(f"{scene.name}/submitted", lambda: len(self.each("submissions", handed_in, self._submit)))
 
     def _submit(self, one: Submission) -> None:
-        directives = [self.hub.body(each, self.ids[one.person]) for each in one.directives]
+        directives = [as_sent(each, self.ids[one.person]) for each in one.directives]
         events = [event.cloudevent() for event in one.events]
-        results = self.hub.submit(one.id, one.directives[0].sender, directives, events)
-        self._accepted(results)
+        answer = self.hub.submit(one.id, one.directives[0].sender, directives, events)
+        self._accepted(answer["events"])
 
     # ---- events --------------------------------------------------------------------------------------
 
@@ -299,11 +305,6 @@ class Play:
             if len(self.shelf.all()) != seen_last:
                 seen_last, since = len(self.shelf.all()), time.monotonic()
             time.sleep(poll_ms / 1000)
-
-
-def now() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 def chunks(things: Sequence[Thing], size: int) -> list[Sequence[Thing]]:

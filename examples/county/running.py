@@ -17,7 +17,6 @@ from typing import Any, Self
 import httpx
 from rich.console import Console
 
-from examples.county.calendar import rfc3339
 from examples.county.endpoints import Endpoints
 from examples.county.hubside import NotDone
 from examples.county.journal import write_whole

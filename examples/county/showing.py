@@ -1,4 +1,4 @@
-"""Live progress of the play: a line for each thing being done, on a terminal; a line for each scene elsewhere."""
+"""Live progress of the play: on a terminal a line for each thing being done, elsewhere one for each scene."""
 
 from __future__ import annotations
 

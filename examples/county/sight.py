@@ -1,6 +1,6 @@
 """What a stakeholder sees of an event of which some compartments are shared: the county's own account.
 
-Everybody sees the type. The category shows with `activity`, `clinical` or `legal`, the time with
+Everybody sees the type. Category and sender show with `activity`, `clinical` or `legal`, the time with
 `occurrence`.
 The person shows as the stakeholder's own number for them, never as the sender's.
 """
@@ -16,6 +16,8 @@ from examples.county.expected import Share
 from examples.county.fields import COMPARTMENTS
 from examples.county.people import PREFIX, Person
 
+HUB = "urn:diversion-hub"
+MADE_FOR_RECIPIENT = {"id", "participant", "consent_scope"}
 TELLS_CATEGORY = {"activity", "clinical", "legal"}
 LOCAL_ID = re.compile(rf"\b(?:{'|'.join(PREFIX.values())})-\d{{9}}\b")
 SENDERS_EVENT = re.compile(r"\b(?:weeks|opened|after|race)-\d{4}-\d+\b")
@@ -24,19 +26,25 @@ SENDERS_EVENT = re.compile(r"\b(?:weeks|opened|after|race)-\d{4}-\d+\b")
 def seen(event: Event, share: Share, person: Person, stakeholder: str) -> str:
     """What must have been in the delivery's body, as canonical JSON; ids made for the recipient left out."""
     shared = set(share.compartments)
-    sight: dict[str, Any] = {"type": event.type, "purposes": list(share.purposes)}
+    sight: dict[str, Any] = {
+        "type": event.type,
+        "source": HUB,
+        "purposes": list(share.purposes),
+        "obligations": list(share.obligations),
+    }
     if shared & TELLS_CATEGORY:
-        sight["category"] = event.category
+        sight |= {"category": event.category, "source": f"urn:agency:{event.source}"}
     if "occurrence" in shared:
         sight["time"] = event.time_as_seen
-    mine = person.locals.get(stakeholder)
-    if mine is not None and not (stakeholder in person.late and share.scene == "weeks"):
-        sight["local_id"] = mine
+    known = person.locals.get(stakeholder)
+    if "subject" in shared and known and not (stakeholder in person.late and share.scene == "weeks"):
+        sight["local_id"] = known
     data = {}
     for part in shared:
         told = {name: event.fields[name] for name in COMPARTMENTS[part] if name in event.fields}
         told.pop("local_id", None)
-        data[part] = told
+        if told:
+            data[part] = told
     sight["data"] = data
     return canonical(sight)
 
@@ -59,5 +67,4 @@ def leaks(body: dict[str, Any], own: str | None) -> list[str]:
 
 def arrived(body: dict[str, Any]) -> str:
     """A delivery's body in the same canonical form as `seen`, so that the two can be held together."""
-    kept = {name: body[name] for name in ("type", "category", "time", "local_id", "data") if name in body}
-    return canonical({**kept, "purposes": sorted(body.get("purposes", []))})
+    return canonical({name: value for name, value in body.items() if name not in MADE_FOR_RECIPIENT})

@@ -1,0 +1,162 @@
+"""What two agencies hand in as files: outreach contacts as an HMIS export has them, and a court's docket."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from examples.county.calendar import local
+from examples.county.events import HEARINGS, LIVING, Event
+from examples.county.hubside import NotDone
+from examples.county.journal import write_whole
+from examples.county.plan import Scene
+from examples.county.record import instant
+from examples.county.running import command
+
+publish_ms_max = 120_000
+MAPPINGS = {"hmis": "hmis-current-living-situation", "docket": "court-docket"}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One file of one agency, with how many good records are in it."""
+
+    path: Path
+    source: str
+    mapping: str
+    good: int
+    bad: int
+
+
+class Files:
+    """Writes the scenes' files and has `hub publish` send them."""
+
+    def __init__(self, folder: Path, address: str, tokens: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.address = address
+        self.tokens = tokens
+
+    def written(self, scene: Scene) -> list[Sheet]:
+        """The scene's files, written; the same ones when it is played again."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        sheets = []
+        for channel, mapping in MAPPINGS.items():
+            events = [event for event in scene.events if event.channel == channel]
+            if not events:
+                continue
+            header, as_row = LAYOUTS[channel]
+            rows = [as_row(event) for event in events]
+            bad = spoilt(channel, rows[0]) if scene.name == "weeks" else []
+            path = self.folder / f"{scene.name}-{channel}.csv"
+            half = len(rows) // 2
+            write_whole(path, _csv(header, [*rows[:half], *bad, *rows[half:]]))
+            sheets.append(Sheet(path, events[0].source, mapping, len(rows), len(bad)))
+        return sheets
+
+    def publish(self, sheet: Sheet) -> dict[str, Any]:
+        """Sends one file. Raises `NotDone` where not exactly the good lines were accepted."""
+        ran = subprocess.run(
+            command("publish", str(sheet.path), "--mapping", sheet.mapping, "--url", self.address, "--json"),
+            capture_output=True,
+            text=True,
+            timeout=publish_ms_max / 1000,
+            env={**os.environ, "HUB_TOKEN": self.tokens[sheet.source]},
+            check=False,
+        )
+        if ran.returncode != (1 if sheet.bad else 0):
+            raise NotDone(f"hub publish {sheet.path.name} ended with {ran.returncode}: {ran.stderr[-2000:]}")
+        told = json.loads(ran.stdout)
+        if (told["accepted"], told["rejected"]) != (sheet.good, sheet.bad):
+            raise NotDone(f"hub publish {sheet.path.name}: {told['accepted']} of {sheet.good} accepted")
+        return {"accepted": told["accepted"], "rejected": told["rejected"]}
+
+
+def _csv(header: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, header, restval="", lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+HMIS = (
+    "CurrentLivingSitID", "EnrollmentID", "PersonalID", "InformationDate", "CurrentLivingSituation",
+    "CLSSubsidyType", "VerifiedBy", "LeaveSituation14Days", "SubsequentResidence", "ResourcesToObtain",
+    "LeaseOwn60Day", "MovedTwoOrMore", "LocationDetails", "DateCreated", "DateUpdated", "UserID",
+    "DateDeleted", "ExportID",
+)  # fmt: skip
+DOCKET = (
+    "EntryID", "EntryDate", "EntryTime", "EntryType", "CaseNumber", "DefendantID", "DefendantName",
+    "DateOfBirth", "Court", "Courtroom", "HearingID", "HearingType", "HearingStatus", "HearingDate",
+    "HearingTime", "Statute", "ChargeDescription", "Severity", "WarrantNumber", "WarrantStatus",
+    "Disposition",
+)  # fmt: skip
+
+
+def hmis_row(event: Event) -> dict[str, str]:
+    """An outreach contact as a line of `CurrentLivingSituation.csv`."""
+    where, _, more = event.fields["place"]["description"].rpartition(": ")
+    day = f"{local(event.occurred_at):%Y-%m-%d}"
+    return {
+        "CurrentLivingSitID": event.id,
+        "EnrollmentID": f"E{event.person}",
+        "PersonalID": event.fields["local_id"],
+        "InformationDate": day,
+        "CurrentLivingSituation": _code(LIVING, where),
+        "LocationDetails": more,
+        "DateCreated": f"{day} 17:00:00",
+        "DateUpdated": f"{day} 17:00:00",
+        "UserID": event.fields["staff"],
+        "ExportID": "1",
+    }
+
+
+def docket_row(event: Event) -> dict[str, str]:
+    """A hearing as a line of a court's docket."""
+    fields, hearing = event.fields, event.fields["hearing"]
+    entered, at = local(event.occurred_at), local(instant(hearing["at"]) or 0)
+    born = datetime.strptime(fields["birth_date"], "%Y-%m-%d")
+    return {
+        "EntryID": event.id,
+        "EntryDate": f"{entered:%m/%d/%Y}",
+        "EntryTime": f"{entered:%H:%M:%S.%f}",
+        "EntryType": "HEARING",
+        "CaseNumber": fields["case_number"],
+        "DefendantID": fields["local_id"],
+        "DefendantName": fields["name"],
+        "DateOfBirth": f"{born:%m/%d/%Y}",
+        "Court": fields["court"],
+        "Courtroom": hearing["room"],
+        "HearingID": hearing["id"],
+        "HearingType": hearing["kind"],
+        "HearingStatus": _code(HEARINGS, hearing["status"]),
+        "HearingDate": f"{at:%m/%d/%Y}",
+        "HearingTime": f"{at:%H:%M}",
+    }
+
+
+def _code(table: Mapping[str, str], meaning: str) -> str:
+    return next(code for code, one in table.items() if one == meaning)
+
+
+def spoilt(channel: str, row: dict[str, str]) -> list[dict[str, str]]:
+    """Lines with something wrong in them: a day that does not exist, a code or word that nobody agreed on."""
+    if channel == "hmis":
+        changes = [{"InformationDate": "2026-02-30"}, {"CurrentLivingSituation": "777"}, {"PersonalID": ""}]
+        return [{**row, "CurrentLivingSitID": f"spoilt-{n}", **change} for n, change in enumerate(changes)]
+    changes = [{"HearingStatus": "FTA"}, {"EntryType": "GOSSIP"}]
+    return [{**row, "EntryID": f"spoilt-{n}", **change} for n, change in enumerate(changes)]
+
+
+LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[Event], dict[str, str]]]] = {
+    "hmis": (HMIS, hmis_row),
+    "docket": (DOCKET, docket_row),
+}

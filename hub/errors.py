@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from schemas.errors import HubError
 
-class HubError(Exception):
-    """Something that a person can mend.
+
+class OperatorError(HubError):
+    """Something that whoever runs the hub can mend.
 
     Attributes:
         problem: What is wrong, lower case, without personal data.
@@ -12,6 +14,7 @@ class HubError(Exception):
         exit_status: What a command ends with: 1 something is wrong, 2 it was called wrongly.
     """
 
+    code = "operator"
     exit_status = 1
 
     def __init__(self, problem: str, mend: str = "") -> None:
@@ -20,27 +23,27 @@ class HubError(Exception):
         self.mend = mend
 
 
-class SettingsInvalid(HubError):
+class SettingsInvalid(OperatorError):
     """A setting is unknown, malformed, or contradicts another one."""
 
     exit_status = 2
 
 
-class JavaMissing(HubError):
+class JavaMissing(OperatorError):
     """The embedded broker needs a Java runtime and there is none, or one that is too old."""
 
 
-class JarsMissing(HubError):
+class JarsMissing(OperatorError):
     """The embedded broker's jars have not been fetched."""
 
 
-class DataInUse(HubError):
+class DataInUse(OperatorError):
     """Another process works on this data folder."""
 
 
-class BrokerFailed(HubError):
+class BrokerFailed(OperatorError):
     """The embedded broker did not come up, did not stop, or went away."""
 
 
-class BrokerUnreachable(HubError):
+class BrokerUnreachable(OperatorError):
     """No broker answers at the address that the settings name."""

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hub.errors import HubError
+from hub.errors import OperatorError
 from schemas.errors import Unsealable
 
 KEY_BYTES: Final = 32
@@ -21,7 +21,7 @@ FILE: Final = "kek"
 _MEND: Final = "give 32 random bytes in base64, as `head -c 32 /dev/urandom | base64` makes them"
 
 
-class KekInvalid(HubError):
+class KekInvalid(OperatorError):
     """The key-encryption key is missing, malformed, or readable by others."""
 
 

@@ -44,8 +44,6 @@ class Settings(BaseSettings):
     """Where everything lives that has to survive: the embedded broker's log, the store, keys."""
     demo: bool = False
     """Demo accounts exist; then the web listens on loopback alone."""
-    node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")] = "hub"
-    """This machine's name within the cluster; part of the group instance ids, so unlike on every machine."""
 
     web_host: str = "127.0.0.1"
     web_port: Port = 8080

@@ -72,7 +72,7 @@ def test_every_mistake_of_a_file_is_said_at_once(config: Path) -> None:
 
 
 def test_a_file_in_latin_1_is_refused(config: Path) -> None:
-    config.write_bytes("node = 'zürich'".encode("latin-1"))
+    config.write_bytes("web_host = 'zürich'".encode("latin-1"))
     with pytest.raises(SettingsInvalid, match="is not UTF-8"):
         settings.load()
 

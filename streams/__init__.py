@@ -1,1 +1,1 @@
-"""The enforcement point: admit, enforce, reconsider, and the clock."""
+"""The enforcement point: the stages between topics, on one transactional runner."""

@@ -7,16 +7,14 @@ it is on disk, so that a demo killed at any moment finds again what had arrived.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import uvicorn
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -24,6 +22,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+
+from examples.county.journal import Lines, kept
 
 body_bytes_max = 4 * 1024 * 1024
 start_ms_max = 10_000
@@ -40,7 +40,7 @@ class Arrival:
 
 
 class Shelf:
-    """What arrived, on disk as JSON lines. A torn last line is what a kill leaves: it was never answered."""
+    """What arrived, on disk as JSON lines before it is answered."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,23 +48,14 @@ class Shelf:
         self.arrivals: dict[tuple[str, str], Arrival] = {}
         self.repeats: Counter[str] = Counter()
         self.changed: list[Arrival] = []
-        whole = 0
-        if path.exists():
-            for line in path.read_bytes().splitlines(keepends=True):
-                if not line.endswith(b"\n"):
-                    break
-                whole += len(line)
-                self._count(Arrival(**json.loads(line)))
-            os.truncate(path, whole)
-        self.file: IO[bytes] = path.open("ab")
+        for one in kept(path):
+            self._count(Arrival(**one))
+        self.lines = Lines(path)
 
     def put(self, arrival: Arrival) -> None:
         """Keeps one delivery, on disk before it returns."""
-        line = json.dumps(arrival.__dict__, separators=(",", ":")).encode() + b"\n"
         with self.lock:
-            self.file.write(line)
-            self.file.flush()
-            os.fsync(self.file.fileno())
+            self.lines.add(asdict(arrival))
             self._count(arrival)
 
     def _count(self, arrival: Arrival) -> None:
@@ -86,7 +77,7 @@ class Shelf:
 
     def close(self) -> None:
         """Lets go of the file."""
-        self.file.close()
+        self.lines.close()
 
 
 class Endpoints:

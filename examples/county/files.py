@@ -64,7 +64,17 @@ class Files:
     def publish(self, sheet: Sheet) -> dict[str, Any]:
         """Sends one file. Raises `NotDone` where not exactly the good lines were accepted."""
         ran = subprocess.run(
-            command("publish", str(sheet.path), "--mapping", sheet.mapping, "--url", self.address, "--json"),
+            command(
+                "publish",
+                str(sheet.path),
+                "--mapping",
+                sheet.mapping,
+                "--agency",
+                sheet.source,
+                "--url",
+                self.address,
+                "--json",
+            ),
             capture_output=True,
             text=True,
             timeout=publish_ms_max / 1000,
@@ -74,9 +84,10 @@ class Files:
         if ran.returncode != (1 if sheet.bad else 0):
             raise NotDone(f"hub publish {sheet.path.name} ended with {ran.returncode}: {ran.stderr[-2000:]}")
         told = json.loads(ran.stdout)
-        if (told["accepted"], told["rejected"]) != (sheet.good, sheet.bad):
+        refused = told["rejected"] + told["unreadable"]
+        if (told["accepted"], refused) != (sheet.good, sheet.bad):
             raise NotDone(f"hub publish {sheet.path.name}: {told['accepted']} of {sheet.good} accepted")
-        return {"accepted": told["accepted"], "rejected": told["rejected"]}
+        return {"accepted": told["accepted"], "refused": refused}
 
 
 def _csv(header: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:

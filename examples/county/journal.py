@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,32 +22,48 @@ def write_whole(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-class Journal:
-    """Steps by name, each with what it brought; a torn last line is a step that was not done."""
+def kept(path: Path) -> list[Any]:
+    """What was kept in a file of JSON lines, oldest first; a torn last line is what a kill leaves."""
+    text = path.read_bytes() if path.exists() else b""
+    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+
+
+class Lines:
+    """A file of JSON lines that grows, each line on disk before the call returns."""
 
     def __init__(self, path: Path) -> None:
-        self.done: dict[str, Any] = {}
-        whole = 0
-        if path.exists():
-            for line in path.read_bytes().splitlines(keepends=True):
-                if not line.endswith(b"\n"):
-                    break
-                whole += len(line)
-                step = json.loads(line)
-                self.done[step["step"]] = step["brought"]
-            os.truncate(path, whole)
+        """Opens it, without the torn line that a kill may have left at its end."""
+        text = path.read_bytes() if path.exists() else b""
         self.file = path.open("ab")
+        self.file.truncate(text.rfind(b"\n") + 1)
+
+    def add(self, value: Any) -> None:
+        """Adds a line."""
+        self.file.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self.file.close()
+
+
+class Journal:
+    """Steps by name, each with what it brought."""
+
+    def __init__(self, path: Path) -> None:
+        self.done: dict[str, Any] = {one["step"]: one["brought"] for one in kept(path)}
+        self.lines = Lines(path)
+        self.lock = threading.Lock()
 
     def __contains__(self, step: str) -> bool:
         return step in self.done
 
     def keep(self, step: str, brought: Any = True) -> Any:
         """Notes that a step is done, on disk before it returns; gives back what it brought."""
-        line = json.dumps({"step": step, "brought": brought}, separators=(",", ":"))
-        self.file.write(line.encode() + b"\n")
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.done[step] = brought
+        with self.lock:
+            self.lines.add({"step": step, "brought": brought})
+            self.done[step] = brought
         return brought
 
     def moment(self, step: str) -> int:
@@ -56,4 +73,4 @@ class Journal:
 
     def close(self) -> None:
         """Lets go of the file."""
-        self.file.close()
+        self.lines.close()

@@ -1,4 +1,4 @@
-"""The play itself, scene by scene: each step repeatable, between scenes a wait until all that is due is there.
+"""The play itself, scene by scene: each step repeatable, between scenes a wait for all that is due.
 
 The waits make the count exact: what was published before a revocation has arrived before it is made. Only the
 race has none, and is counted apart.
@@ -85,9 +85,10 @@ class Play:
                 self.publish(scene)
             if scene.name == "settled":
                 self.rest_until(self.plan.anchor + STARTS_DURING_PLAY_MS)
+                self.journal.moment("rested")
             self.arrive(scene)
         self.quiet()
-        return self.dues(SCENES[-1])
+        return self.dues()
 
     def close(self) -> None:
         """Lets the hands go."""
@@ -260,20 +261,15 @@ class Play:
 
     # ---- arrivals ------------------------------------------------------------------------------------
 
-    def dues(self, until: str) -> list[Due]:
-        """Everything that is due, seen from a scene: those that have not begun are taken to lie far ahead."""
-        known: dict[str, int] = {}
-        for name in SCENES:
-            known[name] = self.journal.done.get(f"{name}/begun", now() + STARTS_DURING_PLAY_MS)
-        if until == SCENES[-1]:
-            known[until] = max(known[until], self.plan.anchor + STARTS_DURING_PLAY_MS)
-        return Reckoner(self.plan, self.policy, known).dues()
+    def dues(self) -> list[Due]:
+        """Everything that is due, as it is known when scenes have been begun."""
+        return Reckoner(self.plan, self.policy, moments(self.journal.done)).dues()
 
     def arrive(self, scene: Scene) -> None:
         """Waits until all that is due by now has come. Gives up, and says so later, when nothing moves."""
         wanted: Counter[tuple[str, str]] = Counter()
         reached = SCENES.index(scene.name)
-        for due in self.dues(scene.name):
+        for due in self.dues():
             share = due.certain
             if share is not None and SCENES.index(share.scene) <= reached:
                 person = self.plan.people[due.event.person]
@@ -305,6 +301,18 @@ class Play:
             if len(self.shelf.all()) != seen_last:
                 seen_last, since = len(self.shelf.all()), time.monotonic()
             time.sleep(poll_ms / 1000)
+
+
+def moments(done: dict[str, Any]) -> dict[str, int]:
+    """When each scene began (ms), from the journal; those to come are taken to lie ahead.
+
+    The last one lies behind whatever begins during the play, because it waits for it.
+    """
+    ahead = now() + STARTS_DURING_PLAY_MS
+    return {
+        scene: max(int(done.get(f"{scene}/begun", ahead)), int(done.get("rested", 0)) * (scene == SCENES[-1]))
+        for scene in SCENES
+    }
 
 
 def chunks(things: Sequence[Thing], size: int) -> list[Sequence[Thing]]:

@@ -1,0 +1,134 @@
+"""The hot path's bytes are the codec's bytes."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import codec, raw
+from schemas.errors import BrokenRecord
+
+LONGS = st.integers(-(2**63), 2**63 - 1)
+INSTANTS = st.one_of(st.integers(1_100_000_000_000, 2_190_000_000_000), LONGS)
+NAMES = st.text(max_size=70)
+IDS = st.one_of(st.from_regex(r"e-[a-z2-7]{26}", fullmatch=True), NAMES)
+FEW = st.lists(st.text(max_size=12), max_size=3)
+COMPARTMENTS = ("subject", "occurrence", "clinical", "narrative")
+
+
+@st.composite
+def events(draw: st.DrawFn) -> dict[str, Any]:
+    sealed = draw(st.dictionaries(st.sampled_from(COMPARTMENTS), st.binary(max_size=200)))
+    envelope = {
+        "source": draw(st.one_of(st.just("urn:agency:8e-x"), NAMES)),
+        "type": "contact",
+        "category": draw(NAMES),
+        "labels": draw(FEW),
+        "discloser": draw(NAMES),
+        "compartments": list(sealed),
+        "id": draw(IDS),
+        "participant": draw(NAMES),
+        "occurred_at": draw(INSTANTS),
+        "admitted_at": draw(INSTANTS),
+        "consent_at_least": draw(st.none() | LONGS),
+    }
+    return {"envelope": envelope, "sealed": sealed}
+
+
+@given(events())
+def test_a_cut_says_what_decoding_says_and_loses_no_byte(event: dict[str, Any]) -> None:
+    data = codec.encode("Event", event)
+    for _ in range(2):  # the second time from the memory of traits
+        cut = raw.cut(data)
+        envelope = event["envelope"]
+        assert cut.traits._asdict() == {
+            name: tuple(envelope[name]) if isinstance(envelope[name], list) else envelope[name]
+            for name in raw.Traits._fields
+        }
+        for name in ("id", "participant", "occurred_at", "consent_at_least"):
+            assert getattr(cut, name) == envelope[name]
+        assert codec.header("Event") + cut.envelope + cut.sealed == data
+
+
+@given(events(), st.sets(st.sampled_from(COMPARTMENTS)))
+def test_only_the_permitted_compartments_are_passed_on(event: dict[str, Any], wanted: set[str]) -> None:
+    cut = raw.cut(codec.encode("Event", event))
+    found = raw.entries(cut.sealed)
+    kept = sorted(wanted & set(found))
+    passed = codec.decode(codec.header("Event") + cut.envelope + raw.permitted(found, kept))[1]
+    assert passed == {"envelope": event["envelope"], "sealed": {name: event["sealed"][name] for name in kept}}
+    assert raw.permitted(found, found) == cut.sealed
+
+
+TEXTS = st.lists(st.text(max_size=8), max_size=3).map(tuple)
+
+
+@given(
+    events(),
+    st.lists(st.tuples(NAMES, NAMES, NAMES, st.sampled_from(["deny", "permit"]), NAMES, st.none() | NAMES,
+                       TEXTS, TEXTS, TEXTS), max_size=4),
+    st.sampled_from(["first", "reconsider"]),
+    NAMES, st.integers(0, 2**31 - 1), LONGS, LONGS, LONGS, LONGS,
+)  # fmt: skip
+def test_a_decision_and_its_outbound_are_the_codecs(
+    event: dict[str, Any],
+    outcomes: list[tuple[Any, ...]],
+    cause: str,
+    topic: str,
+    partition: int,
+    offset: int,
+    at: int,
+    consent: int,
+    governance: int,
+) -> None:
+    cut = raw.cut(codec.encode("Event", event))
+    position = {"topic": topic, "partition": partition, "offset": offset}
+    when = {"at": at, "consent_offset": consent, "governance_offset": governance}
+    names = ("stakeholder", "subscription", "purpose", "effect", "reason", "basis", "grants")
+    names += ("compartments", "obligations")
+    dicts = [
+        {n: list(v) if isinstance(v, tuple) else v for n, v in zip(names, outcome, strict=True)}
+        for outcome in outcomes
+    ]
+    place, stamp = raw.place(topic, partition) + raw.long(offset), raw.applied(at, consent, governance)
+    assert raw.decision(
+        "d-1", cause, cut.envelope, place, stamp, [raw.outcome(*outcome) for outcome in outcomes]
+    ) == codec.encode(
+        "Decision",
+        {
+            "id": "d-1",
+            "cause": cause,
+            "event": event["envelope"],
+            "position": position,
+            **when,
+            "outcomes": dicts,
+        },
+    )
+    shares = [(o[1], o[2], o[5] or "", *o[6:]) for o in outcomes]
+    share_names = ("subscription", "purpose", "basis", "grants", "compartments", "obligations")
+    share_dicts = [
+        {n: list(v) if isinstance(v, tuple) else v for n, v in zip(share_names, share, strict=True)}
+        for share in shares
+    ]
+    assert raw.outbound(
+        cut.envelope, cut.sealed, place, stamp, [raw.share(*share) for share in shares]
+    ) == codec.encode("Outbound", {**event, "position": position, **when, "shares": share_dicts})
+
+
+def test_every_cut_of_an_envelope_is_found_out() -> None:
+    envelope = {
+        "source": "urn:agency:reach", "type": "contact", "category": "contact.outreach", "labels": ["part2"],
+        "discloser": "reach", "compartments": ["subject"], "id": "e-" + "a" * 26, "participant": "p-1",
+        "occurred_at": 1_772_384_400_123, "admitted_at": 1_772_384_400_999, "consent_at_least": None,
+    }  # fmt: skip
+    data = codec.encode("Event", {"envelope": envelope, "sealed": {"subject": b"secret"}})
+    whole = len(codec.header("Event") + raw.cut(data).envelope)
+    for end in range(5, whole):
+        with pytest.raises(BrokenRecord):
+            raw.cut(data[:end])
+    for end in range(whole, len(data)):
+        with pytest.raises(BrokenRecord):
+            raw.entries(raw.cut(data[:end]).sealed)
+    with pytest.raises(BrokenRecord, match="1 bytes follow"):
+        raw.entries(raw.cut(data + b"\0").sealed)

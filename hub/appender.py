@@ -30,7 +30,7 @@ class Appender:
     """Appends to topics and says where. Thread-safe; made once a process."""
 
     def __init__(self, client: Mapping[str, Any], partitions: int) -> None:
-        """In: librdkafka's settings of the client; the shared count of the person-level topics' partitions."""
+        """In: librdkafka settings of the client; the shared partition count of person-level topics."""
         self._partitions = partitions
         self._producer = Producer(
             {
@@ -65,7 +65,7 @@ class Appender:
         except BufferError:
             raise Unavailable("too many records wait to be written") from None
         except KafkaException as error:
-            raise _translated(error.args[0]) from None
+            raise _translated(error.args[0]) from None  # type: ignore[arg-type]
         if not done.wait(2 * WRITE_MS_MAX / 1000):
             raise Unavailable("the log did not answer in time")
         if answer.error is not None:

@@ -74,7 +74,7 @@ class Links:
             self._rivals[key] = claims
 
     def participant(self, local: str) -> str | None:
-        """Whom a local id's keyed hash (`local_hash`, which covers the agency) means; None for nobody known."""
+        """Whom the keyed hash of a local id (`local_hash`) means; None for nobody known."""
         key = bytes.fromhex(local)
         if sole := self._sole.get(key):
             return sole[1]

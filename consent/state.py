@@ -1,0 +1,47 @@
+"""What one participant's directives fold to, compiled: deciding about an event is a handful of look-ups."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from consent.block import Block, blocks
+from consent.record import Placed, Record
+from consent.terms import Emergency, Order, Restriction
+from consent.untyped import text
+
+
+class State:
+    """A participant's compiled consents, restrictions, orders and emergencies. Immutable.
+
+    `offset` is that of the last directive in it, -1 where there is none. `record()` gives the same in plain
+    terms, for explaining; it folds anew from the directives, which the state only refers to.
+    """
+
+    __slots__ = ("_source", "blocks", "emergencies", "offset", "orders", "restrictions")
+
+    def __init__(self, source: Iterable[Placed] = ()) -> None:
+        record = Record(source)
+        self._source = source
+        self.offset = record.offset
+        self.blocks: tuple[Block, ...] = blocks(record.consents.values())
+        self.restrictions: tuple[Restriction, ...] = tuple(record.restrictions.values())
+        self.orders: tuple[Order, ...] = tuple(record.orders.values())
+        self.emergencies: tuple[Emergency, ...] = tuple(record.emergencies.values())
+
+    def record(self) -> Record:
+        """The record that this state was compiled from."""
+        return Record(self._source)
+
+
+EMPTY: Final = State()
+
+
+def fold(directives: Iterable[object]) -> State:
+    """The state after these directives, JSON objects in the order of the log; their places stand as offsets.
+
+    A directive whose `id` was seen before is passed over; what is not a directive changes nothing.
+    """
+    placed = [
+        Placed(place, text(body.get("id")) if isinstance(body, Mapping) else None, body)
+        for place, body in enumerate(directives)
+    ]
+    return State(placed) if placed else EMPTY

@@ -1,0 +1,71 @@
+"""The states of many participants: directives lie packed as bytes until somebody asks."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final
+
+from consent.packed import Packed, Slice
+from consent.record import Placed
+from consent.state import EMPTY, State
+
+compiled_max: Final = 4096
+
+
+class States:
+    """Participants' directives for one partition of `consent`, in the order in which they were written.
+
+    A few thousand compiled states are kept, those used last; the others are compiled again when asked for.
+    """
+
+    __slots__ = ("_compiled", "_compiled_max", "_packed")
+
+    def __init__(self, compiled_max: int = compiled_max) -> None:
+        self._packed: dict[str, Packed] = {}
+        self._compiled: OrderedDict[str, State] = OrderedDict()
+        self._compiled_max = compiled_max
+
+    def apply(self, participant: str, offset: int, body: bytes, directive_id: str | None = None) -> None:
+        """Add a directive, its body as JSON bytes. Offsets rise; a directive id seen before counts once."""
+        packed = self._packed.get(participant)
+        if packed is None:
+            packed = self._packed[participant] = Packed()
+        packed.add(offset, directive_id, body)
+        self._compiled.pop(participant, None)
+
+    def get(self, participant: str) -> State:
+        """The participant's state. Raises `BrokenRecord` where a body applied isn't a JSON object."""
+        state = self._compiled.get(participant)
+        if state is not None:
+            self._compiled.move_to_end(participant)
+            return state
+        packed = self._packed.get(participant)
+        if packed is None:
+            return EMPTY
+        state = self._compiled[participant] = State(Slice(packed))
+        if len(self._compiled) > self._compiled_max:
+            self._compiled.popitem(last=False)
+        return state
+
+    def offsets(self, participant: str) -> tuple[int, ...]:
+        """The offsets of the participant's directives, in order."""
+        packed = self._packed.get(participant)
+        return () if packed is None else tuple([offset for offset, _ in packed.chunks(len(packed.data))])
+
+    def directives(self, participant: str) -> Iterator[Placed]:
+        """The participant's directives as they were applied, with their offsets."""
+        packed = self._packed.get(participant)
+        return iter(()) if packed is None else iter(Slice(packed))
+
+    def drop(self) -> None:
+        """Forget everything: the partition went to somebody else."""
+        self._packed.clear()
+        self._compiled.clear()
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __contains__(self, participant: object) -> bool:
+        return participant in self._packed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)

@@ -1,0 +1,164 @@
+"""The terms that directives carry (consent, grant, restriction, order, emergency), from untyped values."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from consent.untyped import ALWAYS_MS, NEVER_MS, mapping, moment, text, texts
+
+STATEMENTS: Final = frozenset({"right-to-revoke", "redisclosure", "refusal"})
+PROGRAM_EXIT: Final = "program-exit"
+emergency_ms_max: Final = 24 * 3_600_000
+
+
+class Grant(NamedTuple):
+    """What may go from whom to whom, for what. Times in milliseconds, both ends in, unbounded by default.
+
+    Without an `id` it covers nothing, for no decision could name it.
+    """
+
+    id: str | None
+    disclosers: tuple[str, ...]
+    recipients: tuple[str, ...]
+    purposes: tuple[str, ...]
+    categories: tuple[str, ...]
+    labels: tuple[str, ...]
+    compartments: tuple[str, ...]
+    data_from: int = ALWAYS_MS
+    data_until: int = NEVER_MS
+
+    @classmethod
+    def of(cls, value: Mapping[object, object]) -> "Grant":
+        """A grant from its JSON object; whatever it lacks is empty or unbounded."""
+        since, until = moment(value.get("data_from")), moment(value.get("data_until"))
+        return cls(
+            text(value.get("id")),
+            texts(value.get("disclosers")),
+            texts(value.get("recipients")),
+            texts(value.get("purposes")),
+            texts(value.get("categories")),
+            texts(value.get("labels")),
+            texts(value.get("compartments")),
+            ALWAYS_MS if since is None else since,
+            NEVER_MS if until is None else until,
+        )
+
+
+class Consent(NamedTuple):
+    """A valid consent. `expires_at` is past every instant where only `on_exit`, or nothing, ends it."""
+
+    id: str
+    signed_at: int
+    starts_at: int
+    expires_at: int
+    on_exit: bool
+    grants: tuple[Grant, ...]
+
+    @classmethod
+    def of(cls, value: object) -> "Consent | None":
+        """A consent from its JSON object, or None where it lacks something that makes a consent valid."""
+        source = mapping(value)
+        name, signature = text(source.get("id")), mapping(source.get("signature"))
+        signed_at, starts_at = moment(source.get("signed_at")), moment(source.get("starts_at"))
+        listed = source.get("grants")
+        given = listed if isinstance(listed, list | tuple) else ()
+        grants = tuple([Grant.of(one) for one in given if isinstance(one, Mapping)])
+        if name is None or signed_at is None or starts_at is None or not grants:
+            return None
+        if text(signature.get("method")) is None or text(signature.get("reference")) is None:
+            return None
+        if not STATEMENTS.issubset(texts(source.get("statements"))):
+            return None
+        expires_at, expires_on = moment(source.get("expires_at")), text(source.get("expires_on"))
+        if not _ends(expires_at, expires_on, grants):
+            return None
+        end = NEVER_MS if expires_at is None else expires_at
+        return cls(name, signed_at, starts_at, end, expires_on == PROGRAM_EXIT, grants)
+
+    def dedicated(self, purpose: str) -> bool:
+        """Whether every grant, as signed, has exactly this purpose."""
+        return all(set(grant.purposes) == {purpose} for grant in self.grants)
+
+    def names(self, label: str) -> bool:
+        """Whether every grant, as signed, lists this label."""
+        return all(label in grant.labels for grant in self.grants)
+
+
+def _ends(expires_at: int | None, expires_on: str | None, grants: tuple[Grant, ...]) -> bool:
+    """Whether a consent has an end that is allowed; for treatment alone it may have none."""
+    if expires_on is None:
+        return expires_at is not None
+    if expires_on == "none":
+        return expires_at is not None or all(set(grant.purposes) == {"treatment"} for grant in grants)
+    return expires_on == PROGRAM_EXIT
+
+
+class Restriction(NamedTuple):
+    """The participant's "never": what matches it in all four respects is not disclosed."""
+
+    id: str
+    recipients: tuple[str, ...]
+    purposes: tuple[str, ...]
+    categories: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, value: object) -> "Restriction | None":
+        """A restriction from its JSON object; None where it has no id."""
+        source = mapping(value)
+        name = text(source.get("id"))
+        if name is None:
+            return None
+        lists = (texts(source.get(key)) for key in ("recipients", "purposes", "categories", "labels"))
+        return cls(name, *lists)
+
+
+class Order(NamedTuple):
+    """A court order. Without a start or an end its period is empty, so that it is never in force."""
+
+    id: str
+    recipient: str | None
+    categories: tuple[str, ...]
+    starts_at: int
+    expires_at: int
+    subpoena: bool
+
+    @classmethod
+    def of(cls, value: object) -> "Order | None":
+        """An order from its JSON object; None where it has no id."""
+        source = mapping(value)
+        name = text(source.get("id"))
+        if name is None:
+            return None
+        starts_at, expires_at = moment(source.get("starts_at")), moment(source.get("expires_at"))
+        return cls(
+            name,
+            text(source.get("recipient")),
+            texts(source.get("categories")),
+            NEVER_MS if starts_at is None else starts_at,
+            ALWAYS_MS if expires_at is None else expires_at,
+            source.get("subpoena") is True,
+        )
+
+
+class Emergency(NamedTuple):
+    """A medical emergency that its recipient declared; it lasts 24 hours at most."""
+
+    id: str
+    recipient: str
+    declared_by: str
+    nature: str
+    declared_at: int
+    expires_at: int
+
+    @classmethod
+    def of(cls, value: object) -> "Emergency | None":
+        """An emergency from its JSON object; None where it lacks something, or lasts too long."""
+        source = mapping(value)
+        name, recipient = text(source.get("id")), text(source.get("recipient"))
+        declared_by, nature = text(source.get("declared_by")), text(source.get("nature"))
+        declared_at, expires_at = moment(source.get("declared_at")), moment(source.get("expires_at"))
+        if name is None or recipient is None or declared_by is None or nature is None:
+            return None
+        if declared_at is None or expires_at is None or expires_at - declared_at > emergency_ms_max:
+            return None
+        return cls(name, recipient, declared_by, nature, declared_at, expires_at)

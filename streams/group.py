@@ -4,7 +4,7 @@ The group's metadata are captured when an assignment is delivered and never fetc
 a worker that has lost a partition meanwhile would be accepted, and its work on that partition with it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -44,6 +44,7 @@ class Group:
         self.metadata = b""
         self.joining: set[Place] = set()
         self.positions: dict[Place, int] = {}
+        self._on_hold: set[Place] | None = set()
         self._consumer.subscribe(
             list(settings.inputs),
             on_assign=self._on_assign,
@@ -101,6 +102,16 @@ class Group:
             self._consumer.incremental_assign(fresh)
         self.positions.update(starts)
         self.joining.difference_update(starts)
+        self._on_hold = None
+
+    def hold(self, places: Collection[Place]) -> None:
+        """Fetches nothing of these until they are named no more."""
+        wanted = self.positions.keys() & places
+        if wanted == self._on_hold:
+            return
+        self._consumer.resume([TopicPartition(*place) for place in self.positions.keys() - wanted])
+        self._consumer.pause([TopicPartition(*place) for place in wanted])
+        self._on_hold = wanted
 
     def start_over(self) -> None:
         """Stops the flow of everything that is ours; it is joining again."""

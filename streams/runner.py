@@ -9,7 +9,7 @@ What cannot be mended that way ends the process, loudly.
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -39,6 +39,7 @@ class Runner:
         self._settings = settings
         self._client = client
         self._step = step
+        self._held: Callable[[], Collection[Place]] = getattr(step, "held", tuple)
         self._admin = AdminClient(dict(client))
         self._producer = Producer(settings.producer(client))
         self._side = SideInputs(settings, client, self._admin, step.apply)
@@ -86,7 +87,7 @@ class Runner:
                 self._join()
             elif self._group.positions:
                 self._side.pump()
-                if self._batch or self._step.due(time.time_ns() // 1_000_000):
+                if self._batch or self._due():
                     self._transact()
                 self._settle()
         except (KafkaException, Unavailable, Stalled) as error:
@@ -96,7 +97,9 @@ class Runner:
         """Fetches while there is room. Records stay held over several turns while other partitions join."""
         if len(self._batch) >= self._settings.batch_records_max:
             return
-        wait_s = _SLICE_S if self._group.joining else self._settings.batch_wait_ms_max / 1000
+        self._group.hold(self._held())
+        wait_s = 0.0 if self._due() else self._settings.batch_wait_ms_max / 1000
+        wait_s = _SLICE_S if self._group.joining else wait_s
         batch, after = self._group.fetch(wait_s)
         held = self._group.positions
         if self._batch:
@@ -106,6 +109,9 @@ class Runner:
         self._after = {place: at for place, at in self._after.items() if place in held}
         for place in {record[:2] for record in batch}:
             self._progress.working(place)
+
+    def _due(self) -> bool:
+        return self._step.due(time.time_ns() // 1_000_000)
 
     # -- side inputs, and becoming ready ------------------------------------------------------------------
 
@@ -208,6 +214,8 @@ class Runner:
         crash.point(f"{stage}.produced")
         if batch or out.produced or out.offsets:
             offsets = {**after, **out.offsets} or dict([next(iter(positions.items()))])
+            if self._settings.flush_first:
+                self._within(self._flush)
             self._send(offsets)
             crash.point(f"{stage}.offsets-sent")
         self._commit()
@@ -225,6 +233,10 @@ class Runner:
         positions = [TopicPartition(topic, partition, at) for (topic, partition), at in offsets.items()]
         metadata = self._group.metadata
         self._within(lambda wait_s: self._producer.send_offsets_to_transaction(positions, metadata, wait_s))
+
+    def _flush(self, wait_s: float) -> None:
+        if self._producer.flush(wait_s):
+            raise Stalled("the broker did not take the records of a transaction in time")
 
     def _commit(self) -> None:
         try:

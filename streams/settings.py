@@ -49,6 +49,9 @@ class RunnerSettings:
     aborts_max: int = 8
     backoff_ms_max: int = 2_000
     transactional_id: str = ""
+    flush_first: bool = False
+    """Records are in the log before their offsets are sent: a worker that is replaced in between then has its
+    transaction open where its successor writes, so nobody sees the successor before that transaction ends."""
 
     def __post_init__(self) -> None:
         if not self.session_timeout_ms <= self.transaction_timeout_ms <= 60_000:

@@ -52,6 +52,9 @@ class Step(Protocol):
     until they have been applied to their ends. After a transaction that had to be aborted everything is
     revoked and assigned again, so a step never has to undo anything. Side inputs that are read whole are the
     exception: they belong to no partition, are applied once, and stay.
+
+    A step that can be full has `held() -> Collection[tuple[str, int]]` besides: the input partitions of which
+    it wants no more for now.
     """
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:

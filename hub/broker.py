@@ -96,7 +96,7 @@ def start(settings: Settings, *, background: bool = False) -> Broker:
                 break
             except BrokerFailed as error:
                 _end(process.pid, lambda process=process: process.poll() is not None, 0)  # type: ignore[misc]
-                if not (tries_left and "Address already in use" in error.problem):
+                if not (tries_left and "Address already in use" in error.what):
                     raise
                 ports = (0, 0)
         running = Running(

@@ -9,7 +9,7 @@ class OperatorError(HubError):
     """Something that whoever runs the hub can mend.
 
     Attributes:
-        problem: What is wrong, lower case, without personal data.
+        what: What is wrong, lower case, without personal data.
         mend: What to do about it, as a sentence or a command; may be empty.
         exit_status: What a command ends with: 1 something is wrong, 2 it was called wrongly.
     """
@@ -17,9 +17,9 @@ class OperatorError(HubError):
     code = "operator"
     exit_status = 1
 
-    def __init__(self, problem: str, mend: str = "") -> None:
-        super().__init__(f"{problem}. {mend}" if mend else problem)
-        self.problem = problem
+    def __init__(self, what: str, mend: str = "") -> None:
+        super().__init__(f"{what}. {mend}" if mend else what)
+        self.what = what
         self.mend = mend
 
 

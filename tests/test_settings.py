@@ -59,7 +59,7 @@ def test_what_is_wrong_is_said_with_the_name_of_the_setting(config: Path, conten
     config.write_text(content)
     with pytest.raises(SettingsInvalid) as caught:
         settings.load()
-    assert said in caught.value.problem
+    assert said in caught.value.what
     assert caught.value.exit_status == 2
 
 
@@ -67,8 +67,8 @@ def test_every_mistake_of_a_file_is_said_at_once(config: Path) -> None:
     config.write_text("web_prot = 1\npartitions = 0\n")
     with pytest.raises(SettingsInvalid) as caught:
         settings.load()
-    assert "`web_prot`" in caught.value.problem
-    assert "`partitions`" in caught.value.problem
+    assert "`web_prot`" in caught.value.what
+    assert "`partitions`" in caught.value.what
 
 
 def test_a_file_in_latin_1_is_refused(config: Path) -> None:

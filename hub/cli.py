@@ -1,0 +1,100 @@
+"""The `hub` command: a table of names, each with the module that is imported only when that name is called.
+
+Exit status: 0 done, 1 something is wrong, 2 called wrongly.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from schemas.errors import HubError
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context
+
+
+class Entry(NamedTuple):
+    """One command: what it does, and where it is (`module:name` of a function or of a Typer application)."""
+
+    does: str
+    target: str
+
+
+COMMANDS: Final = {
+    "up": Entry("Run the hub: broker, stages, web.", "hub.up:up"),
+    "run": Entry("Run one process of it.", "hub.run:run"),
+    "broker": Entry("Start, stop and look at the embedded broker.", "hub.brokers:app"),
+    "agency": Entry("Add stakeholders, and give them tokens.", "hub.agency:app"),
+    "publish": Entry("Send a file of events through the gateway.", "hub.publish:publish"),
+    "decide": Entry("Decide a file of cases, and touch nothing else.", "hub.decide:decide"),
+    "explain": Entry("Why an event was, or was not, shared.", "hub.explain:explain"),
+    "quarantine": Entry("Look at what was refused; try it again or discard it.", "hub.quarantine:app"),
+    "topology": Entry("Draw the stages and the topics between them.", "hub.topology:topology"),
+    "doctor": Entry("Look for what is wrong, and say how to mend it.", "hub.doctor:doctor"),
+}
+
+
+def load(name: str) -> Command:
+    """The real command behind a name of the table. Imports its module."""
+    module, _, attribute = COMMANDS[name].target.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    app = found
+    if not isinstance(found, typer.Typer):
+        app = typer.Typer(add_completion=False)
+        app.command(name)(found)
+    command = typer.main.get_command(app)
+    command.name = name
+    return command
+
+
+class Lazy(TyperCommand):
+    """Stands in the list of commands with its one line; becomes the real command when it is called."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: Any
+    ) -> Context:
+        """The real command's context: parsing, help and invocation are its own."""
+        return load(str(self.name)).make_context(info_name, args, parent, **extra)
+
+
+class Table(TyperGroup):
+    """The group whose commands are those of `COMMANDS`; none of them has been imported."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {
+            name: Lazy(name, help=entry.does, short_help=entry.does) for name, entry in COMMANDS.items()
+        }
+
+
+app = typer.Typer(
+    cls=Table,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A data-sharing hub: agencies publish, participants decide, everything is accounted for.",
+    epilog="Example: hub up",
+)
+
+
+@app.callback()
+def root() -> None:
+    """The options of `hub` itself: there are none but --help."""
+
+
+def main() -> None:
+    """The console script. Whatever a person can mend is one line on standard error, without a traceback."""
+    try:
+        app(prog_name="hub")
+    except HubError as error:
+        print(f"hub: {error.detail}", file=sys.stderr)  # noqa: T201  the one place that speaks for every command
+        sys.exit(getattr(error, "exit_status", 1))
+
+
+if __name__ == "__main__":
+    main()

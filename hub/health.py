@@ -1,0 +1,131 @@
+"""Heartbeats: one small file for each process of the hub, written by the loop that does the work.
+
+A process that no longer gets anywhere stops writing, and `problems` says so; nothing else has to ask it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+BEAT_MS: Final = 1_000
+SILENCE_MS_MAX: Final = 10_000  # longer than any step, with its transaction, may take
+SUFFIX: Final = ".heartbeat.json"
+EXPECTED: Final = "expected.json"
+
+State = Literal["starting", "running", "stopping"]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a process last said of itself.
+
+    `at_ms` is Unix time. `stuck` names partitions (`topic/number`) in which nothing moves although there is
+    something to do. `address` is where it listens, if it does.
+    """
+
+    stage: str
+    pid: int
+    state: State
+    at_ms: int
+    stuck: tuple[str, ...] = ()
+    address: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The process, for people: its stage and its process id."""
+        return f"{self.stage} ({self.pid})"
+
+
+class Pulse:
+    """Writes this process's heartbeats. The loop that does the work calls `beat` as often as it likes."""
+
+    def __init__(self, run_dir: Path, stage: str) -> None:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        self._stage = stage
+        self._path = run_dir / f"{stage}-{os.getpid()}{SUFFIX}"
+        self._said: tuple[State, tuple[str, ...], str | None] | None = None
+        self._address: str | None = None
+        self._next = 0.0
+
+    def beat(self, state: State = "running", stuck: Sequence[str] = (), address: str | None = None) -> None:
+        """Say that the loop goes round. Writes once in `BEAT_MS`, and whenever something else is to be said.
+
+        In: `address`, once known, is kept for later beats.
+        """
+        self._address = address or self._address
+        said = (state, tuple(stuck), self._address)
+        if said == self._said and time.monotonic() < self._next:
+            return
+        self._said, self._next = said, time.monotonic() + BEAT_MS / 1000
+        heartbeat = Heartbeat(self._stage, os.getpid(), state, _now_ms(), tuple(stuck), self._address)
+        new = self._path.with_suffix(".new")
+        new.write_text(json.dumps(asdict(heartbeat)))
+        new.replace(self._path)
+
+    def close(self) -> None:
+        """The process ends as it should: it is not missed."""
+        self._path.unlink(missing_ok=True)
+
+
+def expect(run_dir: Path, stages: Iterable[str]) -> None:
+    """Say which stages have to run here for the hub to be ready."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    new = run_dir / f".{EXPECTED}"
+    new.write_text(json.dumps(sorted(stages)))
+    new.replace(run_dir / EXPECTED)
+
+
+def read_all(run_dir: Path) -> list[Heartbeat]:
+    """The last heartbeat of every process that is alive, by stage. Files of dead ones are taken away."""
+    found = []
+    for path in sorted(run_dir.glob(f"*{SUFFIX}")):
+        try:
+            said = json.loads(path.read_bytes())
+            heartbeat = Heartbeat(**{**said, "stuck": tuple(said["stuck"])})
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            continue
+        if _alive(heartbeat.pid):
+            found.append(heartbeat)
+        else:
+            path.unlink(missing_ok=True)
+    return found
+
+
+def problems(run_dir: Path) -> list[str]:
+    """Why the hub is not ready, one line each, naming stage, process or partition; empty when it is."""
+    heartbeats, now_ms = read_all(run_dir), _now_ms()
+    found = []
+    for heartbeat in heartbeats:
+        silent_ms = now_ms - heartbeat.at_ms
+        if silent_ms > SILENCE_MS_MAX:
+            found.append(f"{heartbeat.name} has got nowhere for {silent_ms // 1000} s")
+        found += [f"{heartbeat.name} is stuck at {partition}" for partition in heartbeat.stuck]
+    running = {heartbeat.stage for heartbeat in heartbeats if heartbeat.state == "running"}
+    return found + [f"{stage} is not running" for stage in _expected(run_dir) if stage not in running]
+
+
+def _expected(run_dir: Path) -> list[str]:
+    try:
+        return [str(stage) for stage in json.loads((run_dir / EXPECTED).read_bytes())]
+    except FileNotFoundError:
+        return []
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -9,6 +9,7 @@ import difflib
 import ipaddress
 import os
 import tomllib
+import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -48,6 +49,8 @@ class Settings(BaseSettings):
     web_host: str = "127.0.0.1"
     web_port: Port = 8080
     """0 for any free one."""
+    time_zone: str = "UTC"
+    """Where the hub's people are, as the IANA database names it; pages tell times as clocks there show them."""
 
     kafka_bootstrap: str | None = None
     """`host:port,…` of a cluster to use as it is; None for the embedded broker."""
@@ -98,6 +101,14 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         """Children run elsewhere: resolve what is relative here, once."""
         return None if path is None else Path(os.path.abspath(path.expanduser()))
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, zone: str) -> str:
+        try:
+            return zoneinfo.ZoneInfo(zone).key
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            raise ValueError("no time zone of that name: for example `America/Los_Angeles`") from None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

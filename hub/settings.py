@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     web_port: Port = 8080
     """0 for any free one."""
     time_zone: str = "UTC"
-    """Where the hub's people are, as the IANA database names it; pages tell times as clocks there show them."""
+    """Where the people are, by its name in the IANA database; pages tell times as clocks there show them."""
 
     kafka_bootstrap: str | None = None
     """`host:port,…` of a cluster to use as it is; None for the embedded broker."""

@@ -108,6 +108,7 @@ requests = sa.Table(
     metadata,
     _text("sender", primary_key=True),
     _text("id", primary_key=True),  # as the sender chose it
+    _text("directive", unique=True),  # as the hub calls it
     _text("participant", index=True),
     _text("digest"),  # keyed hash of what was asked, to tell a repeat from another request
     _text("type"),
@@ -141,6 +142,7 @@ directives = sa.Table(
     _text("sender"),
     _number("recorded_at"),
     _text("type"),
+    _text("concerns", nullable=True),  # the consent, restriction, order or emergency
     _sealed("body"),  # canonical JSON of the rule; names are sealed in the log and not copied here
 )
 

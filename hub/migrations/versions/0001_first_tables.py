@@ -104,6 +104,7 @@ def upgrade() -> None:  # noqa: PLR0915
         sa.Column("sender", sa.Text(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("concerns", sa.Text(), nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("partition", "offset", name=op.f("pk_directives")),
     )
@@ -205,6 +206,7 @@ def upgrade() -> None:  # noqa: PLR0915
         "requests",
         sa.Column("sender", sa.Text(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("directive", sa.Text(), nullable=False),
         sa.Column("participant", sa.Text(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
@@ -217,6 +219,7 @@ def upgrade() -> None:  # noqa: PLR0915
         sa.Column("partition", sa.Integer(), nullable=True),
         sa.Column("offset", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("sender", "id", name=op.f("pk_requests")),
+        sa.UniqueConstraint("directive", name=op.f("uq_requests_directive")),
     )
     op.create_index(op.f("ix_requests_participant"), "requests", ["participant"], unique=False)
     op.create_table(

@@ -1,0 +1,320 @@
+"""Directives on their way into the log: checked whole, split into rule and person, written once.
+
+An order is held back until a second privacy officer approves it. What is refused is recorded.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from consent import direction
+from hub.appender import Appender
+from hub.entrance import Sender, check
+from hub.governance import Register, canonical
+from hub.participants import Participants
+from hub.rule import NAMES, ORDERS, Splitter, letters, refuse_idle
+from hub.store import Store, upsert
+from hub.tables import directives, requests
+from hub.vault import Vault
+from schemas import codec
+from schemas import directives as shapes
+from schemas.errors import Refused
+
+TOPIC: Final = "consent"
+WAITING_LISTED_MAX: Final = 200
+
+
+class Sent(NamedTuple):
+    """What became of a directive.
+
+    `directive` is the hub's id of it, `concerns` that of the consent, restriction or order. Where it
+    has no `offset` it waits for a second officer, or was rejected by one.
+    """
+
+    directive: str
+    type: str
+    participant: str
+    state: str
+    concerns: str | None
+    partition: int | None
+    offset: int | None
+    narrows: bool
+    new: bool
+
+
+class Waiting(NamedTuple):
+    """An order that waits for its second officer; `rule` is as it would be written."""
+
+    directive: str
+    participant: str
+    asked_by: str
+    at: int
+    rule: dict[str, Any]
+    given: dict[str, Any]
+
+
+class Directives:
+    """Takes directives. Each call may be repeated by the directive's id; the repeat gets the same answer."""
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        appender: Appender,
+        participants: Participants,
+        register: Callable[[], Register],
+    ) -> None:
+        """In: the store, the keys, the way to the log, who exists, and the register as of now."""
+        self._store = store
+        self._vault = vault
+        self._appender = appender
+        self._participants = participants
+        self._register = register
+        self._splitter = Splitter(vault.mac)
+
+    def send(self, sender: Sender, body: Any) -> Sent:
+        """Checks a directive and writes it to `consent`; an order waits instead.
+
+        In: the body as JSON has it. Raises `Invalid` for its form, `Refused` for what this sender may not do
+        or what does not exist (recorded), `Unavailable` where the log takes nothing now (repeat then).
+        """
+        directive = self.checked(sender, body)
+        rule, personal, concerns = self._splitter.split(sender, directive)
+        row, new = self._reserve(sender, directive, concerns, canonical(body))
+        if row.state != "writing":
+            return _sent(row, new=False)
+        if directive.type in ORDERS:
+            return self._wait(sender, row, rule, personal)
+        return self._write(row, rule, personal, new=new)
+
+    def checked(self, sender: Sender, body: Any) -> Any:
+        """The directive, where this sender may send it now. Raises as `send`; a refusal is recorded."""
+        directive = shapes.parse(body)
+        try:
+            if not self._participants.exists(directive.participant):
+                raise Refused("no such participant", path="/participant", code="not-found")
+            check(directive, sender, self._register())
+            refuse_idle(directive, self._register())
+            self._known(sender, directive)
+        except Refused as refusal:
+            self.record(
+                "directive-refused",
+                sender.principal,
+                directive.participant if refusal.code != "not-found" else None,
+                {"type": directive.type, "code": refusal.code},
+            )
+            raise
+        return directive
+
+    def find(self, directive: str) -> Sent | None:
+        """What became of the directive that the hub calls so."""
+        row = self._row(directive)
+        return _sent(row, new=False) if row else None
+
+    def waiting(self) -> list[Waiting]:
+        """The orders that wait for a second officer, oldest first."""
+        query = (
+            sa.select(requests)
+            .where(requests.c.state == "waiting")
+            .order_by(requests.c.at)
+            .limit(WAITING_LISTED_MAX)
+        )
+        with self._store.read() as connection:
+            rows = connection.execute(query).all()
+        return [self._opened(row) for row in rows]
+
+    def approve(self, directive: str, officer: Sender) -> Sent:
+        """A second officer approves an order: it is written. Raises `Refused` for the first one."""
+        row = self._decidable(directive, officer)
+        opened = self._opened(row)
+        check_second(officer, opened, row.asked_by)
+        self.record("order-approved", officer.principal, row.participant, {"directive": directive})
+        return self._write(row, opened.rule, opened.given, new=True, decided_by=officer.principal)
+
+    def reject(self, directive: str, officer: Sender) -> Sent:
+        """An officer rejects an order: it is never written, and its text is forgotten."""
+        row = self._decidable(directive, officer)
+        self.record("order-rejected", officer.principal, row.participant, {"directive": directive})
+        return self._settle(row, {"state": "rejected", "decided_by": officer.principal}, new=True)
+
+    def record(self, kind: str, principal: str, participant: str | None, body: dict[str, Any]) -> None:
+        """Writes to `access` what somebody did, or tried."""
+        value = codec.encode(
+            "Access",
+            {
+                "id": f"{kind}:{time.time_ns()}",
+                "kind": kind,
+                "at": _now(),
+                "principal": principal,
+                "participant": participant,
+                "body": canonical(body),
+            },
+        )
+        self._appender.append("access", principal, value)
+
+    def _known(self, sender: Sender, directive: Any) -> None:
+        """Refuses to take back what was never given, and to replace a restriction, which would weaken it."""
+        _, _, concerns = self._splitter.split(sender, directive)
+        if directive.type in NAMES and not self._exists(directive.participant, concerns):
+            path = "/" + NAMES[directive.type][0]
+            raise Refused("nothing is on record under this id", path=path, code="not-found")
+        if directive.type == "restriction-placed" and self._exists(
+            directive.participant, concerns, other_than=(sender.principal, directive.id)
+        ):
+            raise Refused(
+                "a restriction is lifted by the participant, not replaced; give this one another id",
+                path="/restriction/id",
+                code="conflict",
+            )
+
+    def _exists(
+        self, participant: str, concerns: str | None, other_than: tuple[str, str] | None = None
+    ) -> bool:
+        asked = sa.select(requests.c.sender, requests.c.id).where(
+            requests.c.participant == participant, requests.c.made == concerns
+        )
+        logged = sa.select(sa.literal(1)).where(
+            directives.c.participant == participant, directives.c.concerns == concerns
+        )
+        with self._store.read() as connection:
+            rows = {tuple(row) for row in connection.execute(asked)}
+            if other_than is not None:
+                return bool(rows - {other_than})
+            return bool(rows) or connection.execute(logged.limit(1)).scalar() is not None
+
+    def _reserve(
+        self, sender: Sender, directive: Any, concerns: str | None, asked: bytes
+    ) -> "tuple[sa.Row[Any], bool]":
+        """The row of this request, and whether it is new. Raises `Refused` for an id used otherwise."""
+        new = {
+            "sender": sender.principal,
+            "id": directive.id,
+            "directive": self._named(sender, directive.id),
+            "participant": directive.participant,
+            "digest": self._vault.mac("requests", asked),
+            "type": directive.type,
+            "made": concerns,
+            "state": "writing",
+            "at": _now(),
+        }
+        mine = sa.and_(requests.c.sender == new["sender"], requests.c.id == new["id"])
+        with self._store.write() as connection:
+            inserted = upsert(connection, requests, [new])
+            row = connection.execute(sa.select(requests).where(mine)).one()
+        if row.digest != new["digest"]:
+            raise Refused("this id was used for another directive", path="/id", code="conflict")
+        return row, bool(inserted)
+
+    def _named(self, sender: Sender, given: str) -> str:
+        return "d-" + letters(self._vault.mac("directives", canonical([sender.principal, given])))
+
+    def _write(
+        self,
+        row: "sa.Row[Any]",
+        rule: dict[str, Any],
+        personal: dict[str, Any],
+        *,
+        new: bool,
+        decided_by: str | None = None,
+    ) -> Sent:
+        sealed = None
+        if personal:
+            sealer = self._vault.sealer(row.participant)
+            sealed = sealer.seal(directive_aad(row.directive), canonical(personal))
+        value = codec.encode(
+            "Directive",
+            {
+                "id": row.directive,
+                "participant": row.participant,
+                "sender": row.sender,
+                "recorded_at": _now(),
+                "type": row.type,
+                "body": canonical(rule),
+                "sealed": sealed,
+            },
+        )
+        place = self._appender.append(TOPIC, row.participant, value)
+        changes = {
+            "state": "written",
+            "partition": place.partition,
+            "offset": place.offset,
+            "decided_by": decided_by,
+        }
+        return self._settle(row, changes, new=new)
+
+    def _wait(
+        self, sender: Sender, row: "sa.Row[Any]", rule: dict[str, Any], personal: dict[str, Any]
+    ) -> Sent:
+        text = canonical({"rule": rule, "given": personal})
+        sealed = self._vault.hub("secrets").seal(directive_aad(row.directive), text)
+        self.record("order-asked", sender.principal, row.participant, {"directive": row.directive})
+        return self._settle(
+            row, {"state": "waiting", "sealed": sealed, "asked_by": sender.principal}, new=True
+        )
+
+    def _settle(self, row: "sa.Row[Any]", changes: dict[str, Any], *, new: bool) -> Sent:
+        """Notes the outcome, unless another call came first; out: what stands."""
+        mine = requests.c.directive == row.directive
+        forgotten = {} if changes["state"] == "waiting" else {"sealed": None}
+        with self._store.write() as connection:
+            connection.execute(
+                requests.update().where(mine, requests.c.state == row.state).values(**changes, **forgotten)
+            )
+            return _sent(connection.execute(sa.select(requests).where(mine)).one(), new=new)
+
+    def _decidable(self, directive: str, officer: Sender) -> "sa.Row[Any]":
+        if not officer.officer:
+            raise Refused("only a privacy officer decides about orders", code="role")
+        row = self._row(directive)
+        if row is None or row.type not in ORDERS:
+            raise Refused("no such order", code="not-found")
+        if row.state != "waiting":
+            raise Refused("this order was decided already", code="conflict")
+        return row
+
+    def _opened(self, row: "sa.Row[Any]") -> Waiting:
+        text = self._vault.hub("secrets").open(directive_aad(row.directive), row.sealed)
+        held = json.loads(text)
+        return Waiting(row.directive, row.participant, row.asked_by, row.at, held["rule"], held["given"])
+
+    def _row(self, directive: str) -> "sa.Row[Any] | None":
+        with self._store.read() as connection:
+            return connection.execute(
+                sa.select(requests).where(requests.c.directive == directive)
+            ).one_or_none()
+
+
+def check_second(officer: Sender, order: Waiting, asked_by: str) -> None:
+    """Refuses an approval by the officer who asked, or by somebody of the recipient's."""
+    if officer.principal == asked_by:
+        raise Refused("an order needs a second officer", code="second-officer")
+    if officer.organisation is not None and officer.organisation == order.rule.get("order", {}).get(
+        "recipient"
+    ):
+        raise Refused("a recipient does not approve an order for itself", code="recipient")
+
+
+def directive_aad(directive: str) -> bytes:
+    """Associated data of a directive's sealed half."""
+    return b"directive\0" + directive.encode()
+
+
+def _sent(row: "sa.Row[Any]", *, new: bool) -> Sent:
+    return Sent(
+        directive=row.directive,
+        type=row.type,
+        participant=row.participant,
+        state=row.state,
+        concerns=row.made,
+        partition=row.partition,
+        offset=row.offset,
+        narrows="narrows" in direction(row.type),
+        new=new,
+    )
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

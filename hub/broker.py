@@ -34,7 +34,12 @@ REACH_MS_MAX: Final = 10_000
 ANSWER_MS_MAX: Final = 2_000
 KILL_MS_MAX: Final = 5_000
 POLL_MS: Final = 25
+LOCK_WAIT_MS_MAX: Final = (
+    3_000  # a broker that was killed a moment ago holds it until the kernel has buried it
+)
 LOCK: Final = "lock"
+STATED: Final = "broker.json"
+PORTS: Final = "ports.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Running:
 class Broker:
     """A broker that this process started. As a context manager, stopped at the end."""
 
-    def __init__(self, process: subprocess.Popen[bytes], running: Running) -> None:
+    def __init__(self, settings: Settings, process: subprocess.Popen[bytes], running: Running) -> None:
+        self._settings = settings
         self._process = process
         self.running = running
 
@@ -63,6 +69,10 @@ class Broker:
     def ended(self) -> bool:
         """Whether its process is gone."""
         return self._process.poll() is not None
+
+    def restart(self) -> None:
+        """Start it again after it ended by itself, where clients look for it. Raises as `start` does."""
+        self._process, self.running = _start(self._settings, background=False)
 
     def stop(self, wait_ms_max: int = STOP_MS_MAX) -> None:
         """End it in good order, or by force when that takes longer than `wait_ms_max`."""
@@ -82,32 +92,8 @@ def start(settings: Settings, *, background: bool = False) -> Broker:
     Out: the broker. It takes the ports that it had before, when they are free, so that clients find it again.
     Raises `JavaMissing`, `JarsMissing`, `DataInUse`, `BrokerFailed`.
     """
-    java, folder = jvm.java(settings), settings.broker_dir
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
-    with _locked(settings) as lock:
-        ports = _last_ports(folder)
-        (folder / "broker.json").unlink(missing_ok=True)
-        jvm.format_data(settings, java)
-        for tries_left in range(PORT_TRIES_MAX - 1, -1, -1):
-            ports = _free_ports(ports)
-            process = jvm.launch(settings, java, ports, lock, background)
-            try:
-                _await_answer(process, f"127.0.0.1:{ports[0]}", folder)
-                break
-            except BrokerFailed as error:
-                _end(process.pid, lambda process=process: process.poll() is not None, 0)  # type: ignore[misc]
-                if not (tries_left and "Address already in use" in error.what):
-                    raise
-                ports = (0, 0)
-        running = Running(
-            pid=process.pid,
-            bootstrap=f"127.0.0.1:{ports[0]}",
-            owner=None if background else os.getpid(),
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        jvm.write(folder / "broker.json", json.dumps({**dataclasses.asdict(running), "ports": ports}))
-        jvm.write(folder / "ports.json", json.dumps(ports))
-        return Broker(process, running)
+    process, running = _start(settings, background)
+    return Broker(settings, process, running)
 
 
 def status(settings: Settings) -> Running | None:
@@ -115,7 +101,7 @@ def status(settings: Settings) -> Running | None:
     if locks.is_free(settings.broker_dir / LOCK):
         return None
     try:
-        stated = json.loads((settings.broker_dir / "broker.json").read_bytes())
+        stated = json.loads((settings.broker_dir / STATED).read_bytes())
         return Running(stated["pid"], stated["bootstrap"], stated["owner"], stated["started_at"])
     except (FileNotFoundError, ValueError, KeyError):
         return None
@@ -179,11 +165,52 @@ def answers(client: dict[str, object], wait_ms_max: int) -> bool:
         return False
 
 
+def _start(settings: Settings, background: bool) -> tuple[subprocess.Popen[bytes], Running]:
+    java, folder = jvm.java(settings), settings.broker_dir
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    with _locked(settings) as lock:
+        (folder / STATED).unlink(missing_ok=True)
+        jvm.format_data(settings, java)
+        process, ports = _come_up(settings, java, lock, background)
+        running = Running(
+            pid=process.pid,
+            bootstrap=f"127.0.0.1:{ports[0]}",
+            owner=None if background else os.getpid(),
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        jvm.write(folder / STATED, json.dumps(dataclasses.asdict(running)))
+        jvm.write(folder / PORTS, json.dumps(ports))
+        return process, running
+
+
+def _come_up(
+    settings: Settings, java: str, lock: int, background: bool
+) -> tuple[subprocess.Popen[bytes], jvm.Ports]:
+    """Launch it until it answers; on other ports when somebody took one between our look and its own."""
+    ports = _last_ports(settings.broker_dir)
+    for tries_left in range(PORT_TRIES_MAX - 1, -1, -1):
+        ports = _free_ports(ports)
+        process = jvm.launch(settings, java, ports, lock, background)
+        try:
+            _await_answer(process, f"127.0.0.1:{ports[0]}", settings.broker_dir)
+            return process, ports
+        except BaseException as error:
+            process.kill()
+            process.wait()
+            taken = isinstance(error, BrokerFailed) and "Address already in use" in jvm.said(
+                settings.broker_dir
+            )
+            if not (tries_left and taken):
+                raise
+            ports = (0, 0)
+    raise AssertionError("unreachable")
+
+
 @contextmanager
 def _locked(settings: Settings) -> Iterator[int]:
     """The data folder's lock, for the broker to inherit. Raises `DataInUse`."""
     try:
-        lock = locks.take(settings.broker_dir / LOCK)
+        lock = locks.take(settings.broker_dir / LOCK, LOCK_WAIT_MS_MAX)
     except BlockingIOError:
         running = status(settings)
         who = f" (process {running.owner or running.pid}, broker at {running.bootstrap})" if running else ""
@@ -229,7 +256,7 @@ def _free_port(wanted: int, bound: contextlib.ExitStack) -> int:
 
 def _last_ports(folder: Path) -> jvm.Ports:
     try:
-        port, controller_port = json.loads((folder / "ports.json").read_bytes())
+        port, controller_port = json.loads((folder / PORTS).read_bytes())
         return (int(port), int(controller_port))
     except (FileNotFoundError, ValueError, TypeError):
         return (0, 0)

@@ -19,23 +19,38 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """One command: what it does, and where it is (`module:name` of a function or of a Typer application)."""
+    """A command: what it does, where it is (`module:name` of a function or a Typer application), an example."""
 
     does: str
     target: str
+    example: str
 
 
 COMMANDS: Final = {
-    "up": Entry("Run the hub: broker, stages, web.", "hub.up:up"),
-    "run": Entry("Run one process of it.", "hub.run:run"),
-    "broker": Entry("Start, stop and look at the embedded broker.", "hub.brokers:app"),
-    "agency": Entry("Add stakeholders, and give them tokens.", "hub.agency:app"),
-    "publish": Entry("Send a file of events through the gateway.", "hub.publish:publish"),
-    "decide": Entry("Decide a file of cases, and touch nothing else.", "hub.decide:decide"),
-    "explain": Entry("Why an event was, or was not, shared.", "hub.explain:explain"),
-    "quarantine": Entry("Look at what was refused; try it again or discard it.", "hub.quarantine:app"),
-    "topology": Entry("Draw the stages and the topics between them.", "hub.topology:topology"),
-    "doctor": Entry("Look for what is wrong, and say how to mend it.", "hub.doctor:doctor"),
+    "up": Entry("Run the hub: broker, stages, web.", "hub.up:up", "hub up"),
+    "run": Entry("Run one process of it.", "hub.run:run", "hub run enforce"),
+    "broker": Entry("Start, stop and look at the embedded broker.", "hub.brokers:app", "hub broker start"),
+    "agency": Entry("Add stakeholders, and give them tokens.", "hub.agency:app", "hub agency list"),
+    "publish": Entry(
+        "Send a file of events through the gateway.", "hub.publish:publish", "hub publish events.jsonl"
+    ),
+    "decide": Entry(
+        "Decide a file of cases, and touch nothing else.",
+        "hub.decide:decide",
+        "hub decide < cases.json > results.json",
+    ),
+    "explain": Entry(
+        "Why an event was, or was not, shared.",
+        "hub.explain:explain",
+        "hub explain EVENT_ID STAKEHOLDER --json",
+    ),
+    "quarantine": Entry(
+        "Look at what was refused; try it again or discard it.", "hub.quarantine:app", "hub quarantine list"
+    ),
+    "topology": Entry(
+        "Draw the stages and the topics between them.", "hub.topology:topology", "hub topology"
+    ),
+    "doctor": Entry("Look for what is wrong, and say how to mend it.", "hub.doctor:doctor", "hub doctor"),
 }
 
 
@@ -49,6 +64,8 @@ def load(name: str) -> Command:
         app.command(name)(found)
     command = typer.main.get_command(app)
     command.name = name
+    if "Example" not in f"{command.help}{command.epilog}":
+        command.epilog = f"Example: {COMMANDS[name].example}"
     return command
 
 

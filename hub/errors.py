@@ -47,3 +47,7 @@ class BrokerFailed(OperatorError):
 
 class BrokerUnreachable(OperatorError):
     """No broker answers at the address that the settings name."""
+
+
+class StageFailed(OperatorError):
+    """A process of the hub ends again and again."""

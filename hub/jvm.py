@@ -113,20 +113,25 @@ def _properties(settings: Settings, ports: Ports, data: Path) -> str:
     return str(path)
 
 
-def failed(problem: str, folder: Path) -> BrokerFailed | JavaMissing:
-    """What to say of a broker that failed, from the end of what it wrote."""
-    written = b"".join(
-        path.read_bytes()[-LOG_TAIL_BYTES_MAX:] for path in sorted((folder / "logs").glob("*.log"))
+def said(folder: Path) -> str:
+    """The end of what the broker wrote since it was started."""
+    ends = (
+        path.read_bytes()[-LOG_TAIL_BYTES_MAX:]
+        for name in ("console.log", "server.log")
+        if (path := folder / "logs" / name).exists()
     )
-    text = written.decode(errors="replace")
+    return b"".join(ends).decode(errors="replace")
+
+
+def failed(problem: str, folder: Path) -> BrokerFailed | JavaMissing:
+    """What to raise for a broker that failed, from what it said."""
+    text = said(folder)
     if "UnsupportedClassVersionError" in text:
         return JavaMissing(
             "the embedded broker needs Java 17 or newer, and this one is older", "Run `make setup`."
         )
-    causes = [line for line in text.splitlines() if "Exception" in line or "Error" in line]
-    return BrokerFailed(
-        f"{problem}: {causes[-1].strip() if causes else 'it said nothing'}", f"See `{folder}/logs`."
-    )
+    causes = [line.strip() for line in text.splitlines() if "Exception" in line or "Error" in line]
+    return BrokerFailed(f"{problem}: {causes[-1] if causes else 'it said nothing'}", f"See `{folder}/logs`.")
 
 
 def write(path: Path, text: str) -> None:

@@ -6,29 +6,28 @@ import time
 from pathlib import Path
 from typing import Final
 
-TAKE_TRIES_MAX: Final = 5
-TAKE_PAUSE_MS: Final = 20
+WAIT_MS: Final = 100  # whoever only looks, as `is_free` does, holds a lock for a moment
+PAUSE_MS: Final = 10
 
 
-def take(path: Path) -> int:
+def take(path: Path, wait_ms_max: int = WAIT_MS) -> int:
     """Lock `path`, making it where it is missing.
 
     Out: a descriptor; the lock lasts until it, and every copy that a child inherited, is closed.
-    Raises `BlockingIOError` where somebody else holds it. (Who only looks, as `is_free` does, holds it for a
-    moment; hence a few tries.)
+    Raises `BlockingIOError` where somebody else still holds it after `wait_ms_max`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    for tries_left in range(TAKE_TRIES_MAX - 1, -1, -1):
+    deadline = time.monotonic() + wait_ms_max / 1000
+    while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return lock
         except BlockingIOError:
-            if not tries_left:
+            if time.monotonic() >= deadline:
                 os.close(lock)
                 raise
-            time.sleep(TAKE_PAUSE_MS / 1000)
-    raise AssertionError("unreachable")
+            time.sleep(PAUSE_MS / 1000)
 
 
 def is_free(path: Path) -> bool:

@@ -1,0 +1,199 @@
+"""What the delivery engine asks of the outside: adapters on one side, keys and ids on the other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+
+class Record(Protocol):
+    """A record of Kafka, as the runner hands it over. Times in epoch milliseconds."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def timestamp(self) -> int: ...
+
+
+class Out(Protocol):
+    """The transaction that a step writes into. Everything in it becomes visible together, or never."""
+
+    @property
+    def positions(self) -> Mapping[tuple[str, int], int]:
+        """Next offset of each input partition held, as it will be after this batch."""
+
+    def produce(self, topic: str, key: bytes | None, value: bytes | None, partition: int) -> None:
+        """Write one record."""
+
+    def offset(self, topic: str, partition: int, offset: int) -> None:
+        """Send `offset`, the next one to read, with the group's metadata as captured at assignment."""
+
+    def applied(self, topic: str, partition: int) -> int:
+        """The offset up to which, itself included, a side input has been applied; -1 for nothing."""
+
+
+class Read(NamedTuple):
+    """A record that the engine itself looked up."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+
+
+class History(Protocol):
+    """Looking back into the log, `read_committed` throughout."""
+
+    def read(self, topic: str, partition: int, since_ms: int | None = None) -> Sequence[Record]:
+        """All records from the start, or from `since_ms` on, up to the end at the time of asking.
+
+        Waits until what is open there is decided. Raises `Unavailable` where that takes too long.
+        """
+
+    def fetch(self, topic: str, partition: int, offsets: Sequence[int]) -> Mapping[int, Record]:
+        """The records at these offsets, as far as retention has left them."""
+
+
+class Log(Protocol):
+    """Appending to `deliveries` outside of any transaction: receipts and acknowledgements. Thread-safe."""
+
+    def append(self, topic: str, partition: int, key: bytes | None, value: bytes) -> None: ...
+
+    def flush(self) -> None:
+        """Wait until everything appended is stored. Raises `Unavailable` when that takes too long."""
+
+
+class Sealer(Protocol):
+    """One participant's data key at work."""
+
+    def seal(self, aad: bytes, plaintext: bytes) -> bytes: ...
+    def open(self, aad: bytes, sealed: bytes) -> bytes:
+        """Raises `Erased` where the key was destroyed, `Unsealable` where the bytes don't belong there."""
+
+
+class Vault(Protocol):
+    """The hub's keys."""
+
+    def sealer(self, participant: str) -> Sealer: ...
+    def mac(self, purpose: str, data: bytes) -> str:
+        """Keyed HMAC-SHA256, in hexadecimal; every purpose has a key of its own."""
+
+
+class Crosswalk(Protocol):
+    """Who is known to whom, and as what."""
+
+    def local_id(self, agency: str, participant: str) -> str | None:
+        """The agency's own id of the participant, where there is a link."""
+
+
+class Share(NamedTuple):
+    """One subscription's permission, as it stands now."""
+
+    subscription: str
+    purpose: str
+    basis: str
+    grants: tuple[str, ...]
+    compartments: tuple[str, ...]
+    obligations: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape of the Avro record `Share`."""
+        return {
+            "subscription": self.subscription,
+            "purpose": self.purpose,
+            "basis": self.basis,
+            "grants": list(self.grants),
+            "compartments": list(self.compartments),
+            "obligations": list(self.obligations),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One attempt at one delivery, opened and projected, ready for an adapter.
+
+    `view` is all that the recipient may see (`connectors/projection.py`). `settings` are the subscription's.
+    The rest never leaves: it is for adapters that write inside the hub.
+    """
+
+    key: str
+    stakeholder: str
+    adapter: str
+    attempt: int
+    settings: Mapping[str, Any]
+    view: Mapping[str, Any]
+    envelope: Mapping[str, Any]
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended, in the words of a receipt.
+
+    `code` is a constant such as `http-500`; `retry_after_ms` is the recipient's wish; `disable` says that it
+    wants nothing more until its subscription is changed.
+    """
+
+    state: Literal["delivered", "failed", "refused", "abandoned"]
+    code: str
+    retry_after_ms: int | None = None
+    disable: bool = False
+
+
+class Adapter(Protocol):
+    """One protocol by which things leave."""
+
+    async def deliver(self, outgoing: Outgoing) -> Outcome:
+        """Hand one delivery over. Is cancelled at the send deadline; an exception counts as `failed`."""
+
+
+class Shown(NamedTuple):
+    """An alert that somebody can see now. `sealed` is as `connectors/alerts.py` made it."""
+
+    id: str
+    stakeholder: str
+    participant: str
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert to be shown to a stakeholder's people. `sealed` opens under the participant's key alone."""
+
+    id: str
+    stakeholder: str
+    participant: str
+    event: str
+    rule: str
+    urgency: Literal["urgent", "soon", "information"]
+    at: int
+    sealed: bytes
+
+
+class AlertSink(Protocol):
+    """Where alerts are kept for the pages. All calls are idempotent."""
+
+    def insert(self, alert: Alert) -> None:
+        """Show it. A second one with the same id changes nothing, also after it was withdrawn."""
+
+    def shown(self, participants: Sequence[str] | None = None) -> Sequence[Shown]:
+        """What is shown about these participants, or about anybody."""
+
+    def withdraw(self, ids: Sequence[str]) -> None:
+        """Show these no longer, from before this returns, and forget what they said."""
+
+
+class Secrets(Protocol):
+    """Signing secrets of recipients."""
+
+    def webhook(self, stakeholder: str) -> Sequence[str]:
+        """Secrets (`whsec_…`), newest first: each of them signs, so that they can be rotated."""

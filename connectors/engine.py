@@ -1,0 +1,418 @@
+"""The delivery engine: everything between an outbox and its recipient. A step for the transactional runner.
+
+One serial loop owns a partition of the outboxes. In each round it has consent and governance applied to their
+ends, decides what is due once more, and commits intents together with an offset of the outbox; only then does
+anything leave. After that commit, never before, it acknowledges how far it has applied consent: the broker
+took its offsets, so it was the owner when it had applied them, and whoever comes next reads at least as far.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from connectors import deliveries, projection
+from connectors.adapter import History, Log, Out, Outcome, Record
+from connectors.alerts import Watch
+from connectors.breaker import Breakers
+from connectors.deliveries import Applied, Parcel
+from connectors.pending import Item, Lane, Left, Table
+from connectors.recheck import adapters, recheck
+from connectors.recovery import Recovered, recover
+from connectors.sender import Attempt, Result, Sender, awake_ms
+from consent import Governance, State, States, direction
+from schemas import codec
+from schemas.errors import BrokenRecord
+from schemas.topics import partition_of
+
+OUTBOX: Final = "outbox."
+PENDING: Final = "pending"
+NO_ADAPTER: Final = "none"  # in a record about something that no subscription wants any more
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Bounds of one worker. `owner` names this process, unlike any other ever."""
+
+    owner: str
+    partitions: int
+    send_ms_max: int = 5_000
+    doubt_margin_ms: int = 1_000
+    in_flight_max: int = 32  # to one recipient
+    intents_per_step_max: int = 500
+    waiting_records_max: int = 1_000  # of one outbox partition; then its reading pauses
+    held_bytes_max: int = 64 * 1024 * 1024  # sealed records kept in memory while they wait
+
+
+class Engine:
+    """A `Step` over all `outbox.<stakeholder>`: `consent` beside, `governance` whole, `pending` restored."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        sender: Sender,
+        history: History,
+        acknowledgements: Log,
+        name_key: Callable[[str, str, str], str],
+        governance: Governance,
+        watch: Watch | None,
+        now: Callable[[], int],
+    ) -> None:
+        """In: besides the parts, `name_key(stakeholder, adapter, event)`, which makes idempotency keys, and
+        `now` in epoch milliseconds."""
+        self._settings = settings
+        self._sender = sender
+        self._history = history
+        self._log = acknowledgements
+        self._name_key = name_key
+        self._governance = governance
+        self._governance_at = -1
+        self._watch = watch
+        self._now = now
+        self._breakers = Breakers(settings.in_flight_max)
+        self._owned: dict[int, set[str]] = {}
+        self._fresh: set[tuple[str, int]] = set()
+        self._states: dict[int, States] = {}
+        self._consent_at: dict[int, int] = {}
+        self._acknowledged: dict[int, tuple[Applied, frozenset[str]]] = {}
+        self._left: dict[int, Left] = {}
+        self._table = Table()
+        self._flying: dict[tuple[str, int], Item] = {}
+        self._held_bytes = 0
+        self._touched: dict[bytes, Item] = {}
+        self._attempts: list[Attempt] = []
+        self._telling: list[int] = []
+
+    # -- the runner's side
+
+    def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
+        """These outbox partitions are ours; their consent is applied from its start."""
+        for topic, partition in partitions:
+            if topic.startswith(OUTBOX):
+                stakeholder = topic.removeprefix(OUTBOX)
+                self._owned.setdefault(partition, set()).add(stakeholder)
+                self._fresh.add((stakeholder, partition))
+            self._states[partition] = States()
+            self._left[partition] = Left()
+            self._consent_at[partition] = -1
+            self._acknowledged.pop(partition, None)
+        if self._watch is not None:
+            self._watch.everything()
+
+    def revoked(self, partitions: Sequence[tuple[str, int]]) -> None:
+        """Drop all in-memory work for these partitions."""
+        for topic, partition in partitions:
+            if not topic.startswith(OUTBOX):
+                continue
+            stakeholder = topic.removeprefix(OUTBOX)
+            self._sender.drop(stakeholder, partition)
+            self._table.drop(stakeholder, partition)
+            self._fresh.discard((stakeholder, partition))
+            self._owned.get(partition, set()).discard(stakeholder)
+            self._acknowledged.pop(partition, None)
+            if not self._owned.get(partition):
+                self._owned.pop(partition, None)
+                self._states.pop(partition, None)
+                self._left.pop(partition, None)
+                self._consent_at.pop(partition, None)
+            for ref, item in list(self._flying.items()):
+                if (item.lane.stakeholder, item.partition) == (stakeholder, partition):
+                    del self._flying[ref]
+                    self._table.landed(item)
+        self._held_bytes = sum(item.bytes_held for item in self._table)
+        self._attempts, self._telling, self._touched = [], [], {}
+
+    def apply(self, record: Record) -> None:
+        """One record of `consent`, `governance`, or at assignment `pending`."""
+        if record.topic == PENDING:
+            self._left[record.partition].apply(record)
+            return
+        assert record.value is not None, "neither consent nor governance has tombstones"
+        if record.topic == "governance":
+            change = codec.decode_as("Governance", record.value)
+            self._governance.apply(record.offset, change)
+            self._governance_at = record.offset
+            if change["kind"] == "subscription":
+                self._breakers.governed(json.loads(change["body"])["stakeholder"], change["at"])
+            if self._watch is not None:
+                self._watch.everything()
+            return
+        directive = codec.decode_as("Directive", record.value)
+        self._states[record.partition].apply(
+            directive["participant"], record.offset, directive["body"], directive["id"]
+        )
+        self._consent_at[record.partition] = record.offset
+        if self._watch is not None and "narrows" in direction(directive["type"]):
+            self._watch.narrowed(directive["participant"])
+
+    def held(self) -> set[tuple[str, int]]:
+        """Input partitions of which no more is wanted for now: too much of them waits."""
+        return {
+            (OUTBOX + stakeholder, partition)
+            for partition, stakeholders in self._owned.items()
+            for stakeholder in stakeholders
+            if self._table.count(stakeholder, partition) >= self._settings.waiting_records_max
+        }
+
+    def due(self, now_ms: int) -> bool:
+        """Whether a step is wanted although no record has come."""
+        rings = self._table.next_at()
+        return (
+            bool(self._fresh)
+            or not self._sender.results.empty()
+            or (rings is not None and rings <= now_ms)
+            or any(self._room(recipient, now_ms) > 0 for recipient in self._table.recipients())
+            or any(self._news(partition) for partition in self._owned)
+            or (self._watch is not None and self._watch.due(now_ms))
+        )
+
+    def step(self, batch: Sequence[Record], out: Out) -> None:
+        """One round: take in, settle what has ended, decide what is due, say how far consent is applied."""
+        now = self._now()
+        places: set[tuple[str, int]] = set()
+        self._recover()
+        for record in batch:
+            self._take_in(record, now, out)
+        self._settle()
+        self._choose(now, out)
+        self._acknowledge(now, places)
+        for ref, item in self._touched.items():
+            if not item.done:
+                out.produce(PENDING, ref, item.encode(), item.partition)
+                item.stored = True
+            elif item.stored:
+                out.produce(PENDING, ref, None, item.partition)
+            places.add((item.lane.stakeholder, item.partition))
+        self._touched = {}
+        for stakeholder, partition in sorted(places):
+            topic = OUTBOX + stakeholder
+            out.offset(topic, partition, out.positions[topic, partition])
+
+    def committed(self) -> None:
+        """The round stands: send, and acknowledge."""
+        attempts, self._attempts = self._attempts, []
+        telling, self._telling = self._telling, []
+        self._sender.submit(attempts)
+        for partition in telling:
+            self._tell(partition)
+
+    # -- one round's parts
+
+    def _recover(self) -> None:
+        """Find out, once for each partition that is new here, what its last owner left."""
+        for partition in sorted({partition for _, partition in self._fresh}):
+            mine = {stakeholder for stakeholder, number in self._fresh if number == partition}
+            flying = self._sender.flying()
+            self._log.flush()
+            left = self._left.pop(partition)
+            for found in recover(left, self._history, partition, mine, flying, self._settings):
+                self._resume(found)
+        self._fresh.clear()
+
+    def _resume(self, found: Recovered) -> None:
+        item = found.item
+        if found.kind == "endpoint":
+            self._breakers.disable((item.lane.stakeholder, item.lane.adapter), item.since)
+        elif found.kind == "flying":
+            self._flying[item.key, item.attempt] = item
+            self._table.add_flying(item)
+        elif found.kind == "done":
+            item.done = True
+            self._touched[item.ref] = item
+        else:
+            self._table.add(item)
+
+    def _take_in(self, record: Record, now: int, out: Out) -> None:
+        """A new record of an outbox: one item for each adapter by which it goes out."""
+        assert record.value is not None, "an outbox has no tombstones"
+        outbound = codec.decode_as("Outbound", record.value)
+        envelope = outbound["envelope"]
+        if record.key != envelope["participant"].encode() or (
+            partition_of(record.key, self._settings.partitions) != record.partition
+        ):
+            raise BrokenRecord("an outbox record stands under another key than its participant's")
+        stakeholder = record.topic.removeprefix(OUTBOX)
+        named = adapters(outbound, self._governance)
+        if not named:
+            reasons = [(share["subscription"], "no-subscription") for share in outbound["shares"]]
+            key = self._name_key(stakeholder, NO_ADAPTER, envelope["id"])
+            parcel = Parcel(key, stakeholder, NO_ADAPTER, envelope["id"], envelope["participant"])
+            self._withhold(parcel, record.partition, reasons, now, out)
+        for adapter in named:
+            item = Item(
+                Lane(stakeholder, adapter, envelope["participant"], envelope["type"]),
+                record.partition,
+                record.offset,
+                self._name_key(stakeholder, adapter, envelope["id"]),
+                since=now,
+            )
+            self._hold(item, outbound, len(record.value))
+            self._table.add(item)
+            self._touched[item.ref] = item
+
+    def _settle(self) -> None:
+        """Take what has ended since the last round."""
+        while not self._sender.results.empty():
+            result: Result = self._sender.results.get_nowait()
+            item = self._flying.pop(result.ref, None)
+            if item is None:
+                continue  # of a partition that was taken from us meanwhile
+            self._table.landed(item)
+            recipient = (item.lane.stakeholder, item.lane.adapter)
+            self._breakers.ended(recipient, result.outcome, result.at)
+            if result.outcome.disable:
+                marker = Item.endpoint(*recipient, item.partition, result.at)
+                self._touched[marker.ref] = marker
+            item.open = False
+            self._touched[item.ref] = item
+            if result.next_at is None:
+                self._release(item)
+                self._table.finish(item)
+            else:
+                item.next_at = result.next_at
+                self._release(item)
+                self._table.wait(item)
+
+    def _choose(self, now: int, out: Out) -> None:
+        """Decide what is due, as far as there is room; denials take none."""
+        left = self._settings.intents_per_step_max
+        while left > 0:
+            self._table.wake(now)
+            picked: list[Item] = []
+            for recipient in self._table.recipients():
+                for _ in range(min(self._room(recipient, now), left - len(picked))):
+                    if (item := self._table.take(recipient)) is None:
+                        break
+                    picked.append(item)
+            if not picked:
+                return
+            left -= len(picked)
+            self._fetch(picked)
+            for item in picked:
+                self._decide(item, now, out)
+
+    def _decide(self, item: Item, now: int, out: Out) -> None:
+        """Withhold one item, or commit to hand it over."""
+        stakeholder, adapter, participant, _ = item.lane
+        self._touched[item.ref] = item
+        if item.outbound is None:
+            self._expire(item, now, out)
+            return
+        envelope = item.outbound["envelope"]
+        state = self._states[item.partition].get(participant)
+        verdict = recheck(
+            envelope, item.outbound["shares"], stakeholder, adapter, now, state, self._governance
+        )
+        if not verdict.shares:
+            parcel = self._parcel(item, envelope["id"])
+            self._withhold(parcel, item.partition, verdict.withheld, now, out)
+            self._release(item)
+            self._table.finish(item)
+            return
+        item.attempt, item.open, item.since = item.attempt + 1, True, now
+        value = deliveries.intent(
+            self._parcel(item, envelope["id"]),
+            (item.partition, item.offset),
+            item.attempt,
+            now,
+            self._applied(item.partition),
+            verdict.shares,
+        )
+        out.produce(deliveries.TOPIC, participant.encode(), value, item.partition)
+        self._attempts.append(
+            Attempt(
+                item.key,
+                stakeholder,
+                adapter,
+                item.partition,
+                item.offset,
+                item.attempt,
+                item.outbound,
+                verdict.shares,
+                projection.scope_of(verdict.shares, state),
+                verdict.settings,
+                awake_ms() + self._settings.send_ms_max,
+            )
+        )
+        self._flying[item.key, item.attempt] = item
+        self._table.send(item)
+
+    def _acknowledge(self, now: int, places: set[tuple[str, int]]) -> None:
+        """Note what to acknowledge after the commit, for which each outbox concerned sends an offset."""
+        if self._watch is not None and not self._watch.review(now, self._state_of, self._governance):
+            return
+        for partition, stakeholders in self._owned.items():
+            if self._news(partition):
+                self._acknowledged[partition] = (self._applied(partition), frozenset(stakeholders))
+                self._telling.append(partition)
+                places.update((stakeholder, partition) for stakeholder in stakeholders)
+
+    def _tell(self, partition: int) -> None:
+        applied, stakeholders = self._acknowledged[partition]
+        value = deliveries.acknowledgement(
+            stakeholders, partition, applied, self._now(), self._settings.owner
+        )
+        self._log.append(deliveries.TOPIC, partition, None, value)
+
+    # -- small things
+
+    def _applied(self, partition: int) -> Applied:
+        return Applied(self._consent_at[partition], self._governance_at)
+
+    def _news(self, partition: int) -> bool:
+        """Whether more is applied, or more is owned, than was acknowledged last."""
+        known = (self._applied(partition), frozenset(self._owned[partition]))
+        return self._acknowledged.get(partition) != known
+
+    def _state_of(self, stakeholder: str, participant: str) -> State | None:
+        partition = partition_of(participant, self._settings.partitions)
+        if stakeholder not in self._owned.get(partition, ()):
+            return None
+        return self._states[partition].get(participant)
+
+    def _room(self, recipient: tuple[str, str], now: int) -> int:
+        return self._breakers.room(recipient, self._table.in_flight(recipient), now)
+
+    def _withhold(
+        self,
+        parcel: Parcel,
+        partition: int,
+        reasons: Iterable[tuple[str, str]],
+        now: int,
+        out: Out,
+    ) -> None:
+        value = deliveries.withheld(parcel, now, self._applied(partition), reasons)
+        out.produce(deliveries.TOPIC, parcel.participant.encode(), value, partition)
+
+    def _expire(self, item: Item, now: int, out: Out) -> None:
+        """The outbox no longer has it: it has waited for longer than anything is kept there."""
+        outcome = Outcome("abandoned", "outbox-expired")
+        value = deliveries.receipt(self._parcel(item, ""), item.attempt, outcome, now, None)
+        out.produce(deliveries.TOPIC, item.lane.participant.encode(), value, item.partition)
+        self._table.finish(item)
+
+    @staticmethod
+    def _parcel(item: Item, event: str) -> Parcel:
+        return Parcel(item.key, item.lane.stakeholder, item.lane.adapter, event, item.lane.participant)
+
+    def _hold(self, item: Item, outbound: Mapping[str, Any], size: int) -> None:
+        if self._held_bytes + size <= self._settings.held_bytes_max:
+            item.outbound, item.bytes_held = outbound, size
+            self._held_bytes += size
+
+    def _release(self, item: Item) -> None:
+        self._held_bytes -= item.bytes_held
+        item.outbound, item.bytes_held = None, 0
+
+    def _fetch(self, picked: Sequence[Item]) -> None:
+        """Read again the records that are not at hand."""
+        missing: dict[tuple[str, int], list[Item]] = {}
+        for item in picked:
+            if item.outbound is None:
+                missing.setdefault((item.lane.stakeholder, item.partition), []).append(item)
+        for (stakeholder, partition), items in missing.items():
+            found = self._history.fetch(OUTBOX + stakeholder, partition, [item.offset for item in items])
+            for item in items:
+                record = found.get(item.offset)
+                if record is not None and record.value is not None:
+                    item.outbound = codec.decode_as("Outbound", record.value)

@@ -1,0 +1,317 @@
+"""When a narrowing is final: what `deliveries` says about all who could still be acting on older consent.
+
+An owner acknowledges, in the partition of its intents and only after a transaction of its own was accepted
+there, how far it has applied consent and governance. `closed` is said when each outbox concerned has an
+acknowledgement at or past the narrowing and no older intent on what was taken back is without its receipt. An
+intent that stays without one past the send deadline is in doubt: it is listed, and never ruled away by age.
+
+`Fence` is a pure fold over the records; `Follower` feeds it in the web process.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]
+
+from connectors import deliveries
+
+log = structlog.get_logger(__name__)
+
+open_intents_max: Final = 200_000  # per process; past it nothing is called closed any more
+batch_wait_ms_max: Final = 200
+restart_ms: Final = 1_000
+CLASS: Final = "class:"
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What was taken back, and where it stands in the log.
+
+    Either `partition` and `consent_offset` (a participant's directive) or `governance_offset` (a change for
+    all) is given. None in the other fields means no bound: all recipients, all consents, everybody.
+    """
+
+    partition: int | None = None
+    consent_offset: int | None = None
+    governance_offset: int | None = None
+    participant: str | None = None
+    recipients: frozenset[str] | None = None
+    consent: str | None = None
+    grants: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_directive(
+        cls, partition: int, offset: int, participant: str, body: Mapping[str, Any]
+    ) -> "Narrowing":
+        """What a directive takes back, by its place in `consent` and its rule; the wider where in doubt."""
+        if body.get("type") == "consent-revoked":
+            consent = body.get("consent_id")
+            return cls(
+                partition=partition,
+                consent_offset=offset,
+                participant=participant,
+                recipients=_named(body.get("recipients")),
+                consent=consent if isinstance(consent, str) else None,
+                grants=frozenset(item for item in body.get("grants") or () if isinstance(item, str)),
+            )
+        restriction = body.get("restriction")
+        listed = restriction.get("recipients") if isinstance(restriction, Mapping) else None
+        return cls(
+            partition=partition,
+            consent_offset=offset,
+            participant=participant,
+            recipients=_named(listed),
+        )
+
+    @classmethod
+    def of_governance(cls, offset: int, kind: str, stakeholder: str | None = None) -> "Narrowing":
+        """The narrowing that a governance record is: of what goes to one stakeholder, or of everything.
+
+        Only a subscription's change concerns its stakeholder alone; a stakeholder also discloses to others.
+        """
+        named = frozenset({stakeholder}) if kind == "subscription" and stakeholder is not None else None
+        return cls(governance_offset=offset, recipients=named)
+
+    def concerns(self, intent: "Open") -> bool:
+        """Whether an intent is on what was taken back."""
+        if self.participant is not None and intent.participant != self.participant:
+            return False
+        if self.consent is None:
+            return self.recipients is None or intent.stakeholder in self.recipients
+        resting = [grant for grant in intent.grants if grant.startswith(self.consent + "/")]
+        if not resting:
+            return False
+        if self.recipients is None and not self.grants:
+            return True
+        if self.recipients is not None and intent.stakeholder in self.recipients:
+            return True
+        return any(f"{self.consent}/{grant}" in resting for grant in self.grants)
+
+    def before(self, consent_offset: int, governance_offset: int) -> bool:
+        """Whether something checked at these offsets had not seen the narrowing yet."""
+        if self.consent_offset is not None:
+            return consent_offset < self.consent_offset
+        return self.governance_offset is not None and governance_offset < self.governance_offset
+
+
+def _named(recipients: Any) -> frozenset[str] | None:
+    """The recipients listed; None (all) for an empty list, `*`, a class, or what is no list of names."""
+    if not isinstance(recipients, list) or not recipients:
+        return None
+    if any(not isinstance(name, str) or name == "*" or name.startswith(CLASS) for name in recipients):
+        return None
+    return frozenset(recipients)
+
+
+class Open(NamedTuple):
+    """An intent without a receipt. `at` in epoch milliseconds."""
+
+    key: str
+    stakeholder: str
+    adapter: str
+    event: str
+    participant: str
+    attempt: int
+    at: int
+    consent_offset: int
+    governance_offset: int
+    grants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`closed`: nothing that was taken back can begin to leave. `closing`: not known yet.
+
+    `closed-in-doubt`: nothing new can begin, except that `in_doubt` may have gone or may still go.
+    """
+
+    state: Literal["closed", "closing", "closed-in-doubt"]
+    in_doubt: tuple[Open, ...] = ()
+
+
+class _Seen(NamedTuple):
+    consent_offset: int
+    governance_offset: int
+
+
+class Fence:
+    """The fold. One instance covers all partitions of `deliveries`.
+
+    `send_ms_max` is the engine's send deadline, `grace_ms` what clocks and queues may add to it.
+    """
+
+    def __init__(self, partitions: int, send_ms_max: int, grace_ms: int = 2_000) -> None:
+        self._partitions = partitions
+        self._overdue_ms = send_ms_max + grace_ms
+        self._seen: dict[tuple[str, int], _Seen] = {}
+        self._open: list[dict[str, dict[tuple[str, int], Open]]] = [{} for _ in range(partitions)]
+        self._count = 0
+        self._overflowed = False
+
+    def __len__(self) -> int:
+        return self._count
+
+    def apply(self, partition: int, value: Mapping[str, Any]) -> None:
+        """Take in one decoded record of `deliveries`, in the order of its partition."""
+        if (intent := value["intent"]) is not None:
+            self._opened(partition, intent)
+        elif (receipt := value["receipt"]) is not None:
+            self._ended(partition, receipt)
+        elif (told := value["acknowledgement"]) is not None:
+            for stakeholder in told["stakeholders"]:
+                place = (stakeholder, told["partition"])
+                known = self._seen.get(place, _Seen(-1, -1))
+                self._seen[place] = _Seen(
+                    max(known.consent_offset, told["consent_offset"]),
+                    max(known.governance_offset, told["governance_offset"]),
+                )
+
+    def _opened(self, partition: int, intent: Mapping[str, Any]) -> None:
+        if self._count >= open_intents_max:
+            self._overflowed = True
+            return
+        grants = tuple(sorted({grant for share in intent["shares"] for grant in share["grants"]}))
+        entry = Open(
+            intent["key"],
+            intent["stakeholder"],
+            intent["adapter"],
+            intent["event"],
+            intent["participant"],
+            intent["attempt"],
+            intent["at"],
+            intent["consent_offset"],
+            intent["governance_offset"],
+            grants,
+        )
+        mine = self._open[partition].setdefault(entry.participant, {})
+        self._count += (entry.key, entry.attempt) not in mine
+        mine[entry.key, entry.attempt] = entry
+
+    def _ended(self, partition: int, receipt: Mapping[str, Any]) -> None:
+        mine = self._open[partition].get(receipt["participant"])
+        if mine and mine.pop((receipt["key"], receipt["attempt"]), None):
+            self._count -= 1
+            if not mine:
+                del self._open[partition][receipt["participant"]]
+
+    def offsets(self, stakeholder: str, partition: int) -> tuple[int, int]:
+        """The consent and governance offsets last acknowledged for an outbox partition; -1 for none."""
+        return self._seen.get((stakeholder, partition), _Seen(-1, -1))
+
+    def answer(self, narrowing: Narrowing, stakeholders: Iterable[str], now_ms: int) -> Answer:
+        """How far the fence around a narrowing is. `stakeholders`: everybody who has an outbox."""
+        partitions = range(self._partitions) if narrowing.partition is None else (narrowing.partition,)
+        if self._overflowed:
+            return Answer("closing")
+        for stakeholder in stakeholders:
+            for partition in partitions:
+                if narrowing.before(*self.offsets(stakeholder, partition)):
+                    return Answer("closing")
+        older = [intent for partition in partitions for intent in self._older(partition, narrowing)]
+        if any(intent.at + self._overdue_ms > now_ms for intent in older):
+            return Answer("closing")
+        return Answer("closed-in-doubt", tuple(older)) if older else Answer("closed")
+
+    def _older(self, partition: int, narrowing: Narrowing) -> Iterable[Open]:
+        of_whom = self._open[partition]
+        groups: Collection[dict[tuple[str, int], Open]] = (
+            of_whom.values() if narrowing.participant is None else [of_whom.get(narrowing.participant, {})]
+        )
+        for group in groups:
+            for intent in group.values():
+                if narrowing.before(intent.consent_offset, intent.governance_offset) and narrowing.concerns(
+                    intent
+                ):
+                    yield intent
+
+
+class Follower:
+    """Keeps a `Fence` at the end of `deliveries`, reading what is committed only. For an asyncio process."""
+
+    def __init__(self, bootstrap: str, fence: Fence, partitions: int, topic: str = deliveries.TOPIC) -> None:
+        self._bootstrap = bootstrap
+        self._places = [TopicPartition(topic, number) for number in range(partitions)]
+        self._fence = fence
+        self._changed = asyncio.Condition()
+        self._caught_up = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was there at the start has been read. Until then nothing is called closed."""
+        return self._caught_up
+
+    async def start(self) -> None:
+        """Begin to follow, in the background."""
+        self._task = asyncio.create_task(self._run(), name="fence")
+
+    async def stop(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def answer(self, narrowing: Narrowing, stakeholders: Iterable[str]) -> Answer:
+        """How far the fence is, by what has been read so far."""
+        if not self._caught_up:
+            return Answer("closing")
+        return self._fence.answer(narrowing, stakeholders, time.time_ns() // 1_000_000)
+
+    async def wait(self, narrowing: Narrowing, stakeholders: Iterable[str], wait_ms_max: int) -> Answer:
+        """The answer as soon as it is another than `closing`, at the latest after `wait_ms_max`."""
+        everybody = tuple(stakeholders)
+        until = time.monotonic() + wait_ms_max / 1000
+        async with self._changed:
+            while True:
+                answer = self.answer(narrowing, everybody)
+                left = until - time.monotonic()
+                if answer.state != "closing" or left <= 0:
+                    return answer
+                with contextlib.suppress(
+                    TimeoutError
+                ):  # an intent also becomes overdue while nothing arrives
+                    await asyncio.wait_for(self._changed.wait(), min(left, 0.25))
+
+    async def _run(self) -> None:
+        positions = dict.fromkeys(self._places, 0)
+        while True:
+            try:
+                await self._follow(positions)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                log.error("fence_follower_failed", error=type(error).__name__)
+                await asyncio.sleep(restart_ms / 1000)
+
+    async def _follow(self, positions: dict[TopicPartition, int]) -> None:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        await consumer.start()
+        try:
+            consumer.assign(self._places)
+            for place, offset in positions.items():
+                consumer.seek(place, offset)
+            ends = await consumer.end_offsets(self._places)
+            while True:
+                batches = await consumer.getmany(timeout_ms=batch_wait_ms_max)
+                async with self._changed:
+                    for place, records in batches.items():
+                        for record in records:
+                            self._fence.apply(place.partition, deliveries.decode(record.value))
+                            positions[place] = record.offset + 1
+                    if not self._caught_up:
+                        reached = [await consumer.position(place) >= ends[place] for place in self._places]
+                        self._caught_up = all(reached)
+                    self._changed.notify_all()
+        finally:
+            await consumer.stop()

@@ -1,0 +1,122 @@
+"""What one recipient sees of one event: its own names for everything, and no more than the compartments say.
+
+- Ids are made for this recipient alone (HMAC under its key), so that two recipients who compare notes find
+  nothing to compare. Its own local id is there where the crosswalk knows it; the sender's never is.
+- Exact time and place are there only with `occurrence`; exact category and discloser only with `activity`,
+  `clinical` or `legal`; else the type alone.
+
+Pure: the same inputs give the same view.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from connectors.adapter import Crosswalk, Share, Vault
+from consent import State
+from consent.untyped import NEVER_MS
+from schemas import compartments, instant, sealing
+from schemas.errors import Unsealable
+
+NARROW: Final = frozenset({"activity", "clinical", "legal"})  # with one of these the exact category shows
+SENDERS_OWN: Final = frozenset({"local_id"})  # how the sender knows the person: nobody else's business
+SCOPE: Final = "attach-consent-scope"
+SOURCE: Final = "urn:diversion-hub"  # in place of a discloser that does not show
+
+
+def name(vault: Vault, stakeholder: str, kind: str, value: str) -> str:
+    """A recipient's own name for something of the hub: of no use to anybody else. 32 hexadecimal digits."""
+    return vault.mac(f"recipient:{stakeholder}", f"{kind}\0{value}".encode())[:32]
+
+
+def idempotency_key(vault: Vault, stakeholder: str, adapter: str, event: str) -> str:
+    """One for each event, recipient and adapter: every attempt carries it, so the recipient can count one."""
+    return "d-" + name(vault, stakeholder, "delivery", f"{event}\0{adapter}")
+
+
+def permitted(shares: Iterable[Share]) -> frozenset[str]:
+    """The compartments of all shares together."""
+    return frozenset(compartment for share in shares for compartment in share.compartments)
+
+
+def opened(outbound: Mapping[str, Any], allowed: Iterable[str], vault: Vault) -> dict[str, dict[str, Any]]:
+    """The fields of the allowed compartments, as JSON shows them.
+
+    In: a decoded `Outbound`. Out: compartment to fields, sorted by name. Raises `Erased` and `Unsealable`.
+    """
+    envelope = outbound["envelope"]
+    sealer = vault.sealer(envelope["participant"])
+    data: dict[str, dict[str, Any]] = {}
+    for compartment in sorted(set(allowed) & set(outbound["sealed"])):
+        plain = sealer.open(sealing.aad(envelope, compartment), outbound["sealed"][compartment])
+        kind, inside, fields = compartments.decode(plain)
+        if (kind, inside) != (envelope["type"], compartment):
+            raise Unsealable("a seal holds another compartment than it says")
+        kept = {key: value for key, value in fields.items() if key not in SENDERS_OWN}
+        if shown := compartments.render(kind, kept):
+            data[compartment] = shown
+    return data
+
+
+def scope_of(shares: Iterable[Share], state: State) -> list[dict[str, Any]]:
+    """What the participant agreed to, as far as it lets this recipient have this: one line for each grant.
+
+    `until` is the last instant of the consent (RFC 3339), None where only an event ends it. Categories and
+    labels of the grant are left out: they may say more than the recipient is to learn.
+    """
+    asked = [share for share in shares if SCOPE in share.obligations]
+    if not asked:
+        return []
+    held = {
+        f"{name}/{grant.id}": one.expires_at
+        for name, one in state.record().consents.items()
+        for grant in one.consent.grants
+    }
+    return [
+        {
+            "grant": grant,
+            "purpose": share.purpose,
+            "compartments": list(share.compartments),
+            "until": None if held[grant] >= NEVER_MS else instant.format(held[grant]),
+        }
+        for share in asked
+        for grant in share.grants
+        if grant in held
+    ]
+
+
+def view(
+    outbound: Mapping[str, Any],
+    stakeholder: str,
+    shares: Sequence[Share],
+    scope: Sequence[Mapping[str, Any]],
+    vault: Vault,
+    crosswalk: Crosswalk,
+) -> dict[str, Any]:
+    """The event as its recipient sees it, ready for JSON.
+
+    In: a decoded `Outbound`, what is permitted of it now, and the consent's scope (`scope_of`).
+    Raises `Erased` and `Unsealable`.
+    """
+    envelope = outbound["envelope"]
+    allowed = permitted(shares)
+    exact = bool(allowed & NARROW)
+    participant = envelope["participant"]
+    shown: dict[str, Any] = {
+        "id": name(vault, stakeholder, "event", envelope["id"]),
+        "source": envelope["source"] if exact else SOURCE,
+        "type": envelope["type"],
+        "participant": name(vault, stakeholder, "participant", participant),
+    }
+    if exact:
+        shown["category"] = envelope["category"]
+    if "occurrence" in allowed:
+        shown["time"] = instant.format(envelope["occurred_at"])
+    if "subject" in allowed and (local_id := crosswalk.local_id(stakeholder, participant)) is not None:
+        shown["local_id"] = local_id
+    shown["purposes"] = sorted({share.purpose for share in shares})
+    shown["obligations"] = sorted({duty for share in shares for duty in share.obligations})
+    shown["consent_scope"] = [
+        {**line, "grant": name(vault, stakeholder, "grant", line["grant"])} for line in scope
+    ]
+    shown["data"] = opened(outbound, allowed, vault)
+    return shown

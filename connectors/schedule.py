@@ -1,0 +1,52 @@
+"""When a delivery is tried again."""
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+
+retry_after_ms_max: Final = 24 * HOUR_MS  # a recipient may ask for more; it is not waited longer
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Pauses after the first, second, … failed attempt, in milliseconds; after the last one it is given up.
+
+    The default tries for six days, as an agency's long weekend takes three. `jitter` is the share of a pause
+    by which chance moves it either way, so that recipients who come back aren't met by everything at once.
+    """
+
+    pauses_ms: tuple[int, ...] = (
+        5 * SECOND_MS,
+        30 * SECOND_MS,
+        2 * MINUTE_MS,
+        10 * MINUTE_MS,
+        30 * MINUTE_MS,
+        HOUR_MS,
+        3 * HOUR_MS,
+        6 * HOUR_MS,
+        12 * HOUR_MS,
+        24 * HOUR_MS,
+        24 * HOUR_MS,
+        24 * HOUR_MS,
+        24 * HOUR_MS,
+        24 * HOUR_MS,
+    )
+    jitter: float = 0.2
+
+    def next_at(
+        self, attempt: int, now_ms: int, chance: random.Random, retry_after_ms: int | None = None
+    ) -> int | None:
+        """When attempt number `attempt` (from 1), which failed, is followed by another; None for never.
+
+        What the recipient asked for (`retry_after_ms`) counts where it is longer.
+        """
+        if attempt > len(self.pauses_ms):
+            return None
+        pause = self.pauses_ms[attempt - 1] * (1 + self.jitter * (2 * chance.random() - 1))
+        if retry_after_ms is not None:
+            pause = max(pause, min(retry_after_ms, retry_after_ms_max))
+        return now_ms + int(pause)

@@ -1,0 +1,206 @@
+"""Handing over: what has its intent committed is opened, projected and sent, each within the send deadline.
+
+An asyncio loop in a thread of its own. Every attempt that was handed in ends in one receipt, also one that
+was too late to begin; only a worker that dies leaves an attempt without.
+"""
+
+import asyncio
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from connectors import deliveries, projection
+from connectors.adapter import Adapter, Crosswalk, Log, Outcome, Outgoing, Share, Vault
+from connectors.deliveries import Parcel
+from connectors.schedule import Schedule
+from schemas import crash
+from schemas.errors import Erased, HubError
+
+log = structlog.get_logger(__name__)
+
+NOT_BEGUN: Final = Outcome("failed", "not-begun")
+receipt_tries_max: Final = 3
+receipt_pause_ms: Final = 100
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt whose intent is committed. `deadline_ms` is on the clock of `awake_ms`."""
+
+    key: str
+    stakeholder: str
+    adapter: str
+    partition: int
+    offset: int
+    number: int
+    outbound: Mapping[str, Any]
+    shares: tuple[Share, ...]
+    scope: Sequence[Mapping[str, Any]]
+    settings: Mapping[str, Any]
+    deadline_ms: int
+    dropped: bool = False
+
+    @property
+    def ref(self) -> tuple[str, int]:
+        """What names this attempt: the idempotency key and its number."""
+        return self.key, self.number
+
+    @property
+    def late(self) -> bool:
+        """Whether it is too late to begin: the deadline passed, or somebody else owns the partition."""
+        return self.dropped or awake_ms() >= self.deadline_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an attempt ended, and when the next one is due (None: there is none)."""
+
+    ref: tuple[str, int]
+    outcome: Outcome
+    at: int
+    next_at: int | None
+
+
+def awake_ms() -> int:
+    """Milliseconds on a clock that also runs while this process, or the machine, is suspended."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+class Sender:
+    """Runs attempts concurrently. `results` is what has ended, for the engine to take."""
+
+    def __init__(
+        self,
+        adapters: Mapping[str, Adapter],
+        vault: Vault,
+        crosswalk: Crosswalk,
+        receipts: Log,
+        schedule: Schedule,
+        now: Callable[[], int],
+    ) -> None:
+        self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._adapters = adapters
+        self._vault = vault
+        self._crosswalk = crosswalk
+        self._receipts = receipts
+        self._schedule = schedule
+        self._now = now
+        self._chance = random.Random()  # noqa: S311 - jitter, not a secret
+        self._flying: dict[tuple[str, int], Attempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sender", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take attempts."""
+        self._thread.start()
+
+    def stop(self, wait_ms_max: int) -> None:
+        """Let what is on its way end, within the bound; what has not begun will not."""
+        for attempt in list(self._flying.values()):
+            attempt.dropped = True
+        until = time.monotonic() + wait_ms_max / 1000
+        while self._flying and time.monotonic() < until:
+            time.sleep(0.01)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def flying(self) -> set[tuple[str, int]]:
+        """The attempts that have not ended."""
+        return set(self._flying)
+
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        """Send these. Their intents must be committed."""
+        for attempt in attempts:
+            self._flying[attempt.ref] = attempt
+        self._loop.call_soon_threadsafe(self._begin, attempts)
+
+    def drop(self, stakeholder: str, partition: int) -> None:
+        """Somebody else owns this outbox partition now: begin nothing of it any more."""
+        for attempt in list(self._flying.values()):
+            if (attempt.stakeholder, attempt.partition) == (stakeholder, partition):
+                attempt.dropped = True
+
+    def _begin(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            task = self._loop.create_task(self._run(attempt))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, attempt: Attempt) -> None:
+        outcome = await self._deliver(attempt)
+        crash.point("deliver.delivered")
+        at = self._now()
+        next_at = None
+        if outcome.state == "failed":
+            if outcome is NOT_BEGUN:
+                next_at = at
+            else:
+                next_at = self._schedule.next_at(attempt.number, at, self._chance, outcome.retry_after_ms)
+            if next_at is None:
+                outcome = Outcome("abandoned", outcome.code)
+        await self._receipt(attempt, outcome, at, next_at)
+        del self._flying[attempt.ref]
+        self.results.put(Result(attempt.ref, outcome, at, next_at))
+
+    async def _deliver(self, attempt: Attempt) -> Outcome:
+        """Send within the deadline. Never raises."""
+        try:
+            if attempt.late:
+                return NOT_BEGUN
+            async with asyncio.timeout((attempt.deadline_ms - awake_ms()) / 1000):
+                outgoing = await asyncio.to_thread(self._prepare, attempt)
+                if attempt.late:
+                    return NOT_BEGUN
+                crash.point("deliver.sending")
+                return await self._adapters[attempt.adapter].deliver(outgoing)
+        except TimeoutError:
+            return Outcome("failed", "timeout")
+        except Erased:
+            return Outcome("abandoned", "erased")
+        except Exception as error:
+            code = error.code if isinstance(error, HubError) else "adapter-error"
+            log.error("delivery_failed", adapter=attempt.adapter, code=code, error=type(error).__name__)
+            return Outcome("failed", code)
+
+    def _prepare(self, attempt: Attempt) -> Outgoing:
+        """Open what is permitted, and make the recipient's view of it. Raises `Erased`, `Unsealable`."""
+        return Outgoing(
+            key=attempt.key,
+            stakeholder=attempt.stakeholder,
+            adapter=attempt.adapter,
+            attempt=attempt.number,
+            settings=attempt.settings,
+            view=projection.view(
+                attempt.outbound,
+                attempt.stakeholder,
+                attempt.shares,
+                attempt.scope,
+                self._vault,
+                self._crosswalk,
+            ),
+            envelope=attempt.outbound["envelope"],
+            shares=attempt.shares,
+        )
+
+    async def _receipt(self, attempt: Attempt, outcome: Outcome, at: int, next_at: int | None) -> None:
+        envelope = attempt.outbound["envelope"]
+        parcel = Parcel(
+            attempt.key, attempt.stakeholder, attempt.adapter, envelope["id"], envelope["participant"]
+        )
+        value = deliveries.receipt(parcel, attempt.number, outcome, at, next_at)
+        for left in reversed(range(receipt_tries_max)):
+            try:
+                self._receipts.append(deliveries.TOPIC, attempt.partition, parcel.participant.encode(), value)
+            except HubError as error:
+                log.error("receipt_not_stored", error=error.code)
+                if left:
+                    await asyncio.sleep(receipt_pause_ms / 1000)
+            else:
+                return

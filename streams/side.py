@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.errors import Unavailable
 from streams.errors import Stalled, code
-from streams.settings import Client, RunnerSettings, answer_ms_max
+from streams.settings import Client, RunnerSettings
 from streams.step import Record
 
 Place = tuple[str, int]
@@ -125,13 +125,16 @@ class SideInputs:
         if not wanted:
             return {}
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-        try:
-            asked = self._admin.list_offsets(
-                wanted, isolation_level=level, request_timeout=answer_ms_max / 1000
-            )
-            return {(at.topic, at.partition): _offset(future) for at, future in asked.items()}
-        except KafkaException as error:
-            raise Unavailable("the ends of the side inputs cannot be known", code=code(error)) from None
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            left_s = max(deadline - time.monotonic(), _SLICE_S)
+            try:
+                asked = self._admin.list_offsets(wanted, isolation_level=level, request_timeout=left_s)
+                return {(at.topic, at.partition): _offset(future) for at, future in asked.items()}
+            except KafkaException as error:  # a leader that is moving comes back as a plain refusal
+                if time.monotonic() + _SLICE_S >= deadline:
+                    raise Unavailable("the ends of topics cannot be known", code=code(error)) from None
+                time.sleep(_SLICE_S)
 
     def reached(self, targets: Mapping[Place, int]) -> bool:
         """Whether everything before these ends has been applied."""

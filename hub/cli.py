@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A command: what it does, where it is (`module:name` of a function or a Typer application), an example."""
+    """A command: what it does, where it is (`module:name`, a function or a Typer application), an example."""
 
     does: str
     target: str

@@ -1,4 +1,4 @@
-"""`hub up`: the whole hub by its settings; a broker, the topics, the store, and one process for each stage."""
+"""`hub up`: the whole hub by its settings; broker, topics, store, and one process for each stage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from hub.settings import Settings
 from hub.supervisor import Supervisor
 
 READY_MS_MAX: Final = 60_000
-STAGES_STOP_MS_MAX: Final = 7_500  # with the broker's share of the 10 s in which the hub stops
+STAGES_STOP_MS_MAX: Final = 7_500  # with the broker's share, less than the 10 s in which the hub stops
+BROKER_STOP_MS_MAX: Final = 2_000
 WATCH_MS: Final = 50
 LOCK_WAIT_MS_MAX: Final = 2_000
 
@@ -32,7 +33,7 @@ log = structlog.get_logger()
 def up(
     as_json: Annotated[bool, typer.Option("--json", help="Say in one JSON line when it is ready.")] = False,
 ) -> None:
-    """Run the hub by its settings (hub.toml, HUB_*) until Ctrl-C, on an embedded broker unless one is named."""
+    """Run the hub by its settings (hub.toml, HUB_*) until Ctrl-C. The broker is embedded unless one is named."""
     configured = settings.load()
     journal.configure(configured, "up")
     with _alone(configured), broker.ensured(configured) as (address, own):
@@ -45,10 +46,12 @@ def up(
             _watch(configured, supervisor, own, stop, as_json, address)
         finally:
             supervisor.stop(STAGES_STOP_MS_MAX)
+            if own is not None:
+                own.stop(BROKER_STOP_MS_MAX)
 
 
 def command(stage: str) -> list[str]:
-    """What runs one stage, with this very Python; not from the working directory, which may hold another `hub`."""
+    """What runs one stage: this very Python, blind to another `hub` in the working directory."""
     return [sys.executable, "-P", "-m", "hub.cli", "run", stage]
 
 
@@ -83,14 +86,12 @@ def _say_ready(configured: Settings, bootstrap_address: str, as_json: bool) -> N
     web = next((beat.address for beat in beats if beat.stage == Stage.WEB), None)
     if as_json:
         stated = {"ready": True, "web": web, "bootstrap": bootstrap_address, "data": str(configured.data)}
-        print(json.dumps(stated), flush=True)
-        return
-    whose = "embedded" if configured.embedded else "named by the settings"
-    print(
-        f"The hub is running. Ctrl-C stops it.\n  pages   {web}\n  broker  {bootstrap_address} ({whose})",
-        flush=True,
-    )
-    print(f"  data    {configured.data}", flush=True)
+        typer.echo(json.dumps(stated))
+    else:
+        whose = "embedded" if configured.embedded else "named by the settings"
+        typer.echo("The hub is running. Ctrl-C stops it.")
+        typer.echo(f"  pages   {web}\n  broker  {bootstrap_address} ({whose})\n  data    {configured.data}")
+    sys.stdout.flush()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from consent import direction
+from hub import acts
 from hub.appender import Appender
 from hub.entrance import Sender, check
 from hub.governance import Register, canonical
@@ -93,18 +94,20 @@ class Directives:
     def checked(self, sender: Sender, body: Any) -> Any:
         """The directive, where this sender may send it now. Raises as `send`; a refusal is recorded."""
         directive = shapes.parse(body)
+        exists = self._participants.exists(directive.participant)
         try:
-            if not self._participants.exists(directive.participant):
+            if not exists:
                 raise Refused("no such participant", path="/participant", code="not-found")
             check(directive, sender, self._register())
             refuse_idle(directive, self._register())
             self._known(sender, directive)
         except Refused as refusal:
-            self.record(
-                "directive-refused",
+            acts.access(
+                self._appender,
+                acts.REFUSED,
                 sender.principal,
-                directive.participant if refusal.code != "not-found" else None,
                 {"type": directive.type, "code": refusal.code},
+                directive.participant if exists else None,
             )
             raise
         return directive
@@ -131,29 +134,18 @@ class Directives:
         row = self._decidable(directive, officer)
         opened = self._opened(row)
         check_second(officer, opened, row.asked_by)
-        self.record("order-approved", officer.principal, row.participant, {"directive": directive})
+        acts.access(
+            self._appender, "order-approved", officer.principal, {"directive": directive}, row.participant
+        )
         return self._write(row, opened.rule, opened.given, new=True, decided_by=officer.principal)
 
     def reject(self, directive: str, officer: Sender) -> Sent:
         """An officer rejects an order: it is never written, and its text is forgotten."""
         row = self._decidable(directive, officer)
-        self.record("order-rejected", officer.principal, row.participant, {"directive": directive})
-        return self._settle(row, {"state": "rejected", "decided_by": officer.principal}, new=True)
-
-    def record(self, kind: str, principal: str, participant: str | None, body: dict[str, Any]) -> None:
-        """Writes to `access` what somebody did, or tried."""
-        value = codec.encode(
-            "Access",
-            {
-                "id": f"{kind}:{time.time_ns()}",
-                "kind": kind,
-                "at": _now(),
-                "principal": principal,
-                "participant": participant,
-                "body": canonical(body),
-            },
+        acts.access(
+            self._appender, "order-rejected", officer.principal, {"directive": directive}, row.participant
         )
-        self._appender.append("access", principal, value)
+        return self._settle(row, {"state": "rejected", "decided_by": officer.principal}, new=True)
 
     def _known(self, sender: Sender, directive: Any) -> None:
         """Refuses to take back what was never given, and to replace a restriction, which would weaken it."""
@@ -250,7 +242,9 @@ class Directives:
     ) -> Sent:
         text = canonical({"rule": rule, "given": personal})
         sealed = self._vault.hub("secrets").seal(directive_aad(row.directive), text)
-        self.record("order-asked", sender.principal, row.participant, {"directive": row.directive})
+        acts.access(
+            self._appender, "order-asked", sender.principal, {"directive": row.directive}, row.participant
+        )
         return self._settle(
             row, {"state": "waiting", "sealed": sealed, "asked_by": sender.principal}, new=True
         )

@@ -45,7 +45,9 @@ class Wish:
         identity = f"d-{self.person.key}-{number}"
         self.said.setdefault(scene, []).append(Directive(identity, self.person.number, sender, body))
 
-    def agrees(self, scene: str, name: str, grants: Iterable[Body], **terms: Any) -> None:
+    def agrees(
+        self, scene: str, name: str, grants: Iterable[Body], sender: str = "reach", **terms: Any
+    ) -> None:
         """Adds a signed consent to a scene; `terms` replace its ordinary ones (a year, begun 60 days ago)."""
         consent: Body = {
             "id": f"c-{self.person.key}-{name}",
@@ -58,7 +60,7 @@ class Wish:
         }
         consent.update(terms)
         consent = {key: value for key, value in consent.items() if value is not None}
-        self.says(scene, {"type": "consent-granted", "consent": consent})
+        self.says(scene, {"type": "consent-granted", "consent": consent}, sender)
 
     def takes_back(self, scene: str, name: str, **parts: list[str]) -> None:
         """Adds a revocation of a consent, whole or of some recipients or grants of it."""
@@ -247,8 +249,9 @@ def some_weeks_only(wish: Wish) -> None:
 
 
 def signs_on_the_sidewalk(wish: Wish) -> None:
-    """Signs together with the referral that it is for: one submission."""
-    wish.agrees("opened", "sidewalk", [CARE, HANDOFF], signed_at=rfc3339(wish.anchor - HOUR_MS))
+    """Signs together with the referral that it is for, at an outreach worker's side: one submission."""
+    signed_at = rfc3339(wish.anchor - HOUR_MS)
+    wish.agrees("opened", "sidewalk", [CARE, HANDOFF], sender="harbor-house", signed_at=signed_at)
 
 
 def unknown_at_first(wish: Wish) -> None:

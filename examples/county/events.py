@@ -135,7 +135,7 @@ RACE = (
     Habit("municipal-court", "court.disposition"),
     Habit("harbor-pd", "referral.arrest-diversion"),
 )
-SIDEWALK = (Habit("harbor-pd", "referral.arrest-diversion"),)
+SIDEWALK = (Habit("harbor-house", "referral.social-contact"),)
 # What each profile's story needs, whatever the dice say.
 ALWAYS = {
     "ordered": ("court.hearing", "contact.law-enforcement"),

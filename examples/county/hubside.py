@@ -123,10 +123,9 @@ class Hub:
 
 
 def as_sent(one: Directive, participant: str) -> dict[str, Any]:
-    """A directive as it is handed in: the hub makes the ids of consents, and asks who saw them signed."""
+    """A directive as it is handed in: with a consent goes who saw it signed."""
     body = dict(one.body)
     if body["type"] == "consent-granted":
-        body["consent"] = {name: value for name, value in body["consent"].items() if name != "id"}
         body["witness"] = {"name": "T. Reyes", "organisation": one.sender}
     return {"id": one.id, "participant": participant, **body}
 

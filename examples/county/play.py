@@ -151,30 +151,20 @@ class Play:
 
     def _say(self, one: Directive) -> int:
         if one.id in self.journal:
-            return int(self.journal.done[one.id]["at"])
+            return int(self.journal.done[one.id])
         person, body = self.ids[one.person], one.body
-        made: str | None = None
         if body["type"] == "consent-revoked":
             said = {key: body[key] for key in ("recipients", "grants") if key in body} | {
                 "participant": person
             }
-            at = self.hub.revoke(one.sender, self.made(body["consent_id"]), said)
+            at = self.hub.revoke(one.sender, body["consent_id"], said)
         elif one.sender == "officer":
             self.officers.file(one, person)
             at = now()
         else:
             answer = self.hub.directive(one, person)
-            made = answer.get("made")
             at = self.hub.closed(one.sender, answer["fence"]) if answer.get("fence") else now()
-        self.journal.keep(one.id, {"at": at, "made": made})
-        return at
-
-    def made(self, consent: str) -> str:
-        """The id that the hub gave to one of the plan's consents."""
-        for _, one in self.plan.directives():
-            if one.body["type"] == "consent-granted" and one.body["consent"]["id"] == consent:
-                return str(self.journal.done[one.id]["made"])
-        raise NotDone(f"nobody gave the consent {consent}")
+        return int(self.journal.keep(one.id, at))
 
     def submit(self, scene: Scene) -> None:
         """Hands in what comes as one: a signature, and the referral that it is for."""
@@ -257,7 +247,7 @@ class Play:
     def closed_at(self) -> dict[int, int]:
         """By person: when the hub had said that nothing raced can begin to leave any more (ms)."""
         said = [one for scene in self.plan.scenes if scene.name == "race" for one in scene.directives]
-        return {one.person: int(self.journal.done[one.id]["at"]) for one in said if one.id in self.journal}
+        return {one.person: int(self.journal.done[one.id]) for one in said if one.id in self.journal}
 
     # ---- arrivals ------------------------------------------------------------------------------------
 

@@ -107,7 +107,8 @@ def _schema(schema_id: int, compartment: str) -> tuple[str, Any]:
 
 
 def split(kind: str, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """A type's fields sorted into their compartments; what is absent (None, an empty list, a part without fields) is left out.
+    """A type's fields sorted into their compartments; what is absent (None, an empty list, a part
+    without fields) is left out.
 
     Raises `KeyError` for a field that the type does not have.
     """
@@ -147,7 +148,7 @@ def decode(data: bytes) -> tuple[str, str, dict[str, Any]]:
 
 
 def _there(value: Any) -> bool:
-    return value is not None and value != [] and value != {}
+    return value is not None and value not in ([], {})
 
 
 def _present(value: Any) -> Any:

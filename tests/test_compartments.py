@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import codec, compartments, fields, registry
@@ -85,6 +85,7 @@ def test_a_compartment_survives_sealing_bytes_and_holds_only_its_own(kind: str, 
     names: dict[str, Any] = {}
     values_of(schema, names)
 
+    @settings(max_examples=30)
     @given(values_of(schema, names))
     def check(values: dict[str, Any]) -> None:
         parts = compartments.split(kind, values)

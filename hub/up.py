@@ -33,7 +33,7 @@ log = structlog.get_logger()
 def up(
     as_json: Annotated[bool, typer.Option("--json", help="Say in one JSON line when it is ready.")] = False,
 ) -> None:
-    """Run the hub by its settings (hub.toml, HUB_*) until Ctrl-C. The broker is embedded unless one is named."""
+    """Run the hub by its settings (hub.toml, HUB_*) until Ctrl-C, on its own broker or the one they name."""
     configured = settings.load()
     journal.configure(configured, "up")
     with _alone(configured), broker.ensured(configured) as (address, own):

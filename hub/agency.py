@@ -1,0 +1,217 @@
+"""`hub agency`: who takes part. Adds stakeholders one by one or from a file, and gives their programs tokens."""
+
+import json
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hub import bootstrap, settings, tokens
+from hub.errors import OperatorError
+from hub.registration import STAKEHOLDERS_MAX, Registered, described
+from schemas.errors import Invalid
+
+FILE_BYTES_MAX: Final = 4 * 1024 * 1024
+BY: Final = "operator"
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Who takes part, and how their programs sign in."
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Id = Annotated[str, typer.Argument(help="The stakeholder's id.", show_default=False)]
+
+
+class BadDescription(OperatorError):
+    """A stakeholder was described in a way that cannot be."""
+
+    exit_status = 2
+
+
+@contextmanager
+def _hub() -> Iterator[bootstrap.Hub]:
+    hub = bootstrap.bootstrap(settings.load())
+    try:
+        yield hub
+    except Invalid as error:
+        where = f" at `{error.path}`" if error.path else ""
+        raise BadDescription(f"{error.detail}{where}") from None
+    finally:
+        hub.close()
+
+
+@app.command(
+    epilog="Example: hub agency add harbor-house --role service-provider --name 'Harbor House' --from "
+    "2026-01-01T00:00:00Z --treating --webhook https://example.org/hook --subscribe care-coordination:service"
+)
+def add(
+    stakeholder: Id,
+    role: Annotated[str, typer.Option(help="One of the policy's roles.")],
+    name: Annotated[str, typer.Option(help="What people call it.")],
+    since: Annotated[str, typer.Option("--from", help="First day of its agreement, as RFC 3339.")],
+    until: Annotated[str | None, typer.Option(help="Last day of its agreement; open if left out.")] = None,
+    treating: Annotated[bool, typer.Option("--treating", help="A treating provider.")] = False,
+    medical: Annotated[bool, typer.Option("--medical", help="Medical personnel.")] = False,
+    part2: Annotated[bool, typer.Option("--part2", help="A 42 CFR Part 2 program.")] = False,
+    webhook: Annotated[str | None, typer.Option(help="Where to deliver to it.")] = None,
+    subscribe: Annotated[
+        list[str] | None,
+        typer.Option(help="purpose:category,category[:adapter]; adapter webhook or alerts. Repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a stakeholder, or change one to what is said here. Prints its token and secret, this once."""
+    source = {
+        "id": stakeholder,
+        "name": name,
+        "role": role,
+        "agreement": {"from": since, "until": until},
+        "treating": treating,
+        "medical": medical,
+        "part2": part2,
+        "webhook": webhook,
+        "subscriptions": [_subscription(one) for one in subscribe or ()],
+    }
+    with _hub() as hub:
+        done = hub.registration.register(described(source), BY)
+        _say([_with_token(hub, done)], as_json)
+
+
+@app.command(epilog="Example: hub agency load county.toml --json")
+def load(
+    file: Annotated[
+        Path, typer.Argument(help="TOML or JSON with a list `stakeholder`.", exists=True, dir_okay=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Add, or bring up to date, every stakeholder of a file. Prints new tokens and secrets, this once.
+
+    Each has `id`, `name`, `role`, `agreement = {from, until}`, perhaps `treating`, `medical`, `part2`, `webhook`
+    and `subscriptions = [{purpose, categories, adapter}]`. Repeating it changes nothing, and mints no token for
+    whom it did not change.
+    """
+    wanted = [described(one) for one in _listed(file)]
+    with _hub() as hub:
+        done = [hub.registration.register(one, BY) for one in wanted]
+        _say([_with_token(hub, one) for one in done], as_json)
+
+
+@app.command("list", epilog="Example: hub agency list --json")
+def list_(as_json: AsJson = False) -> None:
+    """Print who takes part, and what they subscribe to."""
+    with _hub() as hub:
+        register = hub.register()
+        rows = [
+            body
+            | {
+                "subscriptions": [
+                    one for one in register.subscriptions.values() if one["stakeholder"] == body["id"]
+                ]
+            }
+            for _, body in sorted(register.stakeholders.items())
+        ]
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    table = Table("id", "name", "role", "agreement", "subscriptions", box=None)
+    for row in rows:
+        agreement = row["agreement"]
+        period = f"{agreement['from'][:10]} – {(agreement['until'] or '')[:10]}"
+        wants = "\n".join(
+            f"{one['purpose']} ({one['adapter']}): {', '.join(one['categories'])}"
+            for one in row["subscriptions"]
+        )
+        table.add_row(row["id"], row["name"], row["role"], period, wants)
+    Console().print(table)
+
+
+@app.command(epilog="Example: hub agency token harbor-house")
+def token(
+    stakeholder: Id,
+    scope: Annotated[
+        list[str] | None, typer.Option(help=f"Of {', '.join(sorted(tokens.SCOPES))}; all if left out.")
+    ] = None,
+    end_others: Annotated[bool, typer.Option("--end-others", help="End older tokens at once.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token for a stakeholder's programs. It is shown this once; older ones stay good for a day."""
+    with _hub() as hub:
+        _known(hub, stakeholder)
+        try:
+            made = tokens.mint(
+                hub.store,
+                stakeholder,
+                scope or tokens.SCOPES,
+                rotation_ms=0 if end_others else tokens.ROTATION_MS,
+            )
+        except ValueError as error:
+            raise BadDescription(str(error)) from None
+    typer.echo(json.dumps({"id": stakeholder, "token": made}) if as_json else made)
+
+
+@app.command(epilog="Example: hub agency secret harbor-house")
+def secret(stakeholder: Id, as_json: AsJson = False) -> None:
+    """Make a new signing secret for a stakeholder's webhook. The old one goes on signing for a day."""
+    with _hub() as hub:
+        _known(hub, stakeholder)
+        made = hub.signing.rotate(stakeholder)
+    typer.echo(json.dumps({"id": stakeholder, "webhook_secret": made}) if as_json else made)
+
+
+@app.command(epilog="Example: hub agency retire old-partner")
+def retire(stakeholder: Id, as_json: AsJson = False) -> None:
+    """Take a stakeholder out: nothing goes to it, or is taken from it, any more."""
+    with _hub() as hub:
+        hub.registration.retire(stakeholder, BY)
+        tokens.revoke(hub.store, stakeholder)
+    typer.echo(json.dumps({"id": stakeholder, "retired": True}) if as_json else f"retired {stakeholder}")
+
+
+def _subscription(text: str) -> dict[str, Any]:
+    purpose, _, rest = text.partition(":")
+    categories, _, adapter = rest.partition(":")
+    if not purpose or not categories:
+        raise BadDescription("`--subscribe` is purpose:category,category[:adapter]")
+    return {"purpose": purpose, "categories": categories.split(","), "adapter": adapter or "webhook"}
+
+
+def _listed(file: Path) -> list[Any]:
+    if file.stat().st_size > FILE_BYTES_MAX:
+        raise BadDescription(f"the file has more than {FILE_BYTES_MAX} bytes")
+    parse: Callable[[str], Any] = json.loads if file.suffix == ".json" else tomllib.loads
+    try:
+        source = parse(file.read_text("utf-8"))
+    except ValueError as error:  # of JSON, of TOML, of UTF-8
+        raise BadDescription(f"the file cannot be read: {error}") from None
+    listed = source.get("stakeholder") if isinstance(source, dict) else None
+    if not isinstance(listed, list) or len(listed) > STAKEHOLDERS_MAX:
+        raise BadDescription(f"the file needs a list `stakeholder`, of at most {STAKEHOLDERS_MAX}")
+    return listed
+
+
+def _known(hub: bootstrap.Hub, stakeholder: str) -> None:
+    if not hub.register().registered(stakeholder):
+        raise BadDescription(f"no stakeholder is called `{stakeholder}`", "See `hub agency list`.")
+
+
+def _with_token(hub: bootstrap.Hub, done: Registered) -> dict[str, Any]:
+    """What registering gave, with a token where anything was new."""
+    fresh = tokens.mint(hub.store, done.id) if done.records else None
+    return {"id": done.id, "records": done.records, "token": fresh, "webhook_secret": done.webhook_secret}
+
+
+def _say(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        typer.echo(f"{row['id']}: {row['records']} records written")
+        for field in ("token", "webhook_secret"):
+            if row[field]:
+                typer.echo(f"  {field} (shown this once): {row[field]}")
+    sys.stdout.flush()

@@ -1,0 +1,186 @@
+"""Registering a stakeholder: its topics, its records in `governance`, its signing secret. Repeatable.
+
+One description says everything about a stakeholder, whether it comes from a command line or a file; what the
+register has already is not written again.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from hub.appender import Appender
+from hub.governance import Register, write
+from hub.signing import Signing
+from schemas import instant, topics
+from schemas.errors import BadTime, Invalid, Problem
+
+SUBSCRIPTIONS_MAX: Final = 50
+STAKEHOLDERS_MAX: Final = 1_000
+
+
+def _time(text: str) -> str:
+    try:
+        instant.parse(text)
+    except BadTime as error:
+        raise ValueError(error.detail) from None
+    return text
+
+
+Time = Annotated[str, AfterValidator(_time)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Agreement(_Shape):
+    """The signed data-sharing agreement; both days included, `until` may be open."""
+
+    since: Annotated[Time, Field(alias="from")]
+    until: Time | None = None
+
+
+class Wanted(_Shape):
+    """A subscription. Its id is made of stakeholder, purpose and adapter where none is given."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,100}$")] | None = None
+    purpose: Name
+    categories: Annotated[list[Name], Field(min_length=1, max_length=100)]
+    adapter: Literal["webhook", "alerts"] = "webhook"
+
+
+class Description(_Shape):
+    """A stakeholder. `webhook` is where its subscriptions by webhook are delivered."""
+
+    id: Annotated[str, Field(pattern=rf"^{topics.STAKEHOLDER_ID.pattern}$")]
+    name: Name
+    role: Name
+    agreement: Agreement
+    treating: bool = False
+    medical: bool = False
+    part2: bool = False
+    webhook: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+", max_length=2_000)] | None = None
+    subscriptions: Annotated[list[Wanted], Field(max_length=SUBSCRIPTIONS_MAX)] = []
+
+    def body(self) -> dict[str, Any]:
+        """The record of the stakeholder."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "role": self.role,
+            "agreement": {"from": self.agreement.since, "until": self.agreement.until},
+            "treating": self.treating,
+            "medical": self.medical,
+            "part2": self.part2,
+        }
+
+    def wanted(self) -> dict[str, dict[str, Any]]:
+        """The records of its subscriptions, by id. Raises `Invalid` where two have the same."""
+        found: dict[str, dict[str, Any]] = {}
+        for index, one in enumerate(self.subscriptions):
+            name = one.id or f"{self.id}-{one.purpose}-{one.adapter}"
+            path = f"/subscriptions/{index}"
+            if name in found:
+                raise Invalid.one(f"{path}/id", "duplicate-id", f"another subscription is called `{name}`")
+            if one.adapter == "webhook" and self.webhook is None:
+                raise Invalid.one("/webhook", "missing", "a subscription by webhook needs its address")
+            found[name] = {
+                "id": name,
+                "stakeholder": self.id,
+                "purpose": one.purpose,
+                "categories": one.categories,
+                "adapter": one.adapter,
+                "settings": {"url": self.webhook} if one.adapter == "webhook" else {},
+            }
+        return found
+
+
+class Registered(NamedTuple):
+    """What registering did: how many records it wrote, and the signing secret if one was made."""
+
+    id: str
+    records: int
+    webhook_secret: str | None
+
+
+def described(source: object) -> Description:
+    """A description from a JSON or TOML object. Raises `Invalid` with every problem."""
+    try:
+        return Description.model_validate(source)
+    except ValidationError as error:
+        raise Invalid(
+            Problem(
+                "".join(f"/{part}" for part in one["loc"]),
+                str(one["type"]).replace("_", "-"),
+                one["msg"][:1].lower() + one["msg"][1:],
+            )
+            for one in error.errors(include_url=False, include_context=False, include_input=False)
+        ) from None
+
+
+class Registration:
+    """Writes what is described, where it differs from what stands."""
+
+    def __init__(
+        self,
+        appender: Appender,
+        register: Callable[[], Register],
+        signing: Signing,
+        create_topics: Callable[[Iterable[topics.Topic]], None],
+    ) -> None:
+        """In: the way to the log, the register as of now, the secrets, and what creates missing topics."""
+        self._appender = appender
+        self._register = register
+        self._signing = signing
+        self._create_topics = create_topics
+
+    def register(self, wanted: Description, by: str) -> Registered:
+        """Brings one stakeholder to what is described; its subscriptions that are not, are retired.
+
+        Raises `Invalid` for a role, purpose or category that the policy does not have.
+        """
+        register = self._register()
+        _within_policy(wanted, register)
+        subscriptions = wanted.wanted()
+        self._create_topics([*topics.agency_topics(wanted.id), *topics.stakeholder_topics(wanted.id)])
+        secret = self._signing.ensure(wanted.id) if wanted.webhook else None
+        records = self._put("stakeholder", wanted.id, wanted.body(), register.stakeholders, by)
+        for name, body in subscriptions.items():
+            records += self._put("subscription", name, body, register.subscriptions, by)
+        for name, body in sorted(register.subscriptions.items()):
+            if body["stakeholder"] == wanted.id and name not in subscriptions:
+                write(self._appender, "retired", name, {"kind": "subscription"}, by)
+                records += 1
+        return Registered(wanted.id, records, secret)
+
+    def retire(self, stakeholder: str, by: str) -> None:
+        """Takes a stakeholder and its subscriptions out of force. Raises `Invalid` for an unknown one."""
+        if not self._register().registered(stakeholder):
+            raise Invalid.one("/id", "not-found", f"no stakeholder is called `{stakeholder}`")
+        write(self._appender, "retired", stakeholder, {"kind": "stakeholder"}, by)
+
+    def _put(
+        self, kind: str, name: str, body: dict[str, Any], standing: Mapping[str, dict[str, Any]], by: str
+    ) -> int:
+        if standing.get(name) == body:
+            return 0
+        write(self._appender, kind, name, body, by)
+        return 1
+
+
+def _within_policy(wanted: Description, register: Register) -> None:
+    if wanted.role not in register.terms("roles"):
+        raise Invalid.one("/role", "unknown-term", "the policy has no such role")
+    known = register.terms("categories")
+    covering = {".".join(c.split(".")[: n + 1]) for c in known for n in range(c.count(".") + 1)}
+    for index, one in enumerate(wanted.subscriptions):
+        path = f"/subscriptions/{index}"
+        if one.purpose not in register.terms("purposes"):
+            raise Invalid.one(f"{path}/purpose", "unknown-term", "the policy has no such purpose")
+        for place, category in enumerate(one.categories):
+            if category not in covering:
+                raise Invalid.one(
+                    f"{path}/categories/{place}", "unknown-term", "the policy has no such category"
+                )

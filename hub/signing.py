@@ -1,0 +1,75 @@
+"""Signing secrets: by which a recipient knows that a webhook came from this hub. Sealed in the store.
+
+A secret is rotated without a gap: for a while both the new and the old one sign.
+"""
+
+import base64
+import secrets as chance
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+from hub.store import Store, upsert
+from hub.tables import secrets
+from hub.vault import Vault
+
+PREFIX: Final = "whsec_"  # of Standard Webhooks
+SECRET_BYTES: Final = 32
+SECRET_CHARS_MAX: Final = 128
+OVERLAP_MS: Final = 24 * 3_600_000
+_NEW: Final = "webhook"
+_OLD: Final = "webhook-old"
+
+
+class Signing:
+    """The secrets of all recipients."""
+
+    def __init__(self, store: Store, vault: Vault) -> None:
+        """In: the store, and the vault whose key `secrets` seals them."""
+        self._store = store
+        self._sealer = vault.hub("secrets")
+
+    def webhook(self, stakeholder: str) -> Sequence[str]:
+        """The secrets to sign with, newest first; none where the stakeholder has no webhook."""
+        with self._store.read() as connection:
+            rows = connection.execute(
+                sa.select(secrets).where(secrets.c.stakeholder == stakeholder).order_by(secrets.c.name)
+            ).all()
+        return [
+            self._sealer.open(_aad(stakeholder, row.name), row.sealed).decode()
+            for row in rows
+            if row.name == _NEW or row.created_at > _now() - OVERLAP_MS
+        ]
+
+    def ensure(self, stakeholder: str) -> str | None:
+        """Makes a secret where there is none; out: the new one, None where there was one."""
+        return None if self.webhook(stakeholder) else self.rotate(stakeholder)
+
+    def rotate(self, stakeholder: str) -> str:
+        """Makes a new secret; out: the only time that it is shown. The old one goes on signing for a day."""
+        fresh = PREFIX + base64.b64encode(chance.token_bytes(SECRET_BYTES)).decode("ascii")
+        standing = self.webhook(stakeholder)
+        rows = [self._row(stakeholder, _NEW, fresh)]
+        if standing:
+            rows.append(self._row(stakeholder, _OLD, standing[0]))
+        with self._store.write() as connection:
+            upsert(connection, secrets, rows, update=("sealed", "created_at"))
+        return fresh
+
+    def _row(self, stakeholder: str, name: str, secret: str) -> dict[str, object]:
+        return {
+            "stakeholder": stakeholder,
+            "name": name,
+            "sealed": self._sealer.seal(_aad(stakeholder, name), secret.encode()),
+            "created_at": _now(),
+        }
+
+
+def _aad(stakeholder: str, name: str) -> bytes:
+    return f"secret\0{stakeholder}\0{name}".encode()
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

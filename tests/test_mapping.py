@@ -16,8 +16,8 @@ from tests.test_events import CATEGORIES, LABELS
 HMIS_2026 = [
     "CurrentLivingSitID", "EnrollmentID", "PersonalID", "InformationDate", "CurrentLivingSituation",
     "CLSSubsidyType", "VerifiedBy", "LeaveSituation14Days", "SubsequentResidence", "ResourcesToObtain",
-    "LeaseOwn60Day", "MovedTwoOrMore", "LocationDetails", "DateCreated", "DateUpdated", "UserID", "DateDeleted",
-    "ExportID",
+    "LeaseOwn60Day", "MovedTwoOrMore", "LocationDetails", "DateCreated", "DateUpdated", "UserID",
+    "DateDeleted", "ExportID",
 ]
 # fmt: on
 

@@ -5,7 +5,6 @@ says whom the hub knows.
 """
 
 import asyncio
-import base64
 import json
 import secrets
 import time
@@ -16,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter
 
-from schemas import cloudevents, codec, events, strict
+from schemas import cloudevents, codec, events, naming, strict
 from schemas.cloudevents import CloudEvent
 from schemas.errors import HubError, Invalid, Problem, Unavailable
 from schemas.topics import inbox, partition_of
@@ -117,7 +116,7 @@ class Intake:
         if isinstance(event, CloudEvent):
             problems = self._problems(sender, event)
             given: str | None = event.id
-            hub_id: str | None = event_id(self.vault, event.source, event.id)
+            hub_id: str | None = naming.event_id(self.vault.mac, event.source, event.id)
         else:
             problems, hub_id = event.problems, None
             given = headers.get("ce-id") if headers else _given_id(original)
@@ -217,12 +216,6 @@ class Intake:
             raise Unavailable("the hub cannot store events at the moment; send the same again") from error
         for one in taken:
             _taken.labels(one.answer.get("status", "quarantined")).inc()
-
-
-def event_id(vault: Vault, source: str, given: str) -> str:
-    """The hub's id of an event, from the sender's `source` and `id`: says nothing, repeats with them."""
-    digest = bytes.fromhex(vault.mac("event-id", f"{source}\0{given}".encode()))
-    return "e-" + base64.b32encode(digest).decode("ascii")[:26].lower()
 
 
 def _pairs(headers: dict[str, str]) -> bytes:

@@ -107,10 +107,11 @@ def problems(run_dir: Path) -> list[str]:
             found.append(f"{heartbeat.name} has got nowhere for {silent_ms // 1000} s")
         found += [f"{heartbeat.name} is stuck at {partition}" for partition in heartbeat.stuck]
     running = {heartbeat.stage for heartbeat in heartbeats if heartbeat.state == "running"}
-    return found + [f"{stage} is not running" for stage in _expected(run_dir) if stage not in running]
+    return found + [f"{stage} is not running" for stage in expected(run_dir) if stage not in running]
 
 
-def _expected(run_dir: Path) -> list[str]:
+def expected(run_dir: Path) -> list[str]:
+    """The stages that have to run here, as `expect` was told."""
     try:
         return [str(stage) for stage in json.loads((run_dir / EXPECTED).read_bytes())]
     except FileNotFoundError:

@@ -37,7 +37,7 @@ def up(
     configured = settings.load()
     journal.configure(configured, "up")
     with _alone(configured), broker.ensured(configured) as (address, own):
-        bootstrap.prepare(configured)
+        bootstrap.prepare(configured, address)
         health.expect(configured.run_dir, Stage)
         supervisor = Supervisor({stage: command(stage) for stage in Stage})
         stop = _stop_on_signals()

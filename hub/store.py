@@ -4,7 +4,8 @@ SQLite by default, PostgreSQL by URL. Writers are repeated after crashes, and th
 transactions, so every write is an idempotent upsert.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,6 @@ from hub.tables import counters
 
 BUSY_MS_MAX: Final = 15_000
 POOL_CONNECTIONS_MAX: Final = 8
-ROWS_PER_STATEMENT_MAX: Final = 500
 MIGRATION_LOCK: Final = 0x6875_6231  # any number, as long as every process takes the same one
 
 
@@ -62,7 +62,9 @@ class Store:
         if self.sqlite:
             if address.database in {None, "", ":memory:"}:
                 raise ValueError("the store's SQLite must be a file, for several processes share it")
-            Path(str(address.database)).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = Path(str(address.database))
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # or SQLite would let everybody read it
             self.engine = sa.create_engine(address, pool_size=POOL_CONNECTIONS_MAX)
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
@@ -103,29 +105,28 @@ def upsert(
     rows: Iterable[Mapping[str, Any]],
     *,
     update: Sequence[str] = (),
-    where: "sa.ColumnElement[bool] | None" = None,
-    on: Sequence[str] | None = None,
+    where: "Callable[[Any], sa.ColumnElement[bool]] | None" = None,
 ) -> int:
-    """Inserts rows; where one with the same key stands already, sets the columns in `update`, else leaves it.
+    """Inserts rows; where one with the same primary key stands, sets the columns in `update`, else leaves it.
 
-    In: `on` the columns of the key (default: the primary key); `where` a condition on the standing row under
-    which it is updated. All rows name the same columns. Out: how many rows were inserted or changed. Within
-    one call the keys must differ.
+    In: rows that all name the same columns, handled in order; `where` makes, from the row that was to be
+    inserted, the condition under which the standing one is updated. Out: how many were inserted or changed.
     """
-    changed = 0
-    pending = list(rows)
-    keys_of = list(on) if on is not None else [column.name for column in table.primary_key]
-    for start in range(0, len(pending), ROWS_PER_STATEMENT_MAX):
-        chunk = pending[start : start + ROWS_PER_STATEMENT_MAX]
-        make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        statement = make(table).values([dict(row) for row in chunk])
-        if update:
-            new = {name: statement.excluded[name] for name in update}
-            statement = statement.on_conflict_do_update(index_elements=keys_of, set_=new, where=where)
-        else:
-            statement = statement.on_conflict_do_nothing(index_elements=keys_of)
-        changed += connection.execute(statement).rowcount
-    return changed
+    pending = [dict(row) for row in rows]
+    if not pending:
+        return 0
+    statement = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    key = [column.name for column in table.primary_key]
+    new = statement.excluded
+    if update:
+        statement = statement.on_conflict_do_update(
+            index_elements=key,
+            set_={name: new[name] for name in update},
+            where=where(new) if where else None,
+        )
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=key)
+    return connection.execute(statement, pending).rowcount
 
 
 def next_number(connection: sa.Connection, name: str) -> int:

@@ -263,10 +263,7 @@ quarantine = sa.Table(
     sa.Column("position", sa.JSON(none_as_null=True), nullable=True),  # of what was refused, where it had one
     sa.Column("partition", sa.Integer, nullable=False),  # of the record that holds the sealed original
     _number("offset"),
-    _text("state"),  # open, retried, discarded
-    _number("state_at", nullable=True),
-    _text("state_by", nullable=True),
-)
+)  # whether somebody retried or discarded it stands in `acts`
 
 event_status = sa.Table(
     "event_status",
@@ -287,9 +284,11 @@ acts = sa.Table(  # what people and machines did in the hub: topics `work` and `
     sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
     _number("at", index=True),
+    _text("id"),
     _text("who"),
     _text("what"),
-    _text("about", nullable=True),
+    _text("participant", nullable=True, index=True),
+    _text("about", nullable=True, index=True),  # which alert, order, event or refused record
     _json("detail"),
 )
 

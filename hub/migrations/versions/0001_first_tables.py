@@ -29,13 +29,17 @@ def upgrade() -> None:  # noqa: PLR0915
         sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("offset", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
         sa.Column("who", sa.Text(), nullable=False),
         sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("participant", sa.Text(), nullable=True),
         sa.Column("about", sa.Text(), nullable=True),
         sa.Column("detail", sa.JSON(none_as_null=True), nullable=False),
         sa.PrimaryKeyConstraint("topic", "partition", "offset", name=op.f("pk_acts")),
     )
+    op.create_index(op.f("ix_acts_about"), "acts", ["about"], unique=False)
     op.create_index(op.f("ix_acts_at"), "acts", ["at"], unique=False)
+    op.create_index(op.f("ix_acts_participant"), "acts", ["participant"], unique=False)
     op.create_table(
         "alerts",
         sa.Column("id", sa.Text(), nullable=False),
@@ -175,9 +179,6 @@ def upgrade() -> None:  # noqa: PLR0915
         sa.Column("position", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("partition", sa.Integer(), nullable=False),
         sa.Column("offset", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("state_at", sa.BigInteger(), nullable=True),
-        sa.Column("state_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantine")),
     )
     op.create_index(op.f("ix_quarantine_agency"), "quarantine", ["agency"], unique=False)
@@ -361,6 +362,8 @@ def downgrade() -> None:  # noqa: PLR0915
     op.drop_index("ix_alerts_stakeholder", table_name="alerts")
     op.drop_index(op.f("ix_alerts_participant"), table_name="alerts")
     op.drop_table("alerts")
+    op.drop_index(op.f("ix_acts_participant"), table_name="acts")
     op.drop_index(op.f("ix_acts_at"), table_name="acts")
+    op.drop_index(op.f("ix_acts_about"), table_name="acts")
     op.drop_table("acts")
     op.drop_table("accounts")

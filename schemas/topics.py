@@ -127,8 +127,8 @@ TOPICS: Final[dict[str, Topic]] = {
 AGENCY_TOPICS: Final[dict[str, Topic]] = {
     topic.name: topic
     for topic in (
-        Topic(  # kept until admit is past it; admit deletes behind itself, a day at the very most
-            "inbox.*", "none", 1, DAY_MS, "delete", ("web", "agency"), ("admit",), segment_ms=HOUR_MS
+        Topic(  # kept until admit is past it, however long that takes; admit deletes up to there
+            "inbox.*", "none", 1, FOREVER_MS, "delete", ("web", "agency"), ("admit",), segment_ms=HOUR_MS
         ),
         Topic("receipts.*", "none", 1, 3 * DAY_MS, "delete", ("admit",), ("agency",), segment_ms=HOUR_MS),
         Topic("seen.*", "event", 1, 7 * DAY_MS, "compact,delete", ("admit",), ("admit",), segment_ms=DAY_MS),

@@ -86,9 +86,15 @@ def test_short_retention_is_made_true_by_short_segments() -> None:
         *topics.AGENCY_TOPICS.values(),
         *topics.STAKEHOLDER_TOPICS.values(),
     ):
-        if topic.name.startswith(("feed.", "inbox.")):
+        if topic.name.startswith(("feed.", "receipts.")):
             assert topic.segment_ms is not None
             assert topic.segment_ms * 24 <= topic.retention_ms
+
+
+def test_nothing_is_lost_because_a_stage_was_away() -> None:
+    """What nobody has read yet never ages out; admit deletes an inbox behind itself."""
+    for name in ("inbox.reach", "parked.reach", "consent", "governance", "identity", *topics.EVENT_TOPICS):
+        assert topics.find(name).retention_ms == topics.FOREVER_MS
 
 
 @pytest.mark.parametrize("name", ["", "a", "A1", "1a", "a_b", "a.b", "a*", "a" * 42, "häfen", "a\n", "-a"])

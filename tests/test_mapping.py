@@ -1,5 +1,6 @@
 """The one mapping format, and the two mappings that come with the hub."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -301,3 +302,18 @@ def test_formats_without_a_time_of_day_are_known_for_what_they_are() -> None:
     with pytest.raises(times.Unreadable):
         times.read("2026-03-01", ("%d.%m.%Y",), "UTC", None, False)
     assert rules.texts("a")({"a": ["1", "2"]}) == ["1"]
+
+
+def test_the_mapping_of_the_documentation_works() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "mapping.md").read_text("utf-8")
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    row = {
+        "Booking": "B-1", "Inmate": "I-1", "Booked": "03/01/2026 09:00", "Release": "03/04/2026",
+        "Reason": "", "Medical": "WD/NONE", "Status": "",
+    }  # fmt: skip
+    item = mapper(example).event_of(row, "urn:agency:county-jail")
+    found = events.validate(cloudevents.parse_structured(item), CATEGORIES, LABELS)
+    assert found.category == "contact.custody-booking"
+    assert found.compartments["activity"] == {"needs": ["withdrawal care"]}
+    assert found.compartments["occurrence"]["release_expected_at"] == 1_772_640_000_000
+    assert mapper(example).skips({**row, "Status": "TEST"})

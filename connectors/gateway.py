@@ -148,7 +148,7 @@ async def _bounded(
     take: Callable[[bytes], Awaitable[Response]],
 ) -> Response:
     """Read the body within the bounds and hand it on; what goes wrong becomes a problem."""
-    if not to.rulebook.registered(agency):
+    if not await run_in_threadpool(to.rulebook.registered, agency):
         return problem(403, "not-registered", "your organisation is not registered here, or not any more")
     try:
         with in_flight.request(agency) as grow:

@@ -1,0 +1,168 @@
+"""What was decided, as the privacy officers' pages ask for it: counts, courses over time, pages of outcomes.
+
+Pages are found by key (`at`, decision, number), so the thousandth is as quick as the first.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from hub.store import Store
+from hub.tables import decisions, outcomes, receipts, withheld
+
+PAGE_ROWS_MAX: Final = 50
+BARS: Final = 24
+CURSOR_CHARS_MAX: Final = 120
+EXPLAINED_MAX: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which outcomes: of a period (epoch milliseconds), perhaps of one effect, reason, recipient."""
+
+    since: int
+    until: int
+    effect: str | None = None
+    reason: str | None = None
+    stakeholder: str | None = None
+
+    def where(self) -> list["sa.ColumnElement[bool]"]:
+        """The same for the database."""
+        found = [outcomes.c.at >= self.since, outcomes.c.at <= self.until]
+        for column in (outcomes.c.effect, outcomes.c.reason, outcomes.c.stakeholder):
+            if (wanted := getattr(self, column.name)) is not None:
+                found.append(column == wanted)
+        return found
+
+
+class Counts(NamedTuple):
+    """How many outcomes permit and deny; how many deliveries ended how; how many were held at the door."""
+
+    permit: int
+    deny: int
+    reasons: Mapping[str, int]
+    delivered: int
+    failed: int
+    withheld: int
+
+
+class Bar(NamedTuple):
+    """One stretch of time, from `since` on, in epoch milliseconds."""
+
+    since: int
+    permits: int
+    denials: int
+
+
+class Page(NamedTuple):
+    """Rows of outcomes with their event's envelope, newest first, and where the next page starts."""
+
+    rows: Sequence[Any]
+    older: str | None
+
+
+def counts(store: Store, choice: Choice) -> Counts:
+    """Everything chosen, counted."""
+    grouped = (
+        sa.select(outcomes.c.effect, outcomes.c.reason, sa.func.count())
+        .where(*choice.where())
+        .group_by(outcomes.c.effect, outcomes.c.reason)
+    )
+    ended = (
+        sa.select(receipts.c.outcome, sa.func.count())
+        .where(*_within(receipts, choice))
+        .group_by(receipts.c.outcome)
+    )
+    held = sa.select(sa.func.count()).select_from(withheld).where(*_within(withheld, choice))
+    with store.read() as connection:
+        rows = connection.execute(grouped).tuples().all()
+        endings: dict[str, int] = dict(connection.execute(ended).tuples().all())
+        stopped = connection.execute(held).scalar_one()
+    sums = {"permit": 0, "deny": 0}
+    for effect, _, count in rows:
+        sums[effect] = sums.get(effect, 0) + count
+    reasons = {reason: count for effect, reason, count in rows if effect == "deny"}
+    delivered = endings.pop("delivered", 0)
+    return Counts(sums["permit"], sums["deny"], reasons, delivered, sum(endings.values()), stopped)
+
+
+def _within(table: sa.Table, choice: Choice) -> list["sa.ColumnElement[bool]"]:
+    found = [table.c.at >= choice.since, table.c.at <= choice.until]
+    if choice.stakeholder is not None:
+        found.append(table.c.stakeholder == choice.stakeholder)
+    return found
+
+
+def course(store: Store, choice: Choice) -> list[Bar]:
+    """What was chosen, over time, in `BARS` equal stretches."""
+    width = max(1, -(-(choice.until - choice.since + 1) // BARS))
+    place = (outcomes.c.at - choice.since) // width
+    query = sa.select(place.label("place"), outcomes.c.effect, sa.func.count()).where(*choice.where())
+    found: dict[tuple[int, str], int] = {}
+    with store.read() as connection:
+        for at, effect, count in connection.execute(query.group_by("place", outcomes.c.effect)):
+            key = (min(int(at), BARS - 1), effect)
+            found[key] = found.get(key, 0) + count
+    return [
+        Bar(choice.since + number * width, found.get((number, "permit"), 0), found.get((number, "deny"), 0))
+        for number in range(BARS)
+    ]
+
+
+def page(store: Store, choice: Choice, before: str | None = None) -> Page:
+    """The newest outcomes chosen, or those before a cursor. A cursor that is none of ours is the newest."""
+    conditions = choice.where()
+    if (mark := _mark(before)) is not None:
+        conditions.append(sa.tuple_(outcomes.c.at, outcomes.c.decision, outcomes.c.number) < sa.tuple_(*mark))
+    query = (
+        sa.select(outcomes, decisions.c.category, decisions.c.type, decisions.c.discloser, decisions.c.cause)
+        .join(decisions, decisions.c.id == outcomes.c.decision)
+        .where(*conditions)
+        .order_by(outcomes.c.at.desc(), outcomes.c.decision.desc(), outcomes.c.number.desc())
+        .limit(PAGE_ROWS_MAX + 1)
+    )
+    with store.read() as connection:
+        rows = connection.execute(query).all()
+    shown = rows[:PAGE_ROWS_MAX]
+    last = shown[-1] if len(rows) > PAGE_ROWS_MAX else None
+    return Page(shown, f"{last.at}~{last.decision}~{last.number}" if last else None)
+
+
+def _mark(cursor: str | None) -> tuple[int, str, int] | None:
+    if cursor is None or len(cursor) > CURSOR_CHARS_MAX:
+        return None
+    at, _, rest = cursor.partition("~")
+    decision, _, number = rest.rpartition("~")
+    if not (at.isdecimal() and number.isdecimal() and decision):
+        return None
+    return int(at), decision, int(number)
+
+
+def reasons(store: Store) -> list[str]:
+    """Every reason that ever decided something."""
+    with store.read() as connection:
+        return sorted(connection.execute(sa.select(outcomes.c.reason).distinct()).scalars())
+
+
+class Deliveries(NamedTuple):
+    """What became of one event for one recipient after it was permitted, oldest first."""
+
+    receipts: Sequence[Any]
+    withheld: Sequence[Any]
+
+
+def about(store: Store, event: str, stakeholder: str) -> Deliveries:
+    """How deliveries of an event to a recipient ended, and which were held at the door."""
+    with store.read() as connection:
+        found = [
+            connection.execute(
+                sa.select(table)
+                .where(table.c.event == event, table.c.stakeholder == stakeholder)
+                .order_by(table.c.at)
+                .limit(EXPLAINED_MAX)
+            ).all()
+            for table in (receipts, withheld)
+        ]
+    return Deliveries(*found)

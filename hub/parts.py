@@ -1,0 +1,59 @@
+"""What the web is made of. `hub/bootstrap.py` fills it in; routes reach it through `parts(request)`."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from fastapi import Request
+
+from connectors.fence import Answer, Narrowing
+from connectors.intake import Intake
+from hub.appender import Appender
+from hub.directives import Directives
+from hub.governance import Register
+from hub.lookup import Lookup
+from hub.participants import Participants
+from hub.sessions import Sessions
+from hub.settings import Settings
+from hub.store import Store
+from hub.submissions import Submissions
+from hub.vault import Vault
+
+
+class Fences(Protocol):
+    """How far fences are: `connectors.fence.Follower`."""
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was there at the start has been read."""
+
+    def answer(self, narrowing: Narrowing, stakeholders: Iterable[str]) -> Answer:
+        """How far the fence is, by what has been read so far."""
+
+    async def wait(self, narrowing: Narrowing, stakeholders: Iterable[str], wait_ms_max: int) -> Answer:
+        """The same as soon as it is another than `closing`, at the latest after `wait_ms_max`."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything a route may need. `client` are librdkafka settings; `clock_ms` gives the time."""
+
+    settings: Settings
+    client: Mapping[str, Any]
+    store: Store
+    vault: Vault
+    appender: Appender
+    register: Callable[[], Register]
+    sessions: Sessions
+    participants: Participants
+    directives: Directives
+    submissions: Submissions
+    intake: Intake
+    fences: Fences
+    lookup: Lookup
+    clock_ms: Callable[[], int]
+
+
+def parts(request: Request) -> Parts:
+    """The parts of the application that answers this request."""
+    return cast(Parts, request.app.state.parts)

@@ -1,0 +1,1 @@
+"""What the web answers: one noun a file. Who may call what stands in `hub/access.py`."""

@@ -1,0 +1,39 @@
+"""Whether the hub lives, whether it is ready, its metrics, and the description of its interface."""
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from hub import health
+from hub.parts import Parts, parts
+from hub.rendering import render
+
+routes = APIRouter(tags=["health"])
+
+
+@routes.get("/livez", summary="Does this process answer?")
+async def livez() -> JSONResponse:
+    """200 as long as it does."""
+    return JSONResponse({"status": "alive"})
+
+
+@routes.get("/readyz", summary="Is the hub ready?", responses={503: {"description": "Not ready, and why"}})
+def readyz(of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008 - how FastAPI is told
+    """200 when every part that should run does and gets on; else 503 with a line for each that doesn't."""
+    found = health.problems(of.settings.run_dir)
+    if not of.fences.caught_up:
+        found.append("web has not caught up with the deliveries yet")
+    status = 503 if found else 200
+    return JSONResponse({"status": "not ready" if found else "ready", "problems": found}, status)
+
+
+@routes.get("/metrics", summary="Metrics of this process", response_class=Response)
+def metrics() -> Response:
+    """In Prometheus' text format."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+@routes.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> HTMLResponse:
+    """The interface's description, to be read and tried."""
+    return render(request, "docs.html")

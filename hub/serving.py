@@ -1,0 +1,145 @@
+"""The web's process: its clients in the loop that uses them, the server, and an end within a bound."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import uvicorn
+from aiokafka import AIOKafkaProducer
+from fastapi import FastAPI
+
+from connectors.fence import Fence, Follower
+from hub.health import Pulse
+from hub.parts import Parts
+from hub.settings import Settings
+from hub.web import create_app
+from schemas import topics
+
+PRODUCER_MS_MAX: Final = 10_000
+STOP_S_MAX: Final = 5
+CONNECTIONS_MAX: Final = 1_000
+KEEP_ALIVE_S: Final = 20
+BEAT_S: Final = 0.1
+
+
+def run(
+    settings: Settings,
+    client: Mapping[str, Any],
+    put_together: Callable[[AIOKafkaProducer, Follower], Parts],
+    stop: threading.Event,
+) -> None:
+    """Serve the web until `stop` is set.
+
+    In: librdkafka settings of a client; what makes the parts from the producer and the fence's follower.
+    """
+    asyncio.run(_run(settings, client, put_together, stop))
+
+
+async def _run(
+    settings: Settings,
+    client: Mapping[str, Any],
+    put_together: Callable[[AIOKafkaProducer, Follower], Parts],
+    stop: threading.Event,
+) -> None:
+    pulse = Pulse(settings.run_dir, "web")
+    pulse.beat("starting")
+    fences = Follower(
+        client["bootstrap.servers"], Fence(settings.partitions, settings.send_ms_max), settings.partitions
+    )
+    appending = AIOKafkaProducer(
+        **as_aiokafka(client),
+        enable_idempotence=True,
+        acks="all",
+        linger_ms=2,
+        max_request_size=topics.quarantine_bytes_max,
+        request_timeout_ms=PRODUCER_MS_MAX,
+    )
+    await appending.start()
+    try:
+        await fences.start()
+        app = create_app(put_together(appending, fences))
+        await serve(
+            app,
+            settings,
+            stop,
+            lambda address: pulse.beat("running", address=address),
+            lambda: pulse.beat("running"),
+        )
+    finally:
+        pulse.beat("stopping")
+        await fences.stop()
+        await appending.stop()
+        pulse.close()
+
+
+def as_aiokafka(client: Mapping[str, Any]) -> dict[str, Any]:
+    """librdkafka's settings of a client in aiokafka's words."""
+    found: dict[str, Any] = {
+        "bootstrap_servers": client["bootstrap.servers"],
+        "security_protocol": client.get("security.protocol", "PLAINTEXT"),
+    }
+    if "SSL" in found["security_protocol"]:
+        found["ssl_context"] = ssl.create_default_context(cafile=client.get("ssl.ca.location"))
+    if "sasl.mechanism" in client:
+        found |= {
+            "sasl_mechanism": client["sasl.mechanism"],
+            "sasl_plain_username": client["sasl.username"],
+            "sasl_plain_password": client["sasl.password"],
+        }
+    return found
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, ended by an event of ours: the process has its own way of hearing signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        """Leave signals alone."""
+        yield
+
+
+async def serve(
+    app: FastAPI,
+    settings: Settings,
+    stop: threading.Event,
+    listening: Callable[[str], None] = lambda address: None,
+    beat: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until `stop` is set, then end within `STOP_S_MAX` seconds, live pages first.
+
+    In: what is told the address, once somebody listens there; what is called many times a second.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_S_MAX,
+        ws="none",
+    )
+    server = Server(config)
+    family = socket.AF_INET6 if ":" in settings.web_host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.web_host, settings.web_port))
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        serving = asyncio.create_task(server.serve([listener]))
+        told = False
+        while not stop.is_set() and not serving.done():
+            if server.started and not told:
+                listening(f"http://{shown}:{port}")
+                told = True
+            beat()
+            await asyncio.wait([serving], timeout=BEAT_S)
+        app.state.streams.close()
+        server.should_exit = True
+        await serving

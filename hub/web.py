@@ -1,0 +1,87 @@
+"""The web application: every route, each behind the gate.
+
+What is served is in `hub/routes`, who may call it in `hub/access.py`, what it is made of in `hub/parts.py`;
+`hub/serving.py` runs it.
+"""
+
+from typing import Any, Final
+
+from fastapi import Depends, FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
+
+from connectors import gateway
+from hub.access import Gate, machine
+from hub.answers import answer_errors
+from hub.headers import Headed
+from hub.live import Streams
+from hub.parts import Parts, parts
+from hub.routes import (
+    cases,
+    directives,
+    health,
+    home,
+    officer,
+    operator,
+    participants,
+    schemas,
+    submissions,
+)
+from hub.settings import Settings, is_loopback
+from schemas import directives as shapes
+
+TITLE: Final = "Diversion hub"
+_DIRECTIVE: Final = "#/components/schemas/Directive"
+
+
+def create_app(of: Parts) -> FastAPI:
+    """The application. Raises `ValueError` where demo accounts would be reached from elsewhere."""
+    refuse_open_demo(of.settings)
+    app = FastAPI(
+        title=TITLE,
+        version="0.1.0",
+        summary="Agencies share what a participant agreed to; nothing else.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(Gate(of.store, of.sessions))],
+    )
+    app.openapi_version = "3.0.3"  # what the vendored page for reading it knows
+    app.state.parts = of
+    app.state.streams = Streams()
+    for module in (home, cases, officer, operator, participants, directives, submissions, schemas, health):
+        app.include_router(module.routes)
+    app.include_router(
+        gateway.router(lambda request: parts(request).intake, lambda request: machine(request).stakeholder)
+    )
+    app.add_api_route("/openapi.json", lambda: describe(app), include_in_schema=False)
+    answer_errors(app)
+    app.add_middleware(Headed, loopback_only=of.settings.demo)
+    return app
+
+
+def refuse_open_demo(settings: Settings) -> None:
+    """Demo accounts have no password: raises `ValueError` where the web would listen beyond this machine."""
+    if settings.demo and not is_loopback(settings.web_host):
+        raise ValueError("demo accounts are for this machine alone: listen on 127.0.0.1")
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI description, directives included; made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title=app.title,
+            version=app.version,
+            openapi_version=app.openapi_version,
+            summary=app.summary,
+            routes=app.routes,
+        )
+        said = TypeAdapter(shapes.Directive).json_schema(ref_template="#/components/schemas/{model}")
+        components = made.setdefault("components", {}).setdefault("schemas", {})
+        components |= said.pop("$defs") | {"Directive": said}
+        body = {"required": True, "content": {"application/json": {"schema": {"$ref": _DIRECTIVE}}}}
+        made["paths"]["/v1/directives"]["post"]["requestBody"] = body
+        made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        made["security"] = [{"token": []}]
+        app.openapi_schema = made
+    return app.openapi_schema

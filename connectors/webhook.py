@@ -1,7 +1,7 @@
 """Webhooks by the Standard Webhooks specification: signed, with the idempotency key as `webhook-id`.
 
-What a receiver answers is looked at with suspicion: redirects are not followed, little of the body is read and
-none of it kept, addresses that are not public are refused, TLS is verified, the send deadline ends everything.
+What a receiver answers is looked at with suspicion: redirects are not followed, little of the body is read
+and none of it kept, only public addresses are allowed, TLS is verified, and the send deadline ends it.
 """
 
 import asyncio

@@ -1,0 +1,110 @@
+"""A delivery worker as a process: `python tests/delivery_worker.py '{"bootstrap": …}'`. Ends by SIGTERM.
+
+SIGUSR1 arms the crash points in `then`. Besides `freeze` and `kill` there is `stall` here: the thread that comes
+by waits for as long as the file `gate` exists, while the Kafka client's own threads go on.
+"""
+
+import json
+import signal
+import sys
+import threading
+import time
+import uuid
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from connectors import projection
+from connectors.engine import Engine, EngineSettings
+from connectors.log import KafkaHistory, KafkaLog
+from connectors.schedule import Schedule
+from connectors.sender import Sender
+from connectors.webhook import Webhooks, WebhookSettings
+from consent import Governance
+from schemas import crash
+from streams.runner import Runner
+from streams.settings import RunnerSettings
+from tests.delivery_scene import GROUP, Keys, Nobody, Secret, now_ms
+
+
+def arm(setting: str, gate: Path) -> None:
+    """From now on, stop at these points."""
+    name, _, how = setting.partition(":")
+    if how != "stall":
+        crash.point = crash.arm(setting)
+        return
+
+    def stall(passed: str) -> None:
+        while passed == name and gate.exists():
+            time.sleep(0.02)
+
+    crash.point = stall
+
+
+def main(config: dict[str, Any]) -> None:
+    client = {"bootstrap.servers": config["bootstrap"]}
+    keys = Keys()
+    log = KafkaLog(client)
+    history = KafkaHistory(client)
+    sender = Sender(
+        {"webhook": Webhooks(Secret(), WebhookSettings(private=True, plain=True))},
+        keys,
+        Nobody(),
+        log,
+        Schedule(tuple(config.get("pauses_ms", (200, 400, 800, 1600)))),
+        now_ms,
+    )
+    engine = Engine(
+        EngineSettings(
+            owner=f"{config['name']}-{uuid.uuid4()}",
+            partitions=config["partitions"],
+            send_ms_max=config.get("send_ms_max", 2_000),
+            doubt_margin_ms=300,
+            in_flight_max=config.get("in_flight_max", 32),
+            waiting_records_max=config.get("waiting_records_max", 1_000),
+        ),
+        sender,
+        history,
+        log,
+        partial(projection.idempotency_key, keys),
+        Governance(),
+        None,
+        now_ms,
+    )
+    runner = Runner(
+        RunnerSettings(
+            group=GROUP,
+            inputs=("^outbox[.].*",),
+            instance_id=config["name"],
+            beside=("consent",),
+            whole=("governance",),
+            restore=("pending",),
+            partitions=config["partitions"],
+            batch_wait_ms_max=20,
+            session_timeout_ms=config.get("session_ms", 2_000),
+            transaction_timeout_ms=config.get("transaction_ms", 30_000),
+            side_ms_max=3_000,
+            join_ms_max=config.get("join_ms", 40_000),
+            poll_interval_ms_max=config.get("poll_ms", 110_000),
+            topics_refresh_ms=500,
+            flush_first=True,
+        ),
+        engine,
+        client,
+    )
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGUSR1, lambda *_: arm(config["then"], Path(config.get("gate", "."))))
+    sender.start()
+    try:
+        runner.run(stop)
+    finally:
+        sender.stop(3_000)
+        log.close()
+        history.close()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

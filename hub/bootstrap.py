@@ -6,20 +6,22 @@ asked to stop, or fails.
 
 import os
 import threading
-from collections.abc import Iterable
-from functools import cached_property
-from typing import Any
+import time
+import uuid
+from functools import cached_property, partial
+from typing import Any, Final
 
 import sqlalchemy as sa
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
-from consent import default_policy
+from connectors.adapter import Adapter
+from consent import Governance, default_policy
 from hub import broker, governance, kek
 from hub.appender import Appender
-from hub.crosswalk import Crosswalk
+from hub.crosswalk import Crosswalk, Links, local_hash
 from hub.directives import Directives
 from hub.governance import Register
+from hub.health import BEAT_MS, Pulse
 from hub.participants import Participants
 from hub.registration import Registration
 from hub.settings import Settings
@@ -27,10 +29,12 @@ from hub.signing import Signing
 from hub.store import Store
 from hub.tables import keys
 from hub.vault import Vault
-from schemas import topics
-from schemas.errors import Unavailable
+from streams import topology
+from streams.runner import Runner
+from streams.slots import Slot
+from streams.step import Step
 
-TOPICS_MS_MAX = 30_000
+CONNECTORS: Final = "connectors"
 
 
 class Hub:
@@ -94,9 +98,12 @@ class Hub:
         """Registering stakeholders."""
         return Registration(self.appender, self.register, self.signing, self.create_topics)
 
-    def create_topics(self, wanted: Iterable[topics.Topic]) -> None:
-        """Creates the topics that are missing. Raises `Unavailable` where the broker does not."""
-        create_topics(AdminClient(self.client), self.settings, wanted)
+    def create_topics(self, *stakeholders: str) -> None:
+        """Creates the topics that are missing: the hub's, and these stakeholders'. Raises `Unavailable`."""
+        settings = self.settings
+        topology.ensure(
+            AdminClient(self.client), settings.partitions, settings.replication_factor, stakeholders
+        )
 
     def close(self) -> None:
         """Lets go of every connection that was opened."""
@@ -114,7 +121,8 @@ def prepare(settings: Settings, bootstrap_servers: str) -> None:
     """Before the first stage starts: topics, tables, keys, and on the very first start the policy."""
     hub = bootstrap(settings, bootstrap_servers)
     try:
-        hub.create_topics(topics.TOPICS.values())
+        hub.create_topics()
+        hub.create_topics(*hub.register().stakeholders)
         hub.vault.mac("start", b"")  # opens the root key, or fails now and in words
         if hub.register().policy is None:
             governance.write(hub.appender, "policy", governance.POLICY_ID, default_policy(), "hub")
@@ -122,23 +130,165 @@ def prepare(settings: Settings, bootstrap_servers: str) -> None:
         hub.close()
 
 
-def create_topics(admin: AdminClient, settings: Settings, wanted: Iterable[topics.Topic]) -> None:
-    """See `Hub.create_topics`."""
-    missing = [
-        NewTopic(
-            one.name,
-            num_partitions=one.count(settings.partitions),
-            replication_factor=settings.replication_factor,
-            config=one.config(),
+def run_admit(hub: Hub, stop: threading.Event) -> None:
+    """Stage `admit`."""
+    from streams import admit  # noqa: PLC0415
+    from streams.trim import Trimmer  # noqa: PLC0415
+
+    step = admit.Admit(
+        hub.vault,
+        Links(),
+        partial(local_hash, hub.vault),
+        Trimmer(AdminClient(hub.client)),
+        now_ms,
+        hub.settings.partitions,
+    )
+    _work(hub, admit.STAGE, step, stop)
+
+
+def run_enforce(hub: Hub, stop: threading.Event) -> None:
+    """Stage `enforce`."""
+    from streams import enforce  # noqa: PLC0415
+
+    step = enforce.Enforce(now_ms, hub.settings.partitions)
+    _work(hub, enforce.STAGE, step, stop)
+
+
+def run_connectors(hub: Hub, stop: threading.Event) -> None:
+    """Stage `connectors`: the delivery engine and every adapter."""
+    from connectors import alerts, projection, webhook  # noqa: PLC0415
+    from connectors.engine import Engine, EngineSettings  # noqa: PLC0415
+    from connectors.log import KafkaHistory, KafkaLog  # noqa: PLC0415
+    from connectors.schedule import Schedule  # noqa: PLC0415
+    from connectors.sender import Sender  # noqa: PLC0415
+    from hub.shown import ShownAlerts  # noqa: PLC0415
+
+    settings, vault = hub.settings, hub.vault
+    open_doors = settings.demo or settings.private_webhooks
+    sink = ShownAlerts(hub.store)
+    adapters: dict[str, Adapter] = {
+        webhook.ADAPTER: webhook.Webhooks(
+            hub.signing, webhook.WebhookSettings(private=open_doors, plain=open_doors)
+        ),
+        alerts.ADAPTER: alerts.Alerts(sink, vault, now_ms),
+    }
+    log, history = KafkaLog(hub.client), KafkaHistory(hub.client)
+    sender = Sender(adapters, vault, hub.crosswalk, log, Schedule(), now_ms)
+    engine = Engine(
+        EngineSettings(
+            owner=str(uuid.uuid4()),
+            partitions=settings.partitions,
+            send_ms_max=settings.send_ms_max,
+        ),
+        sender,
+        history,
+        log,
+        partial(projection.idempotency_key, vault),
+        Governance(),
+        alerts.Watch(sink, vault),
+        now_ms,
+    )
+    sender.start()
+    try:
+        _work(hub, CONNECTORS, engine, stop, flush_first=True)
+    finally:
+        sender.stop(settings.send_ms_max)
+        log.close()
+        history.close()
+
+
+def run_auditor(hub: Hub, stop: threading.Event) -> None:
+    """Stage `auditor`."""
+    from hub.auditor import Auditor  # noqa: PLC0415
+
+    pulse = Pulse(hub.settings.run_dir, "auditor")
+    pulse.beat("starting")
+    try:
+        Auditor(hub.client, hub.store, hub.vault, pulse, hub.settings.session_ms_max).run(stop)
+    finally:
+        pulse.close()
+        hub.close()
+
+
+def run_web(hub: Hub, stop: threading.Event) -> None:
+    """Stage `web`: gateway, pages, API."""
+    from connectors.intake import Intake  # noqa: PLC0415
+    from hub import serving  # noqa: PLC0415
+    from hub.lookup import Lookup  # noqa: PLC0415
+    from hub.parts import Fences, Parts  # noqa: PLC0415
+    from hub.sessions import Sessions  # noqa: PLC0415
+    from hub.submissions import Submissions  # noqa: PLC0415
+
+    def put_together(producer: Any, fences: Fences) -> Parts:
+        intake = Intake(producer, hub.vault, hub.follower, hub.settings.partitions)
+        taking = Submissions(
+            hub.store, hub.vault, hub.appender, hub.participants, hub.directives, intake.take
         )
-        for one in wanted
-    ]
-    created = admin.create_topics(missing, operation_timeout=TOPICS_MS_MAX / 1000)
-    for name, future in created.items():
+        return Parts(
+            settings=hub.settings,
+            client=hub.client,
+            store=hub.store,
+            vault=hub.vault,
+            appender=hub.appender,
+            register=hub.register,
+            sessions=Sessions(hub.store),
+            participants=hub.participants,
+            directives=hub.directives,
+            submissions=taking,
+            intake=intake,
+            fences=fences,
+            lookup=Lookup(hub.client),
+            clock_ms=now_ms,
+        )
+
+    try:
+        serving.run(hub.settings, hub.client, put_together, stop)
+    finally:
+        hub.close()
+
+
+def _work(
+    hub: Hub,
+    stage: str,
+    step: Step,
+    stop: threading.Event,
+    **more: Any,
+) -> None:
+    """Runs a transactional stage, and says once a second how it gets on, told by what it got done."""
+    settings = hub.settings
+    pulse = Pulse(settings.run_dir, stage)
+    pulse.beat("starting")
+    with Slot(settings.run_dir / "slots", stage) as slot:
+        runner = Runner(
+            topology.runner(
+                stage,
+                slot.instance_id,
+                settings.partitions,
+                session_timeout_ms=settings.session_ms_max,
+                transaction_timeout_ms=settings.transaction_ms_max,
+                **more,
+            ),
+            step,
+            hub.client,
+        )
+        ended = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(runner, pulse, ended), name="pulse", daemon=True)
+        watcher.start()
         try:
-            future.result()
-        except KafkaException as error:
-            reason = error.args[0]
-            assert isinstance(reason, KafkaError)
-            if reason.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise Unavailable(f"topic `{name}` was not created ({reason.name()})") from None
+            runner.run(stop)
+        finally:
+            ended.set()
+            watcher.join()
+            pulse.close()
+            hub.close()
+
+
+def _watch(runner: Runner, pulse: Pulse, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_MS / 1000):
+        health = runner.health()
+        pulse.beat("running" if health.ready or health.stuck else "starting", health.stuck)
+
+
+def now_ms() -> int:
+    """The time, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

@@ -4,7 +4,7 @@ One description says everything about a stakeholder, whether it comes from a com
 register has already is not written again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -128,9 +128,9 @@ class Registration:
         appender: Appender,
         register: Callable[[], Register],
         signing: Signing,
-        create_topics: Callable[[Iterable[topics.Topic]], None],
+        create_topics: Callable[[str], None],
     ) -> None:
-        """In: the way to the log, the register as of now, the secrets, and what creates missing topics."""
+        """In: the way to the log, the register as of now, the secrets, what creates someone's topics."""
         self._appender = appender
         self._register = register
         self._signing = signing
@@ -144,7 +144,7 @@ class Registration:
         register = self._register()
         _within_policy(wanted, register)
         subscriptions = wanted.wanted()
-        self._create_topics([*topics.agency_topics(wanted.id), *topics.stakeholder_topics(wanted.id)])
+        self._create_topics(wanted.id)
         secret = self._signing.ensure(wanted.id) if wanted.webhook else None
         records = self._put("stakeholder", wanted.id, wanted.body(), register.stakeholders, by)
         for name, body in subscriptions.items():

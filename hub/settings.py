@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     """After this a silent worker's partitions go to another one. Most clusters allow no less than 6 s."""
     send_ms_max: Annotated[int, Field(ge=100, le=60_000)] = 5_000
     """A delivery that hangs is cut off after this; a revocation waits no longer for it."""
+    private_webhooks: bool = False
+    """Webhooks may go to addresses that are not public, and without TLS; always so in demo mode."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -133,6 +135,10 @@ class Settings(BaseSettings):
     def replication_factor(self) -> int:
         """Copies of each partition of the topics that the hub creates."""
         return self.replication or (1 if self.embedded else 3)
+
+    def make_data(self) -> None:
+        """Make the data folder where it is missing, for its owner's eyes alone."""
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
     def broker_dir(self) -> Path:

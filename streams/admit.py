@@ -21,7 +21,6 @@ from streams.errors import Corrupt
 from streams.keys import Links, Vault
 from streams.parking import Parking, Waiting
 from streams.seen import Seen
-from streams.settings import RunnerSettings
 from streams.step import Out, Record
 
 STAGE: Final = "admit"
@@ -31,22 +30,8 @@ PART2_CATEGORY: Final = "service.substance-use"
 trim_every_ms: Final = 30_000
 
 
-def settings(instance_id: str, partitions: int) -> RunnerSettings:
-    """How admit runs: every inbox there is or will be, with who is who and what is in force read whole."""
-    return RunnerSettings(
-        group=STAGE,
-        inputs=(r"^inbox\.[a-z].*",),
-        instance_id=instance_id,
-        whole=("governance", "identity"),
-        restore=("seen.*", "parked.*"),
-        assignor="cooperative-sticky",
-        partitions=partitions,
-        batch_records_max=1_000,
-    )
-
-
 class Admit:
-    """The step. `local_hash(agency, local id)` is the keyed hash that `identity` has; `trim` deletes what lies
+    """The step. `local_hash(agency, local id)` is the keyed hash in `identity`; `trim` deletes what lies
     before given offsets of the inboxes; `now` gives the time in epoch milliseconds.
     """
 

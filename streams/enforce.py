@@ -14,10 +14,9 @@ import structlog
 from consent import Decision, Event, Governance, State, States, Subscription, decide_all
 from schemas import codec, raw
 from schemas.errors import BrokenRecord, HubError
-from schemas.topics import EVENT_TOPICS, outbox
+from schemas.topics import outbox
 from streams import metrics, quarantine
 from streams.errors import Corrupt
-from streams.settings import RunnerSettings
 from streams.step import Out, Record
 
 STAGE: Final = "enforce"
@@ -25,18 +24,6 @@ RECONSIDER: Final = "reconsider"
 
 _log = structlog.get_logger()
 _EFFECT_AND_REASON: Final = itemgetter(0, 1)
-
-
-def settings(instance_id: str, partitions: int) -> RunnerSettings:
-    """How enforce runs: events and what is to be decided again, with consent beside and governance whole."""
-    return RunnerSettings(
-        group=STAGE,
-        inputs=(*EVENT_TOPICS, RECONSIDER),
-        instance_id=instance_id,
-        beside=("consent",),
-        whole=("governance",),
-        partitions=partitions,
-    )
 
 
 class Enforce:

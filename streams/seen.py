@@ -48,7 +48,7 @@ def _at(entry: bytes) -> int:
 
 
 def _key(event: str) -> bytes:
-    """The 16 bytes that an id of the hub's stands for; whatever else may have been written is kept as it is."""
+    """The 16 bytes that an id of the hub's stands for; anything else as it is."""
     try:
         return base64.b32decode(event[2:].upper() + "======")
     except ValueError:

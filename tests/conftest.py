@@ -86,7 +86,12 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def empty_kafka(kafka: str) -> str:
     """The same broker without any topic or group that earlier tests left. Out: its `host:port`."""
-    admin = AdminClient({"bootstrap.servers": kafka})
+    return emptied(kafka)
+
+
+def emptied(bootstrap: str) -> str:
+    """Take every topic and group from a broker. In and out: its `host:port`."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
 
     def left() -> list[str]:
         return [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
@@ -102,4 +107,4 @@ def empty_kafka(kafka: str) -> str:
     while left() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not left()
-    return kafka
+    return bootstrap

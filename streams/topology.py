@@ -65,10 +65,11 @@ STAGES: Final = {
             name="reconsider",
             does="puts earlier events before enforce again when something widened",
             runs_on="transactions",
-            reads=("decisions", "clock"),
+            reads=("clock",),
             writes=("reconsider",),
-            beside=("consent",),
+            beside=("consent", "decisions", "deliveries"),
             whole=("governance",),
+            restore=("reconsider",),
         ),
         Stage(
             name="faust",

@@ -6,11 +6,12 @@ What is served is in `hub/routes`, who may call it in `hub/access.py`, what it i
 
 from typing import Any, Final
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
 from connectors import gateway
+from connectors.intake import Intake
 from hub.access import Gate, machine
 from hub.answers import answer_errors
 from hub.headers import Headed
@@ -51,13 +52,19 @@ def create_app(of: Parts) -> FastAPI:
     app.state.streams = Streams()
     for module in (home, cases, officer, operator, participants, directives, submissions, schemas, health):
         app.include_router(module.routes)
-    app.include_router(
-        gateway.router(lambda request: parts(request).intake, lambda request: machine(request).stakeholder)
-    )
+    app.include_router(gateway.router(_intake, _sender))
     app.add_api_route("/openapi.json", lambda: describe(app), include_in_schema=False)
     answer_errors(app)
     app.add_middleware(Headed, loopback_only=of.settings.demo)
     return app
+
+
+def _intake(request: Request) -> Intake:
+    return parts(request).intake
+
+
+def _sender(request: Request) -> str:
+    return machine(request).stakeholder
 
 
 def refuse_open_demo(settings: Settings) -> None:

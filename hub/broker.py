@@ -167,6 +167,7 @@ def answers(client: dict[str, object], wait_ms_max: int) -> bool:
 
 def _start(settings: Settings, background: bool) -> tuple[subprocess.Popen[bytes], Running]:
     java, folder = jvm.java(settings), settings.broker_dir
+    settings.make_data()
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with _locked(settings) as lock:
         (folder / STATED).unlink(missing_ok=True)

@@ -1,18 +1,22 @@
 """What the hub writes about its own doings: structlog on standard error, one line an event.
 
-An event is a constant string; ids stand in fields. Nothing about a person is ever written here.
+An event is a constant string; ids stand in fields. Nothing about a person is ever written here: of an
+exception whose message may quote what somebody sent, only its type and its place are.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import Final
 
 import structlog
+from confluent_kafka import KafkaException
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from hub.settings import Settings
+from schemas.errors import HubError
 
 SHARED: Final[tuple[Processor, ...]] = (
     structlog.stdlib.add_log_level,
@@ -20,10 +24,10 @@ SHARED: Final[tuple[Processor, ...]] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.stdlib.ExtraAdder(),
 )
-NO_LOCALS: Final = structlog.processors.ExceptionRenderer(  # local variables may hold what is about a person
-    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-)
-QUIET: Final = ("aiokafka", "faust", "mode", "httpx", "uvicorn.access", "watchfiles", "asyncio")
+TELLING: Final = (HubError, KafkaException, OSError, TypeError, AttributeError, NameError, ImportError)
+FRAMES_MAX: Final = 20
+EXCEPTION_LINES_MAX: Final = 60
+QUIET: Final = ("aiokafka", "faust", "mode", "httpx", "uvicorn.access", "alembic")
 
 
 def configure(settings: Settings, stage: str) -> None:
@@ -37,16 +41,12 @@ def configure(settings: Settings, stage: str) -> None:
         return event
 
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
-    render: list[Processor] = (
-        [NO_LOCALS, structlog.processors.JSONRenderer()]
-        if as_json
-        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    )
+    render: Processor = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[name_stage, *SHARED],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _name_exception, render],
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
@@ -59,3 +59,20 @@ def configure(settings: Settings, stage: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def _name_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """An exception as its types and places; with its message only where that quotes no data."""
+    given = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    if not isinstance(error, BaseException):
+        return event
+    lines: list[str] = []
+    while error is not None and len(lines) < EXCEPTION_LINES_MAX:
+        told = isinstance(error, TELLING) and not isinstance(error, UnicodeError)
+        lines.append(f"{type(error).__qualname__}: {error}" if told else type(error).__qualname__)
+        frames = traceback.extract_tb(error.__traceback__, limit=-FRAMES_MAX)
+        lines += [f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    event["exception"] = "\n".join(lines)
+    return event

@@ -97,6 +97,7 @@ def _say_ready(configured: Settings, bootstrap_address: str, as_json: bool) -> N
 @contextmanager
 def _alone(configured: Settings) -> Iterator[None]:
     """One `hub up` on a data folder. Raises `DataInUse`."""
+    configured.make_data()
     try:
         lock = locks.take(configured.run_dir / "up.lock", LOCK_WAIT_MS_MAX)
     except BlockingIOError:

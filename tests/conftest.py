@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -83,28 +83,32 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield started.bootstrap
 
 
-@pytest.fixture
-def empty_kafka(kafka: str) -> str:
-    """The same broker without any topic or group that earlier tests left. Out: its `host:port`."""
-    return emptied(kafka)
-
-
-def emptied(bootstrap: str) -> str:
-    """Take every topic and group from a broker. In and out: its `host:port`."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+@pytest.fixture(scope="session")
+def emptying(kafka: str) -> Callable[[], str]:
+    """A call that takes every topic and group from the broker. Its result: the broker's `host:port`."""
+    admin = AdminClient({"bootstrap.servers": kafka})
 
     def left() -> list[str]:
         return [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
 
-    groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
-    if groups:
-        for deleted in admin.delete_consumer_groups(groups).values():
-            deleted.result()
-    if topics := left():
-        for deleted in admin.delete_topics(topics, operation_timeout=GONE_MS_MAX / 1000).values():
-            deleted.result()
-    deadline = time.monotonic() + GONE_MS_MAX / 1000
-    while left() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not left()
-    return bootstrap
+    def empty() -> str:
+        groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
+        if groups:
+            for deleted in admin.delete_consumer_groups(groups).values():
+                deleted.result()
+        if topics := left():
+            for deleted in admin.delete_topics(topics, operation_timeout=GONE_MS_MAX / 1000).values():
+                deleted.result()
+        deadline = time.monotonic() + GONE_MS_MAX / 1000
+        while left() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not left()
+        return kafka
+
+    return empty
+
+
+@pytest.fixture
+def empty_kafka(emptying: Callable[[], str]) -> str:
+    """The same broker without any topic or group that earlier tests left. Out: its `host:port`."""
+    return emptying()

@@ -1,0 +1,195 @@
+"""`hub doctor`: broker, schemas, clock, keys, store, disk; a line each, with the mend for what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import json
+import os
+import shutil
+import stat
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import sqlalchemy as sa
+import typer
+from alembic.runtime.migration import MigrationContext
+from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from sqlalchemy.engine import make_url
+
+from hub import broker, health, kek, settings
+from hub.errors import OperatorError
+from hub.settings import Settings
+from hub.store import Store
+from hub.tables import keys
+from schemas import compatibility, registry, topics
+from schemas.errors import HubError
+
+ANSWER_MS_MAX: Final = 5_000
+CLOCK_MS_MAX: Final = 1_000
+FREE_MB_MIN: Final = 1_024
+FREE_MB_LOW: Final = 5_120
+TIME_ERROR: Final = 5  # adjtimex(2): the kernel's clock is not kept by anything
+
+State = Literal["ok", "note", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was looked at, how it is, and the mend where something is to be done."""
+
+    name: str
+    state: State
+    says: str
+    mend: str = ""
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False) -> None:
+    """Look at broker, schemas, clock, keys, store and disk. Exit status 1 where something is wrong."""
+    findings = examine(settings.load())
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.name:8} {finding.state:6} {finding.says}")
+            if finding.mend:
+                typer.echo(f"{'':15} {finding.mend}")
+    if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(configured: Settings) -> list[Finding]:
+    """Every finding, in the order in which they are printed. Changes nothing; raises nothing."""
+    return [_guarded(check, configured) for check in (_broker, _schemas, _clock, _keys, _store, _disk)]
+
+
+def _guarded(check: Callable[[Settings], Finding], configured: Settings) -> Finding:
+    name = check.__name__.removeprefix("_")
+    try:
+        return check(configured)
+    except OperatorError as error:
+        return Finding(name, "wrong", error.what, error.mend)
+    except HubError as error:
+        return Finding(name, "wrong", error.detail)
+    except Exception as error:
+        return Finding(name, "wrong", f"could not be examined ({type(error).__name__})", "Is it reachable?")
+
+
+def _broker(configured: Settings) -> Finding:
+    address = broker.address(configured)
+    client = configured.kafka(address)
+    if not broker.answers(client, ANSWER_MS_MAX):
+        return Finding(
+            "broker", "wrong", f"`{address}` does not answer", "Start it, or check HUB_KAFKA_BOOTSTRAP."
+        )
+    known = AdminClient(client).list_topics(timeout=ANSWER_MS_MAX / 1000)
+    missing = [name for name in topics.TOPICS if name not in known.topics]
+    if missing:
+        return Finding(
+            "broker", "wrong", f"topics are missing: {', '.join(missing)}", "Run `hub up`; it makes them."
+        )
+    partitions = len(known.topics["consent"].partitions)
+    if partitions != configured.partitions:
+        says = f"topics have {partitions} partitions, and the settings say {configured.partitions}"
+        return Finding("broker", "wrong", says, f"Set HUB_PARTITIONS={partitions}.")
+    if configured.replication_factor > len(known.brokers):
+        says = f"{configured.replication_factor} copies are wanted, of {len(known.brokers)} brokers"
+        return Finding("broker", "wrong", says, "Start more brokers, or set HUB_REPLICATION.")
+    return Finding("broker", "ok", f"{address}, {len(known.brokers)} broker(s), {len(known.topics)} topics")
+
+
+def _schemas(_configured: Settings) -> Finding:
+    names = registry.names()
+    for name in names:
+        versions = [registry.schema(schema_id) for schema_id in registry.released(name)]
+        if differences := compatibility.full_transitive(versions):
+            return Finding(
+                "schemas", "wrong", f"`{name}`: {differences[0]}", "Install a release of the hub anew."
+            )
+    return Finding("schemas", "ok", f"{len(names)} records, every released version can read every other")
+
+
+def _clock(configured: Settings) -> Finding:
+    newest_ms = _newest_record_ms(configured)
+    ahead_ms = newest_ms - time.time_ns() // 1_000_000
+    if ahead_ms > CLOCK_MS_MAX:
+        says = f"this clock is {ahead_ms} ms behind the newest record"
+        return Finding("clock", "wrong", says, "Set it by NTP: consents begin and end by it.")
+    if ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)) == TIME_ERROR:
+        return Finding(
+            "clock", "note", "nothing keeps this clock in step", "Run an NTP client, such as chrony."
+        )
+    return Finding("clock", "ok", "kept in step, and not behind the newest record")
+
+
+def _newest_record_ms(configured: Settings) -> int:
+    """Unix time of the newest directive or governance record; -1 where there is none."""
+    admin = AdminClient(configured.kafka(broker.address(configured)))
+    asked = [TopicPartition("governance", 0)]
+    asked += [TopicPartition("consent", number) for number in range(configured.partitions)]
+    newest = admin.list_offsets(
+        dict.fromkeys(asked, OffsetSpec.max_timestamp()),
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        request_timeout=ANSWER_MS_MAX / 1000,
+    )
+    return max(int(future.result().timestamp) for future in newest.values())  # type: ignore[attr-defined]  # stub
+
+
+def _keys(configured: Settings) -> Finding:
+    with _opened(configured) as store, store.read() as connection:
+        stored = connection.execute(sa.select(sa.func.count()).select_from(keys)).scalar_one()
+        foreign = connection.execute(sa.select(keys.c.kek).distinct()).scalars().all()
+    wrapper = kek.load(configured.data, os.environ, create=False)
+    if any(one != wrapper.id for one in foreign):
+        says = f"key-encryption key {wrapper.id} is not the one that the stored keys are wrapped by"
+        return Finding("keys", "wrong", says, "Bring the right one back from its backup.")
+    return Finding("keys", "ok", f"key-encryption key {wrapper.id} is there; {stored} keys are wrapped by it")
+
+
+def _store(configured: Settings) -> Finding:
+    several = [stage for stage, count in _processes(configured).items() if count > 1]
+    with _opened(configured) as store, store.read() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+        kind = connection.dialect.name
+    if revision is None:
+        return Finding("store", "wrong", f"{kind} has no tables yet", "Run `hub up`; it makes them.")
+    if kind == "sqlite" and several:
+        says = f"SQLite, and several processes of {', '.join(several)}"
+        return Finding("store", "wrong", says, "Move to PostgreSQL: set HUB_STORE_URL.")
+    return Finding("store", "ok", f"{kind}, tables at revision {revision}")
+
+
+def _disk(configured: Settings) -> Finding:
+    if not configured.data.is_dir():
+        raise OperatorError(f"there is no data folder `{configured.data}` yet", "Run `hub up`; it makes one.")
+    free_mb = shutil.disk_usage(configured.data).free // 2**20
+    says = f"{free_mb} MB free at `{configured.data}`"
+    if free_mb < FREE_MB_MIN:
+        return Finding("disk", "wrong", says, f"Make room: below {FREE_MB_MIN} MB the broker may stop.")
+    if stat.S_IMODE(configured.data.stat().st_mode) & 0o077:
+        return Finding(
+            "disk", "wrong", f"others may read `{configured.data}`", f"Run `chmod 700 {configured.data}`."
+        )
+    if free_mb < FREE_MB_LOW:
+        return Finding("disk", "note", says, "Make room soon.")
+    return Finding("disk", "ok", says)
+
+
+def _processes(configured: Settings) -> Counter[str]:
+    return Counter(beat.stage for beat in health.read_all(configured.run_dir))
+
+
+@contextlib.contextmanager
+def _opened(configured: Settings) -> Iterator[Store]:
+    """The store, if it has been made; a look at it makes none."""
+    url = make_url(configured.store)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        raise OperatorError("there is no store yet", "Run `hub up`; it makes one.")
+    with contextlib.closing(Store(configured.store)) as store:
+        yield store

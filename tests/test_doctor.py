@@ -1,0 +1,158 @@
+"""`hub doctor`: six lines, each wrong one with its mend, and nothing is changed by looking."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from hub import bootstrap, broker, doctor, health, kek, settings
+from hub.doctor import Finding
+from hub.health import Heartbeat, Pulse
+from hub.settings import Settings
+
+NAMES = ["broker", "schemas", "clock", "keys", "store", "disk"]
+
+
+@pytest.fixture(scope="module")
+def pristine(emptying: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a hub whose topics, tables and keys have been made."""
+    data = tmp_path_factory.mktemp("pristine") / "data"
+    configured = settings.load(kafka_bootstrap=emptying(), replication=1, data=data)
+    configured.make_data()
+    bootstrap.prepare(configured, str(configured.kafka_bootstrap))
+    return configured
+
+
+@pytest.fixture
+def prepared(pristine: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings, by the environment, of a copy of that hub that may be spoilt."""
+    shutil.copytree(pristine.data, tmp_path / "data")
+    (tmp_path / "data").chmod(0o700)
+    monkeypatch.setenv("HUB_KAFKA_BOOTSTRAP", str(pristine.kafka_bootstrap))
+    monkeypatch.setenv("HUB_REPLICATION", "1")
+    monkeypatch.setenv("HUB_DATA", str(tmp_path / "data"))
+    return settings.load()
+
+
+def finding(configured: Settings, name: str) -> Finding:
+    """What is said of one of the six."""
+    return next(one for one in doctor.examine(configured) if one.name == name)
+
+
+def invoke(*words: str) -> tuple[int, str]:
+    """Exit status and output of the command."""
+    app = typer.Typer()
+    app.command()(doctor.doctor)
+    done = CliRunner().invoke(app, words)
+    return done.exit_code, done.stdout
+
+
+@pytest.mark.broker
+def test_a_hub_that_is_well_has_six_good_lines(prepared: Settings) -> None:
+    status, output = invoke("--json")
+    found = json.loads(output)
+    assert [one["name"] for one in found] == NAMES
+    assert {one["state"] for one in found} <= {"ok", "note"}
+    assert status == 0
+    status, output = invoke()
+    assert status == 0
+    assert [line.split()[0] for line in output.splitlines() if not line.startswith(" ")] == NAMES
+
+
+def test_where_nothing_has_run_yet_each_line_says_what_to_do_and_nothing_is_made(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    found = doctor.examine(settings.load(data=data))
+    assert [(one.name, one.state) for one in found] == [
+        (name, "ok" if name == "schemas" else "wrong") for name in NAMES
+    ]
+    assert all(one.mend for one in found if one.state == "wrong")
+    assert not data.exists()
+
+
+class Spoilt(NamedTuple):
+    """One thing that goes wrong, and what is said about it."""
+
+    name: str
+    spoil: Callable[[Settings, pytest.MonkeyPatch], object]
+    says: str
+    mend: str
+
+
+def _several_auditors(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    Pulse(configured.run_dir, "auditor").beat()
+    parent = Heartbeat("auditor", os.getppid(), "running", time.time_ns() // 1_000_000)
+    both = [*health.read_all(configured.run_dir), parent]
+    monkeypatch.setattr(health, "read_all", lambda run_dir: both)
+
+
+def _another_kek(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    (configured.data / kek.FILE).unlink()
+    kek.load(configured.data, {}, create=True)
+
+
+def _clock_set_back(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    hour_ago = time.time_ns() - 3_600 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: hour_ago)
+
+
+def _disk_nearly_full(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        Spoilt("store", _several_auditors, "several processes of auditor", "PostgreSQL"),
+        Spoilt("keys", _another_kek, "is not the one", "backup"),
+        Spoilt("keys", lambda c, _: (c.data / kek.FILE).chmod(0o644), "others may read", "chmod 600"),
+        Spoilt("clock", _clock_set_back, "behind the newest record", "NTP"),
+        Spoilt("disk", _disk_nearly_full, "0 MB free", "Make room"),
+        Spoilt("disk", lambda c, _: c.data.chmod(0o755), "others may read", "chmod 700"),
+        Spoilt(
+            "broker", lambda _, m: m.setenv("HUB_PARTITIONS", "8"), "have 4 partitions", "HUB_PARTITIONS=4"
+        ),
+        Spoilt(
+            "broker",
+            lambda _, m: m.setenv("HUB_REPLICATION", "3"),
+            "3 copies are wanted, of 1",
+            "more brokers",
+        ),
+    ],
+    ids=lambda spoilt: f"{spoilt.name}: {spoilt.says}",
+)
+def test_what_is_wrong_is_said_with_its_mend(
+    prepared: Settings, monkeypatch: pytest.MonkeyPatch, spoilt: Spoilt
+) -> None:
+    spoilt.spoil(prepared, monkeypatch)
+    found = finding(settings.load(), spoilt.name)
+    assert found.state == "wrong"
+    assert spoilt.says in found.says
+    assert spoilt.mend in found.mend
+    assert invoke()[0] == 1
+
+
+def test_what_cannot_be_examined_is_one_line_among_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(configured: Settings) -> str:
+        raise RuntimeError("some secret")
+
+    monkeypatch.setattr(broker, "address", breaks)
+    found = doctor.examine(settings.load(data=tmp_path))
+    assert [one.name for one in found] == NAMES
+    assert found[0].says == "could not be examined (RuntimeError)"
+
+
+@pytest.mark.broker
+def test_topics_that_are_missing_are_named(empty_kafka: str, tmp_path: Path) -> None:
+    found = finding(settings.load(data=tmp_path, kafka_bootstrap=empty_kafka), "broker")
+    assert "consent" in found.says
+    assert "hub up" in found.mend

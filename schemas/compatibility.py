@@ -15,7 +15,7 @@ _PROMOTIONS: Final = {
     "string": {"bytes"},
     "bytes": {"string"},
 }
-_NAMED: Final = {"record", "enum", "fixed"}
+_NAMED: Final = ("record", "enum", "fixed")
 
 
 def unreadable(reader: Any, writer: Any) -> list[str]:

@@ -153,7 +153,7 @@ def cut(data: bytes) -> Cut:
         if both & _ENDS == _TWO_OF_SIX:  # two instants of six bytes each, as all are from 2005 to 2039
             zigzag = both & 0x7F | both >> 1 & 0x3F80 | both >> 2 & 0x1F_C000
             zigzag |= both >> 3 & 0xFE0_0000 | both >> 4 & 0x7_F000_0000 | both >> 5 & 0x3F8_0000_0000
-            occurred_at = zigzag >> 1
+            occurred_at = (zigzag >> 1) ^ -(zigzag & 1)
             at += 12
         else:
             occurred_at, at = _read_long(data, at)

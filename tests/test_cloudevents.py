@@ -225,3 +225,41 @@ def test_records_that_are_no_events_are_refused(
 )
 def test_nobody_publishes_in_anothers_name(source: str, own: bool) -> None:
     assert cloudevents.belongs(source, "reach") is own
+
+
+def test_avro_in_an_item_of_a_batch_is_judged_like_any_other() -> None:
+    def item(value: bytes) -> bytes:
+        encoded = base64.b64encode(value).decode()
+        return body(data=..., data_base64=encoded, datacontenttype="application/avro")
+
+    value = codec.encode("Contact", {"staff": "x"})
+    found = cloudevents.parse_batch(b"[" + b",".join([item(value), item(value[:-1]), item(b"\0")]) + b"]")
+    assert isinstance(found[0][1], CloudEvent)
+    assert [error.code for _, error in found[1:] if isinstance(error, Invalid)] == ["broken-record"] * 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"ce-id": "%ff"}, "not-utf-8"),
+        ({"ce-id": "1", "ce-datacontenttype": "application/json"}, "bad-attribute"),
+        ({"ce-id": "1", "ce-no spaces": "x"}, "bad-attribute"),
+        ({"ce-id": "1"}, "missing"),
+    ],
+)
+def test_headers_that_make_no_event_are_refused(headers: dict[str, str], code: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        cloudevents.parse_binary(headers, b"{}")
+    assert caught.value.code == code
+
+
+def test_extensions_may_be_numbers_or_truths_and_null_is_absent() -> None:
+    event = cloudevents.structured(body(sequence=5, urgent=True, nothing=None))
+    assert event.extensions["sequence"] == "5"
+    assert event.extensions["urgent"] == "true"
+    assert "nothing" not in event.extensions
+
+
+def test_an_event_without_subject_or_time_keeps_them_absent_when_written() -> None:
+    event = cloudevents.structured(body(subject=..., time=...))
+    assert cloudevents.structured(cloudevents.dump(event)) == event

@@ -143,3 +143,18 @@ def test_what_the_checker_allows_fastavro_can_read(writer: Any, reader: Any) -> 
     schemaless_writer(out, parse_schema(written), {"a": sample(writer)})
     out.seek(0)
     schemaless_reader(out, parse_schema(written), parse_schema(read))
+
+
+def test_fixed_sizes_and_wrapped_types_are_compared() -> None:
+    def fixed(size: int) -> dict[str, Any]:
+        return {"type": {"type": "fixed", "name": "F", "size": size}}
+
+    assert compatibility.unreadable(fixed(4), fixed(8)) == ["/: fixed of 8 bytes was written, 4 are expected"]
+    assert compatibility.unreadable(fixed(4), fixed(4)) == []
+    assert compatibility.unsafe({"type": enum("x")}) == ["/: enum `E` has no default among its symbols"]
+
+
+def test_an_alias_finds_a_field_under_its_old_name() -> None:
+    old, new = record(field("a", "long")), record(field("b", "long", aliases=["a"]))
+    assert compatibility.unreadable(new, old) == []
+    assert compatibility.unreadable(old, new) == ["/a: was not written and has no default"]

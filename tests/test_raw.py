@@ -132,3 +132,37 @@ def test_every_cut_of_an_envelope_is_found_out() -> None:
             raw.entries(raw.cut(data[:end]).sealed)
     with pytest.raises(BrokenRecord, match="1 bytes follow"):
         raw.entries(raw.cut(data + b"\0").sealed)
+
+
+def test_blocks_with_their_size_are_read_though_never_written() -> None:
+    """Avro allows a negative count, followed by the block's bytes; other writers use it."""
+    text = raw.string("part2")
+    block = raw.long(-1) + raw.long(len(text)) + text + b"\0"
+    head = raw.string("s") + raw.string("contact") + raw.string("c")
+    tail = raw.string("d") + b"\0" + raw.string("e-1") + raw.string("p") + raw.long(5) + raw.long(6) + b"\0"
+    entry = raw.string("subject") + raw.long(2) + b"xy"
+    sealed = raw.long(-1) + raw.long(len(entry)) + entry + b"\0"
+    data = codec.header("Event") + head + block + tail + sealed
+    cut = raw.cut(data)
+    assert cut.traits.labels == ("part2",)
+    assert raw.entries(cut.sealed) == {"subject": entry}
+    envelope = codec.decode_as("Event", data)["envelope"]
+    assert (envelope["labels"], envelope["participant"]) == (["part2"], "p")
+
+
+def test_the_memory_of_traits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw, "traits_max", 3)
+    monkeypatch.setattr(raw, "_traits", {})
+    for number in range(10):
+        data = codec.header("Event") + raw.string(f"s{number}") + raw.string("t") + raw.string("c") + b"\0"
+        data += raw.string("d") + b"\0" + raw.string("e-1") + raw.string("p") + b"\2\2\0\0"
+        assert raw.cut(data).traits.source == f"s{number}"
+        assert len(raw._traits) <= 3
+
+
+@pytest.mark.parametrize("moment", [-17_179_869_185, -(2**40), 17_179_869_184, 2**41 - 1, 2**41, 0, -1])
+def test_instants_before_1970_and_at_the_edges_of_their_bytes_are_read(moment: int) -> None:
+    data = codec.header("Event") + raw.string("s") + raw.string("t") + raw.string("c") + b"\0"
+    data += raw.string("d") + b"\0" + raw.string("e-1") + raw.string("p")
+    data += raw.long(moment) + raw.long(1_772_384_400_000) + b"\0\0"
+    assert raw.cut(data).occurred_at == moment == codec.decode_as("Event", data)["envelope"]["occurred_at"]

@@ -89,3 +89,14 @@ def test_records_that_embed_an_envelope_embed_the_same_one() -> None:
     ]
     assert len(found) == 4
     assert all(each == found[0] for each in found)
+
+
+def test_a_row_is_shown_as_the_api_shows_it() -> None:
+    row = registry.version("inbox.reach-value", 1)
+    assert row is not None
+    shown = registry.as_json(row)
+    assert (shown["subject"], shown["version"], shown["schemaType"]) == ("inbox.reach-value", 1, "AVRO")
+    assert json.loads(shown["schema"])["name"] == "Inbound"
+    assert {each.subject for each in registry.subjects_of(registry.newest("Event"))} == {
+        f"{topic}-value" for topic in topics.EVENT_TOPICS
+    }

@@ -118,3 +118,14 @@ def test_every_topic_is_found_by_its_own_name_and_no_other() -> None:
     for name in ("outbox.*", "outbox", "outbox.A", "nothing.reach", "__consumer_offsets", "consent.reach"):
         with pytest.raises(KeyError):
             topics.find(name)
+
+
+def test_a_topic_tells_the_broker_what_its_table_says() -> None:
+    seen = topics.find("seen.reach")
+    assert seen.count(12) == 1
+    assert topics.find("consent").count(12) == 12
+    assert seen.config()["cleanup.policy"] == "compact,delete"
+    assert seen.config()["retention.ms"] == str(7 * topics.DAY_MS)
+    assert seen.config()["segment.ms"] == str(topics.DAY_MS)
+    assert "segment.ms" not in topics.find("consent").config()
+    assert int(topics.find("quarantine").config()["max.message.bytes"]) > 12 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""What was decided about earlier events, and whether something has widened since: pure, and no more than that.
+"""What was decided about earlier events, and whether something has widened since. Pure.
 
 Everything here follows from `decisions`, `deliveries` and `reconsider` as they stand in the log, so that a
 restart asks the same questions and gets the same answers.

@@ -152,12 +152,12 @@ class Reconsider:
         days = policy.lookback_days_max if policy is not None else 0
         questions: list[_Question] = []
         for participant in list(here.look)[:people_per_step_max]:
-            if len(questions) >= asked_per_step_max:
-                break
             here.pasts.forget(participant, now - days * DAY_MS)
             questions += self._about(here, participant, now, days)
+            if len(questions) > asked_per_step_max:
+                break  # the rest of this participant's, and everybody else's, in the next step
             del here.look[participant]
-        return questions
+        return questions[:asked_per_step_max]
 
     def _about(self, here: _Partition, participant: str, now: int, days: int) -> list[_Question]:
         events = here.pasts.of(participant)

@@ -150,9 +150,7 @@ class KafkaLog:
     """`Log` over an idempotent producer of its own, whose delivery reports a thread of its own collects."""
 
     def __init__(self, client: Mapping[str, Any]) -> None:
-        self._producer = Producer(
-            {**client, "enable.idempotence": True, "acks": "all", "linger.ms": 2, "compression.type": "lz4"}
-        )
+        self._producer = Producer({**client, "enable.idempotence": True, "acks": "all", "linger.ms": 2})
         self._failed: KafkaError | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="deliveries-log", daemon=True)

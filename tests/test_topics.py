@@ -71,7 +71,8 @@ def test_what_is_joined_by_participant_is_partitioned_alike_and_never_compacted(
     }
     for topic in person_level:
         assert topic.partitions == "P"
-        assert "compact" not in topic.cleanup
+        if topic.writers != topic.readers:  # a stage's own changelog holds states, not history
+            assert "compact" not in topic.cleanup
 
 
 def test_only_admit_and_the_agency_side_meet_in_an_inbox() -> None:

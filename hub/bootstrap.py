@@ -8,6 +8,7 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Iterable
 from functools import cached_property, partial
 from typing import Any, Final
 
@@ -98,7 +99,7 @@ class Hub:
         """Registering stakeholders."""
         return Registration(self.appender, self.register, self.signing, self.create_topics)
 
-    def create_topics(self, *stakeholders: str) -> None:
+    def create_topics(self, stakeholders: Iterable[str] = ()) -> None:
         """Creates the topics that are missing: the hub's, and these stakeholders'. Raises `Unavailable`."""
         settings = self.settings
         topology.ensure(
@@ -122,7 +123,7 @@ def prepare(settings: Settings, bootstrap_servers: str) -> None:
     hub = bootstrap(settings, bootstrap_servers)
     try:
         hub.create_topics()
-        hub.create_topics(*hub.register().stakeholders)
+        hub.create_topics(hub.register().stakeholders)
         hub.vault.mac("start", b"")  # opens the root key, or fails now and in words
         if hub.register().policy is None:
             governance.write(hub.appender, "policy", governance.POLICY_ID, default_policy(), "hub")

@@ -55,7 +55,7 @@ def explained(
     ended = accounts.about(of.store, event, stakeholder)
     names = {key: str(body.get("name") or key) for key, body in of.register().stakeholders.items()}
     now = of.clock_ms()
-    return [_shown(row, ended, words, names, now) for row in rows], rows[0]["outcomes_participant"]
+    return [_shown(dict(row), ended, words, names, now) for row in rows], rows[0]["outcomes_participant"]
 
 
 def _shown(

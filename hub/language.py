@@ -103,6 +103,10 @@ class Tongue:
             self._local(ms), "d MMM y, HH:mm:ss z", tzinfo=self.zone, locale=self.locale
         )
 
+    def day(self, ms: int) -> str:
+        """The date alone."""
+        return dates.format_date(self._local(ms), "medium", locale=self.locale)
+
     def listed(self, items: Iterable[str]) -> str:
         """A list as part of a sentence: `a, b and c`."""
         return lists.format_list(list(items), locale=self.locale)

@@ -138,7 +138,7 @@ def _order_in_words(rule: Mapping[str, Any], names: Mapping[str, str], words: To
 
 def _day(text: Any, words: Tongue) -> str:
     try:
-        return words.exact(instant.parse(text))
+        return words.day(instant.parse(text))
     except BadTime:
         return "?"
 

@@ -78,7 +78,7 @@ def _refused(of: Parts, now: int) -> list[Any]:
             sa.func.count().label("count"),
             sa.func.max(quarantine.c.at),
         )
-        .where(quarantine.c.at > now - WEEK_MS, quarantine.c.state == "open")
+        .where(quarantine.c.at > now - WEEK_MS)
         .group_by(quarantine.c.agency, quarantine.c.reason)
         .order_by(sa.func.max(quarantine.c.at).desc())
         .limit(LINES_MAX)

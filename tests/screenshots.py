@@ -1,0 +1,149 @@
+"""Pictures of every page for the documentation: `python -m tests.screenshots [FOLDER] [PAGE…]`."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from hub import broker, settings
+from tests.browser import launched
+from tests.webside import ATTORNEY, CLINIC, DEFENSE, HARBOR, JAIL, REACH, Side, deny, permit, served
+
+FOLDER = Path(__file__).parent.parent / "docs" / "images"
+SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+MINUTE = 60_000
+PAGES = {
+    "home": (None, "/"),
+    "sign-in": (None, "/signin"),
+    "cases": ("case-manager", "/cases"),
+    "nobody": ("case-manager-2", "/cases"),
+    "decisions": ("officer", "/officer"),
+    "why-not": ("officer", "/officer/why?event=e-2&stakeholder=city-attorney"),
+    "why": ("officer", "/officer/why?event=e-1&stakeholder=reach"),
+    "orders": ("officer-2", "/officer/orders"),
+    "flow": ("operator", "/operator"),
+    "refused": ("operator", "/officer"),
+}
+
+
+def populate(side: Side) -> None:
+    """Invented people and what was decided about them."""
+    side.alert("Rosa Maldonado", ago_ms=134 * MINUTE)
+    side.alert("James Whitcomb", ago_ms=12 * MINUTE)
+    side.alert(None, ago_ms=31 * MINUTE, facility=None, urgency="soon")
+    taken = side.alert("Alma Reyes", ago_ms=200 * MINUTE)
+    with side.person("case-manager") as manager:
+        manager.post(f"/cases/alerts/{taken}/acknowledgements")
+    for number in range(140):
+        ago = (number * number * 13 % 1_390) * MINUTE
+        if number % 3:
+            side.decision(
+                [permit(REACH), deny(ATTORNEY, "proceedings", "proceedings"), deny(CLINIC, "no-consent")],
+                ago_ms=ago,
+                category=("service.housing", "contact.outreach", "court.hearing")[number % 3],
+            )
+        else:
+            side.decision([deny(DEFENSE, "revoked"), permit(CLINIC, "treatment")], ago_ms=ago)
+    side.decision([permit(REACH)], ago_ms=4 * MINUTE, event="e-1")
+    side.decision(
+        [deny(ATTORNEY, "proceedings", "proceedings")],
+        ago_ms=6 * MINUTE,
+        event="e-2",
+        category="service.substance-use",
+        discloser=CLINIC,
+    )
+    _order(side)
+    _refused(side)
+
+
+def _order(side: Side) -> None:
+    with side.client(REACH) as reach, side.person("officer") as officer:
+        person = reach.post("/v1/participants", json={"local_id": "R-1007"}).json()["participant"]
+        order = {
+            "id": "order-1",
+            "participant": person,
+            "type": "order-filed",
+            "order": {
+                "id": "26-1-00417-9",
+                "recipient": ATTORNEY,
+                "categories": ["court"],
+                "starts_at": "2026-11-20T00:00:00-08:00",
+                "expires_at": "2027-02-20T00:00:00-08:00",
+                "subpoena": True,
+            },
+        }
+        answer = officer.post("/v1/directives", json=order)
+        assert answer.status_code == 202, answer.text
+
+
+def _refused(side: Side) -> None:
+    from hub.store import upsert
+    from hub.tables import quarantine
+
+    now = time.time_ns() // 1_000_000
+    rows = [
+        {
+            "id": f"q-{number}",
+            "stage": "gateway",
+            "agency": agency,
+            "reason": reason,
+            "detail": "",
+            "path": None,
+            "at": now - number * 37 * MINUTE,
+            "position": None,
+            "partition": 0,
+            "offset": number,
+        }
+        for number, (agency, reason) in enumerate(
+            [(JAIL, "failure-has-no-place"), (HARBOR, "unknown-category"), (JAIL, "failure-has-no-place")]
+        )
+    ]
+    columns = set(quarantine.c.keys())
+    with side.hub.store.write() as connection:
+        upsert(connection, quarantine, [{k: v for k, v in row.items() if k in columns} for row in rows])
+
+
+def take(side: Side, folder: Path, wanted: list[str]) -> None:
+    """A picture of each page: on desk and phone, light and dark."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright, launched(playwright) as browser:
+        for size, (width, height) in SIZES.items():
+            for scheme in ("light", "dark"):
+                for name, (account, path) in PAGES.items():
+                    if wanted and name not in wanted:
+                        continue
+                    context = browser.new_context(
+                        base_url=side.address,
+                        viewport={"width": width, "height": height},
+                        color_scheme=scheme,
+                        locale="en-US",
+                        device_scale_factor=1,
+                        reduced_motion="reduce",
+                    )
+                    page = context.new_page()
+                    if account:
+                        page.goto("/signin")
+                        page.locator(f"form:has(input[value='{account}']) button").click()
+                    page.goto(path)
+                    if page.locator("[data-link-state]").count():
+                        page.locator("[data-state=live]").wait_for()
+                    page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+                    context.close()
+
+
+def main() -> None:
+    """Start everything, take the pictures, stop everything."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        broker.start(settings.load(data=Path(scratch) / "kafka")) as kafka,
+        served(kafka.bootstrap, Path(scratch) / "hub") as side,
+    ):
+        populate(side)
+        take(side, folder, sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

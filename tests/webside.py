@@ -1,0 +1,234 @@
+"""A hub whose web is really served, with a broker, a store and keys, and invented people on it. No stages."""
+
+import contextlib
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from connectors.adapter import Outgoing, Share
+from connectors.alerts import Alerts
+from hub import bootstrap, health, settings, tables, tokens
+from hub.bootstrap import Hub
+from hub.registration import described
+from hub.shown import ShownAlerts
+from hub.store import upsert
+
+UP_MS_MAX = 30_000
+REACH, NORTH, HARBOR, CLINIC, JAIL, ATTORNEY, DEFENSE = (
+    "reach",
+    "north-shore",
+    "harbor-house",
+    "tideline-clinic",
+    "county-jail",
+    "city-attorney",
+    "public-defense",
+)
+STAKEHOLDERS: list[dict[str, Any]] = [
+    {"id": REACH, "name": "Reach Diversion", "role": "case-management"},
+    {"id": NORTH, "name": "North Shore Outreach", "role": "case-management"},
+    {"id": HARBOR, "name": "Harbor House", "role": "service-provider"},
+    {"id": CLINIC, "name": "Tideline Clinic", "role": "service-provider", "treating": True, "medical": True},
+    {"id": JAIL, "name": "County Jail", "role": "police"},
+    {"id": ATTORNEY, "name": "City Attorney", "role": "prosecutor"},
+    {"id": DEFENSE, "name": "Public Defense Association", "role": "public-defender"},
+]
+
+
+@dataclass
+class Side:
+    """A served hub: its address, its parts for looking behind it, and each stakeholder's token."""
+
+    address: str
+    hub: Hub
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def client(self, stakeholder: str | None = None, **more: Any) -> httpx.Client:
+        """A client with a stakeholder's token, or without one."""
+        headers = {"authorization": f"Bearer {self.tokens[stakeholder]}"} if stakeholder else {}
+        return httpx.Client(base_url=self.address, headers=headers, timeout=30, **more)
+
+    @contextlib.contextmanager
+    def person(self, account: str) -> Iterator[httpx.Client]:
+        """A client that is signed in, as a browser without scripts would be; its forms' token is a header."""
+        with self.client(follow_redirects=True) as client:
+            answer = client.post("/signin", data={"account": account})
+            assert answer.status_code == 200
+            client.headers["x-csrf-token"] = answer.text.split('name="csrf" value="')[1].split('"')[0]
+            yield client
+
+    def alert(
+        self,
+        name: str | None,
+        *,
+        stakeholder: str = REACH,
+        key: str | None = None,
+        ago_ms: int = 0,
+        facility: str | None = "County Jail",
+        urgency: str = "urgent",
+    ) -> str:
+        """Show an alert as the delivery engine does. Out: its id."""
+        at = time.time_ns() // 1_000_000 - ago_ms
+        participant = "p-" + secrets.token_hex(13)
+        key = key or "d-" + secrets.token_hex(16)
+        data: dict[str, Any] = {"occurrence": {"booked_at": _iso(at)}}
+        if facility:
+            data["occurrence"]["facility"] = facility
+        if name:
+            data["subject"] = {"name": name}
+        view = {"type": "contact", "participant": "x", "purposes": ["care-coordination"], "data": data}
+        envelope = {"id": f"e-{key}", "participant": participant, "category": "contact.custody-booking"}
+        share = Share("s", "care-coordination", "consent", ("c/g",), ("occurrence", "subject"), ())
+        outgoing = Outgoing(
+            key=key,
+            stakeholder=stakeholder,
+            adapter="alerts",
+            attempt=1,
+            settings={},
+            view=view,
+            envelope=envelope,
+            shares=(share,),
+        )
+        adapter = Alerts(ShownAlerts(self.hub.store), self.hub.vault, lambda: at)
+        from connectors import alerts as module
+
+        adapter._insert(module.RULES[0], outgoing)
+        if urgency != "urgent":
+            with self.hub.store.write() as connection:
+                connection.execute(
+                    tables.alerts.update().where(tables.alerts.c.id == key).values(urgency=urgency)
+                )
+        return key
+
+    def withdraw(self, alert: str) -> None:
+        """Take an alert back as the delivery engine does."""
+        ShownAlerts(self.hub.store).withdraw([alert])
+
+    def decision(
+        self,
+        outcomes: list[Mapping[str, Any]],
+        *,
+        ago_ms: int = 0,
+        category: str = "service.housing",
+        event: str | None = None,
+        discloser: str = HARBOR,
+    ) -> str:
+        """Put a decision into the read model. Out: the event's id."""
+        at = time.time_ns() // 1_000_000 - ago_ms
+        number = secrets.randbits(40)
+        event = event or "e-" + secrets.token_hex(13)
+        participant = "p-" + secrets.token_hex(13)
+        kind = {"service": "service-engagement", "court": "court-status"}.get(
+            category.split(".")[0], category.split(".")[0]
+        )
+        row = {
+            "id": "x-" + secrets.token_hex(13),
+            "cause": "first",
+            "event": event,
+            "participant": participant,
+            "discloser": discloser,
+            "type": kind,
+            "category": category,
+            "occurred_at": at - 3_600_000,
+            "at": at,
+            "envelope": {},
+            "position": {"topic": kind, "partition": 1, "offset": number},
+            "consent_offset": 41,
+            "governance_offset": 23,
+            "partition": 1,
+            "offset": number,
+        }
+        blank = {"basis": None, "grants": [], "compartments": [], "obligations": []}
+        rows = [
+            blank
+            | {
+                "decision": row["id"],
+                "number": place,
+                "event": event,
+                "participant": participant,
+                "subscription": f"{one['stakeholder']}-{one['purpose']}-webhook",
+                "at": at,
+            }
+            | dict(one)
+            for place, one in enumerate(outcomes)
+        ]
+        columns = set(tables.decisions.c.keys())
+        with self.hub.store.write() as connection:
+            upsert(connection, tables.decisions, [{k: v for k, v in row.items() if k in columns}])
+            upsert(connection, tables.outcomes, rows)
+        return event
+
+
+def permit(stakeholder: str, purpose: str = "care-coordination") -> dict[str, Any]:
+    """An outcome that permits, by consent."""
+    return {
+        "stakeholder": stakeholder,
+        "purpose": purpose,
+        "effect": "permit",
+        "reason": "consent",
+        "basis": "consent",
+        "grants": ["c-housing/g-1"],
+        "compartments": ["engagement", "occurrence", "subject"],
+        "obligations": ["attach-consent-scope", "no-redisclosure", "record-disclosure"],
+    }
+
+
+def deny(stakeholder: str, reason: str, purpose: str = "legal-coordination") -> dict[str, Any]:
+    """An outcome that denies."""
+    return {"stakeholder": stakeholder, "purpose": purpose, "effect": "deny", "reason": reason}
+
+
+def _iso(ms: int) -> str:
+    from schemas import instant
+
+    return instant.format(ms)
+
+
+@contextlib.contextmanager
+def served(servers: str, folder: Path, **more: Any) -> Iterator[Side]:
+    """A hub on an emptied broker, its web on a free port of this machine, until the block ends."""
+    configured = settings.load(
+        data=folder,
+        web_port=0,
+        kafka_bootstrap=servers,
+        replication=1,
+        **{"demo": True, "time_zone": "America/Los_Angeles", **more},
+    )
+    bootstrap.prepare(configured, servers)
+    aside = bootstrap.bootstrap(configured, servers)
+    side = Side("", aside)
+    since = {"agreement": {"from": "2025-01-01T00:00:00Z"}}
+    aside.registration.register([described({**one, **since}) for one in STAKEHOLDERS], "tests")
+    side.tokens = {one["id"]: tokens.mint(aside.store, one["id"]) for one in STAKEHOLDERS}
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=bootstrap.run_web, args=(bootstrap.bootstrap(configured, servers), stop), daemon=True
+    )
+    thread.start()
+    try:
+        side.address = _address(configured.run_dir)
+        yield side
+    finally:
+        stop.set()
+        thread.join(15)
+        aside.close()
+    assert not thread.is_alive(), "the web did not stop"
+
+
+def _address(run_dir: Path) -> str:
+    until = time.monotonic() + UP_MS_MAX / 1000
+    while time.monotonic() < until:
+        found = [beat.address for beat in health.read_all(run_dir) if beat.stage == "web" and beat.address]
+        if found:
+            with contextlib.suppress(httpx.TransportError):
+                answer = httpx.get(f"{found[0]}/readyz", timeout=5)
+                if answer.status_code == 200:
+                    return found[0]
+        time.sleep(0.05)
+    raise AssertionError("the web did not come up: " + json.dumps([str(b) for b in health.read_all(run_dir)]))

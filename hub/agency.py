@@ -1,4 +1,4 @@
-"""`hub agency`: who takes part. Adds stakeholders one by one or from a file, and gives their programs tokens."""
+"""`hub agency`: who takes part. Adds stakeholders, alone or from a file, and gives their programs tokens."""
 
 import json
 import sys
@@ -78,8 +78,8 @@ def add(
         "subscriptions": [_subscription(one) for one in subscribe or ()],
     }
     with _hub() as hub:
-        done = hub.registration.register(described(source), BY)
-        _say([_with_token(hub, done)], as_json)
+        done = hub.registration.register([described(source)], BY)
+        _say([_with_token(hub, one) for one in done], as_json)
 
 
 @app.command(epilog="Example: hub agency load county.toml --json")
@@ -91,13 +91,13 @@ def load(
 ) -> None:
     """Add, or bring up to date, every stakeholder of a file. Prints new tokens and secrets, this once.
 
-    Each has `id`, `name`, `role`, `agreement = {from, until}`, perhaps `treating`, `medical`, `part2`, `webhook`
-    and `subscriptions = [{purpose, categories, adapter}]`. Repeating it changes nothing, and mints no token for
-    whom it did not change.
+    Each has `id`, `name`, `role`, `agreement = {from, until}`, perhaps `treating`, `medical`, `part2`,
+    `webhook` and `subscriptions = [{purpose, categories, adapter}]`. Repeating it changes nothing, and makes
+    no token for whom it did not change.
     """
     wanted = [described(one) for one in _listed(file)]
     with _hub() as hub:
-        done = [hub.registration.register(one, BY) for one in wanted]
+        done = hub.registration.register(wanted, BY)
         _say([_with_token(hub, one) for one in done], as_json)
 
 

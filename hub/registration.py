@@ -4,7 +4,7 @@ One description says everything about a stakeholder, whether it comes from a com
 register has already is not written again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -128,23 +128,28 @@ class Registration:
         appender: Appender,
         register: Callable[[], Register],
         signing: Signing,
-        create_topics: Callable[[str], None],
+        create_topics: Callable[[Iterable[str]], None],
     ) -> None:
-        """In: the way to the log, the register as of now, the secrets, what creates someone's topics."""
+        """In: the way to the log, the register as of now, the secrets, what creates topics of theirs."""
         self._appender = appender
         self._register = register
         self._signing = signing
         self._create_topics = create_topics
 
-    def register(self, wanted: Description, by: str) -> Registered:
-        """Brings one stakeholder to what is described; its subscriptions that are not, are retired.
+    def register(self, wanted: Sequence[Description], by: str) -> list[Registered]:
+        """Brings stakeholders to what is described; their subscriptions that are not, are retired.
 
-        Raises `Invalid` for a role, purpose or category that the policy does not have.
+        Raises `Invalid` for a role, purpose or category that the policy does not have; then nothing is done.
         """
         register = self._register()
-        _within_policy(wanted, register)
+        for one in wanted:
+            _within_policy(one, register)
+            one.wanted()
+        self._create_topics([one.id for one in wanted])
+        return [self._register_one(one, register, by) for one in wanted]
+
+    def _register_one(self, wanted: Description, register: Register, by: str) -> Registered:
         subscriptions = wanted.wanted()
-        self._create_topics(wanted.id)
         secret = self._signing.ensure(wanted.id) if wanted.webhook else None
         records = self._put("stakeholder", wanted.id, wanted.body(), register.stakeholders, by)
         for name, body in subscriptions.items():

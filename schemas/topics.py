@@ -95,6 +95,7 @@ TOPICS: Final[dict[str, Topic]] = {
         ),
         Topic("reconsider", "participant", "P", 90 * DAY_MS, "delete", ("reconsider",), ("enforce",)),
         Topic("clock", "participant", "P", 7 * DAY_MS, "delete", ("faust",), ("reconsider",)),
+        Topic("timers", "participant", "P", FOREVER_MS, "compact", ("faust",), ("faust",)),
         Topic("decisions", "participant", "P", FOREVER_MS, "delete", ("enforce",), ("reconsider", "auditor")),
         Topic("deliveries", "participant", "P", FOREVER_MS, "delete", ("connectors",), ("auditor", "web")),
         Topic("pending", "position", "P", FOREVER_MS, "compact", ("connectors",), ("connectors",)),

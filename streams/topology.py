@@ -73,10 +73,11 @@ STAGES: Final = {
         ),
         Stage(
             name="faust",
-            does="tells when a consent, an order or an agreement starts",
+            does="tells when a consent or an order starts or ends",
             runs_on="Faust",
-            reads=("consent", "governance"),
-            writes=("clock",),
+            reads=("consent",),
+            writes=("clock", "timers"),
+            restore=("timers",),
         ),
         Stage(
             name="connectors",

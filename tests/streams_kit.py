@@ -194,13 +194,11 @@ class Process:
             cwd=CHECKOUT,
             env={**os.environ, "HUB_CRASH_POINT": crash},
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
         )
 
     def died(self) -> int:
         """Waits for its end; out: its exit status."""
-        self.popen.communicate(timeout=WAIT_S_MAX)
-        return self.popen.returncode
+        return self.popen.wait(WAIT_S_MAX)
 
     def frozen(self) -> bool:
         """Whether it is stopped by a signal right now."""
@@ -220,7 +218,7 @@ class Process:
         """SIGKILL, and waits."""
         if self.popen.poll() is None:
             self.popen.kill()
-        self.popen.communicate(timeout=WAIT_S_MAX)
+        self.popen.wait(WAIT_S_MAX)
 
     def stop(self) -> int:
         """SIGTERM, and waits for the graceful end."""

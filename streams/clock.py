@@ -1,0 +1,220 @@
+"""The clock: tells when something that was recorded earlier starts or ends. A Faust app, at human rates.
+
+Its table holds, for each participant, opaque ids and due times. A time that comes is told on `clock`; should
+it be told twice, after a crash between telling and forgetting, the two records are the same.
+"""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import faust
+import structlog
+
+from schemas import codec, instant
+from schemas.errors import BadTime, HubError
+from schemas.topics import partition_of
+from streams.committed import App
+from streams.errors import Corrupt
+from streams.health import Health, Progress
+
+APP: Final = "faust"
+TABLE: Final = "timers"
+tick_ms: Final = 500
+dues_max: Final = 1_000  # of one participant
+stuck_ms_max: Final = 30_000
+
+_log = structlog.get_logger()
+_TIMES: Final = {
+    "consent-granted": (
+        "consent",
+        (("signed_at", "signed"), ("starts_at", "starts"), ("expires_at", "expires")),
+    ),
+    "order-filed": ("order", (("starts_at", "starts"), ("expires_at", "expires"))),
+    "emergency-declared": ("emergency", (("declared_at", "starts"), ("expires_at", "expires"))),
+}
+
+
+class Due(NamedTuple):
+    """Something that falls due: `kind` such as `consent-starts`, an opaque id, epoch milliseconds."""
+
+    kind: str
+    ref: str
+    due_at: int
+
+
+def dues(directive: Mapping[str, Any]) -> list[Due]:
+    """What a decoded `Directive` says about later times: those after it was recorded."""
+    about = _TIMES.get(directive["type"])
+    if about is None:
+        return []
+    noun, times = about
+    body = json.loads(directive["body"])
+    subject = body.get(noun)
+    if not isinstance(subject, dict) or not isinstance(subject.get("id"), str):
+        return []
+    found = []
+    for name, what in times:
+        try:
+            due_at = instant.parse(subject.get(name))  # type: ignore[arg-type]  # anything else is no time
+        except BadTime:
+            continue
+        if due_at > directive["recorded_at"]:
+            found.append(Due(f"{noun}-{what}", subject["id"], due_at))
+    return found
+
+
+class ByParticipant(faust.Table[Any, Any]):
+    """A table whose keys stand where the hub's one partitioner puts them, whoever sets them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.key_serializer = "raw"
+
+    def partition_for_key(self, key: Any) -> int:
+        """The partition of a participant."""
+        assert self.partitions is not None
+        return partition_of(key, self.partitions)
+
+
+class Clock:
+    """The app and its table. `folder` is where Faust may keep files; it keeps none of any importance."""
+
+    def __init__(
+        self, bootstrap: str, folder: Path, instance_id: str, partitions: int, **faust_settings: Any
+    ) -> None:
+        self._partitions = partitions
+        self._progress = Progress(APP, stuck_ms_max)
+        self._reads: dict[Any, int] = {}
+        self.failure: BaseException | None = None
+        brokers = ";".join(f"kafka://{address}" for address in bootstrap.split(","))
+        self.app = App(
+            APP,
+            broker=brokers,
+            store="memory://",
+            web_enabled=False,
+            datadir=str(folder),
+            topic_partitions=partitions,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=instance_id,
+            broker_session_timeout=10.0,
+            broker_heartbeat_interval=3.0,
+            broker_request_timeout=20.0,
+            stream_wait_empty=False,
+            Table=ByParticipant,
+            **faust_settings,
+        )
+        raw: dict[str, Any] = {
+            "key_type": bytes,
+            "key_serializer": "raw",
+            "value_type": bytes,
+            "value_serializer": "raw",
+        }
+        self._consent = self.app.topic("consent", **raw)
+        self._clock = self.app.topic("clock", **raw)
+        text: dict[str, Any] = {"key_type": str, "key_serializer": "raw", "value_serializer": "json"}
+        self._table = self.app.Table(
+            TABLE,
+            default=list,
+            partitions=partitions,
+            changelog_topic=self.app.topic(TABLE, partitions=partitions, compacting=True, **text),
+            key_type=str,
+        )
+        self.app.agent(self._consent, name="read")(self._read)
+        self.app.timer(interval=tick_ms / 1000, name="tick")(self._tick)
+
+    async def _read(self, stream: Any) -> None:
+        """Notes later times. A directive that cannot be read ends the app: it is the hub's own."""
+        async for event in stream.noack().events():  # Faust would acknowledge what raised, too
+            try:
+                self._note(event.value or b"")
+                event.ack()
+            except (HubError, ValueError) as error:
+                self.failure = Corrupt(f"consent: {type(error).__name__}")
+                raise self.failure from None
+            except Exception as error:  # Faust would start the agent again, and again
+                self.failure = error
+                raise
+
+    def _note(self, value: bytes) -> None:
+        directive = codec.decode_as("Directive", value)
+        found = dues(directive)
+        if not found:
+            return
+        participant = directive["participant"]
+        known = {Due(*one) for one in self._table[participant]} | set(found)
+        kept = sorted(known, key=lambda due: due.due_at)[:dues_max]
+        if len(kept) < len(known):
+            _log.warning("times dropped", dropped=len(known) - len(kept))
+        self._table[participant] = [list(due) for due in kept]
+
+    async def _tick(self) -> None:
+        """Tells what has come due, then forgets it."""
+        if not self.app.rebalancing:
+            await self._tell(time.time_ns() // 1_000_000)
+        await self._watch()
+
+    async def _tell(self, now: int) -> None:
+        for participant, entries in list(self._table.items()):
+            due = [Due(*one) for one in entries if one[2] <= now]
+            if not due:
+                continue
+            key = participant.encode()
+            for one in due:
+                value = codec.encode("Clock", {"participant": participant, **one._asdict()})
+                sent = await self._clock.send(
+                    key=key, value=value, partition=partition_of(key, self._partitions)
+                )
+                await sent
+            left = [one for one in self._table[participant] if one[2] > now]
+            if left:
+                self._table[participant] = left
+            else:
+                self._table.pop(participant)
+            _log.info("told", dues=len(due))
+
+    async def _watch(self) -> None:
+        """Progress, by partition: what is there is read, or at least less of it is left than before."""
+        self._progress.turned()
+        consumer = self.app.consumer
+        held = [tp for tp in consumer.assignment() if tp.topic == "consent"]
+        for tp in held:
+            at, end = await consumer.position(tp), consumer.highwater(tp)
+            place = (tp.topic, tp.partition)
+            if at is None:
+                self._progress.joining(place)
+            elif end is None or at >= end or at != self._reads.get(tp):
+                self._progress.done(place, at)
+            else:
+                self._progress.working(place)
+            self._reads[tp] = at if at is not None else -1
+        for tp in self._reads.keys() - set(held):
+            del self._reads[tp]
+            self._progress.lost((tp.topic, tp.partition))
+
+    def health(self) -> Health:
+        """How it is doing. May be called from any thread."""
+        return self._progress.health()
+
+    def run(self, stop: threading.Event, beat: Callable[[Health], None] | None = None) -> None:
+        """Works until `stop` is set. Raises what ended it before."""
+        asyncio.run(self._run(stop, beat))
+
+    async def _run(self, stop: threading.Event, beat: Callable[[Health], None] | None) -> None:
+        await self.app.start()
+        try:
+            while not stop.is_set():
+                failure = self.failure or self.app.crash_reason
+                if failure is not None:
+                    raise failure
+                if beat is not None:
+                    beat(self.health())
+                await asyncio.sleep(tick_ms / 1000)
+        finally:
+            await self.app.stop()

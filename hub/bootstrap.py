@@ -31,6 +31,7 @@ from hub.store import Store
 from hub.tables import keys
 from hub.vault import Vault
 from streams import topology
+from streams.health import Health
 from streams.runner import Runner
 from streams.slots import Slot
 from streams.step import Step
@@ -153,6 +154,71 @@ def run_enforce(hub: Hub, stop: threading.Event) -> None:
 
     step = enforce.Enforce(now_ms, hub.settings.partitions)
     _work(hub, enforce.STAGE, step, stop)
+
+
+def run_reconsider(hub: Hub, stop: threading.Event) -> None:
+    """Stage `reconsider`."""
+    from streams import reconsider  # noqa: PLC0415
+    from streams.lookup import Lookup  # noqa: PLC0415
+
+    reader = Lookup(hub.client, reconsider.STAGE)
+    try:
+        _work(hub, reconsider.STAGE, reconsider.Reconsider(reader, now_ms), stop)
+    finally:
+        reader.close()
+
+
+def run_faust(hub: Hub, stop: threading.Event) -> None:
+    """Stage `faust`: the clock."""
+    from streams.clock import APP, Clock  # noqa: PLC0415
+
+    settings = hub.settings
+    pulse = Pulse(settings.run_dir, APP)
+    pulse.beat("starting")
+    try:
+        with Slot(settings.run_dir / "slots", APP) as slot:
+            folder = settings.data / "faust" / slot.instance_id
+            clock = Clock(hub.client["bootstrap.servers"], folder, slot.instance_id, settings.partitions)
+            clock.run(stop, lambda health: _say(pulse, health))
+    finally:
+        pulse.close()
+        hub.close()
+
+
+def run_reconsider(hub: Hub, stop: threading.Event) -> None:
+    """Stage `reconsider`. It reads its partitions' decisions from their beginning, which may take a while."""
+    from streams import reconsider  # noqa: PLC0415
+    from streams.lookup import Lookup  # noqa: PLC0415
+
+    lookup = Lookup(hub.client, reconsider.STAGE)
+    try:
+        _work(
+            hub,
+            reconsider.STAGE,
+            reconsider.Reconsider(lookup, now_ms),
+            stop,
+            join_ms_max=reconsider.join_ms_max,
+            poll_interval_ms_max=2 * reconsider.join_ms_max,
+        )
+    finally:
+        lookup.close()
+
+
+def run_faust(hub: Hub, stop: threading.Event) -> None:
+    """Stage `faust`: the clock."""
+    from streams.clock import APP, Clock  # noqa: PLC0415
+
+    settings = hub.settings
+    pulse = Pulse(settings.run_dir, APP)
+    pulse.beat("starting")
+    try:
+        with Slot(settings.run_dir / "slots", APP) as slot:
+            servers, folder = hub.client["bootstrap.servers"], settings.data / APP
+            clock = Clock(servers, folder, slot.instance_id, settings.partitions)
+            clock.run(stop, partial(_beat, pulse))
+    finally:
+        pulse.close()
+        hub.close()
 
 
 def run_connectors(hub: Hub, stop: threading.Event) -> None:
@@ -286,8 +352,11 @@ def _work(
 
 def _watch(runner: Runner, pulse: Pulse, ended: threading.Event) -> None:
     while not ended.wait(BEAT_MS / 1000):
-        health = runner.health()
-        pulse.beat("running" if health.ready or health.stuck else "starting", health.stuck)
+        _say(pulse, runner.health())
+
+
+def _say(pulse: Pulse, health: Health) -> None:
+    pulse.beat("running" if health.ready or health.stuck else "starting", health.stuck)
 
 
 def now_ms() -> int:

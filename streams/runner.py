@@ -30,21 +30,12 @@ from streams.transaction import Transaction
 _log = structlog.get_logger()
 _SLICE_S: Final = 0.05
 _ASK_S: Final = 1.0
-_BEAT_S: Final = 0.5
 
 
 class Runner:
-    """One worker of a stage. `client` holds librdkafka's settings for reaching the cluster; `beat` is told
-    about twice a second, by the loop itself, how it is doing.
-    """
+    """One worker of a stage. `client` holds librdkafka's settings for reaching the cluster."""
 
-    def __init__(
-        self,
-        settings: RunnerSettings,
-        step: Step,
-        client: Client,
-        beat: Callable[[Health], None] | None = None,
-    ) -> None:
+    def __init__(self, settings: RunnerSettings, step: Step, client: Client) -> None:
         self._settings = settings
         self._client = client
         self._step = step
@@ -62,8 +53,6 @@ class Runner:
         self._targets: dict[Place, int] = {}
         self._join_by = 0.0
         self._lag_at = 0.0
-        self._beat = beat
-        self._beat_at = 0.0
         self._aborts = 0
         self._open = False
 
@@ -90,9 +79,6 @@ class Runner:
 
     def _turn(self, stop: threading.Event) -> None:
         self._progress.turned()
-        if self._beat is not None and time.monotonic() >= self._beat_at:
-            self._beat_at = time.monotonic() + _BEAT_S
-            self._beat(self.health())
         self._receive()
         if self._group.joining and time.monotonic() > self._join_by:
             raise Stalled("the side inputs of an assignment did not arrive in time")

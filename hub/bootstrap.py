@@ -22,7 +22,7 @@ from hub.appender import Appender
 from hub.crosswalk import Crosswalk, Links, local_hash
 from hub.directives import Directives
 from hub.governance import Register
-from hub.health import BEAT_MS, Pulse
+from hub.health import Pulse
 from hub.participants import Participants
 from hub.registration import Registration
 from hub.settings import Settings
@@ -30,9 +30,8 @@ from hub.signing import Signing
 from hub.store import Store
 from hub.tables import keys
 from hub.vault import Vault
+from hub.worker import say, work
 from streams import topology
-from streams.health import Health
-from streams.runner import Runner
 from streams.slots import Slot
 from streams.step import Step
 
@@ -145,7 +144,7 @@ def run_admit(hub: Hub, stop: threading.Event) -> None:
         now_ms,
         hub.settings.partitions,
     )
-    _work(hub, admit.STAGE, step, stop)
+    _run(hub, admit.STAGE, step, stop)
 
 
 def run_enforce(hub: Hub, stop: threading.Event) -> None:
@@ -153,7 +152,7 @@ def run_enforce(hub: Hub, stop: threading.Event) -> None:
     from streams import enforce  # noqa: PLC0415
 
     step = enforce.Enforce(now_ms, hub.settings.partitions)
-    _work(hub, enforce.STAGE, step, stop)
+    _run(hub, enforce.STAGE, step, stop)
 
 
 def run_reconsider(hub: Hub, stop: threading.Event) -> None:
@@ -163,7 +162,7 @@ def run_reconsider(hub: Hub, stop: threading.Event) -> None:
 
     reader = Lookup(hub.client, reconsider.STAGE)
     try:
-        _work(hub, reconsider.STAGE, reconsider.Reconsider(reader, now_ms), stop)
+        _run(hub, reconsider.STAGE, reconsider.Reconsider(reader, now_ms), stop)
     finally:
         reader.close()
 
@@ -179,7 +178,7 @@ def run_faust(hub: Hub, stop: threading.Event) -> None:
         with Slot(settings.run_dir / "slots", APP) as slot:
             folder = settings.data / "faust" / slot.instance_id
             clock = Clock(hub.client["bootstrap.servers"], folder, slot.instance_id, settings.partitions)
-            clock.run(stop, lambda health: _say(pulse, health))
+            clock.run(stop, lambda health: say(pulse, health))
     finally:
         pulse.close()
         hub.close()
@@ -257,7 +256,7 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
     )
     sender.start()
     try:
-        _work(hub, CONNECTORS, engine, stop, flush_first=True)
+        _run(hub, CONNECTORS, engine, stop, flush_first=True)
     finally:
         sender.stop(settings.send_ms_max)
         log.close()
@@ -314,49 +313,11 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
         hub.close()
 
 
-def _work(
-    hub: Hub,
-    stage: str,
-    step: Step,
-    stop: threading.Event,
-    **more: Any,
-) -> None:
-    """Runs a transactional stage, and says once a second how it gets on, told by what it got done."""
-    settings = hub.settings
-    pulse = Pulse(settings.run_dir, stage)
-    pulse.beat("starting")
-    with Slot(settings.run_dir / "slots", stage) as slot:
-        runner = Runner(
-            topology.runner(
-                stage,
-                slot.instance_id,
-                settings.partitions,
-                session_timeout_ms=settings.session_ms_max,
-                transaction_timeout_ms=settings.transaction_ms_max,
-                **more,
-            ),
-            step,
-            hub.client,
-        )
-        ended = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(runner, pulse, ended), name="pulse", daemon=True)
-        watcher.start()
-        try:
-            runner.run(stop)
-        finally:
-            ended.set()
-            watcher.join()
-            pulse.close()
-            hub.close()
-
-
-def _watch(runner: Runner, pulse: Pulse, ended: threading.Event) -> None:
-    while not ended.wait(BEAT_MS / 1000):
-        _say(pulse, runner.health())
-
-
-def _say(pulse: Pulse, health: Health) -> None:
-    pulse.beat("running" if health.ready or health.stuck else "starting", health.stuck)
+def _run(hub: Hub, stage: str, step: Step, stop: threading.Event, **bounds: Any) -> None:
+    try:
+        work(hub.settings, hub.client, stage, step, stop, **bounds)
+    finally:
+        hub.close()
 
 
 def now_ms() -> int:

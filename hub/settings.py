@@ -1,4 +1,4 @@
-"""The hub's settings: `hub.toml` in the working directory (or `HUB_CONFIG`); above it `HUB_*` variables.
+"""The hub's settings: `hub.toml` in the working directory (or `HUB_CONFIG`), secrets, `HUB_*` variables.
 
 Read once, when a process starts. Only the tests' crash points and the vault's key are read elsewhere.
 """
@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
+    SecretsSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
@@ -25,6 +26,7 @@ from hub.errors import SettingsInvalid
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 CONFIG_FILE: Final = "hub.toml"
+SECRETS: Final = Path("/run/secrets")  # where containers find them: `hub_store_url`, say
 NEAREST_LIKENESS_MIN: Final = 0.6  # of difflib, to name the setting that was probably meant
 MISSPELT_LIKENESS_MIN: Final = (
     0.85  # a HUB_* variable this close to a setting is taken for a misspelling of it
@@ -95,8 +97,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """First what the code says, then the environment, then the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        """First what the code says, then the environment, then secrets, then the file."""
+        sources = [
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=config_file()),
+        ]
+        if SECRETS.is_dir():
+            sources.insert(2, SecretsSettingsSource(settings_cls, secrets_dir=SECRETS))
+        return tuple(sources)
 
     @field_validator("data", "jars", "kafka_ca", mode="after")
     @classmethod

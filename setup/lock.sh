@@ -14,7 +14,7 @@ compile() {
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate "$@"
 }
 compile --group dev -o requirements.lock
-compile --constraints requirements.lock -o requirements-run.lock
+compile --group build --constraints requirements.lock -o requirements-run.lock
 
 rm -rf build/jars
 mvn -q -B -Dstyle.color=never -f hub/kafka/pom.xml dependency:copy-dependencies "-DoutputDirectory=$PWD/build/jars"

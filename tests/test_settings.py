@@ -146,3 +146,13 @@ def test_the_embedded_broker_keeps_one_copy_and_has_to_be_named(config: Path) ->
 )
 def test_loopback_is_what_other_machines_cannot_reach(host: str, loopback: bool) -> None:
     assert settings.is_loopback(host) is loopback
+
+
+def test_a_container_reads_secrets_from_its_files(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = config.parent / "secrets"
+    secrets.mkdir()
+    (secrets / "hub_store_url").write_text("postgresql://hub:hunter2@db/hub\n")
+    (secrets / "store_password").write_text("another container's")
+    monkeypatch.setattr(settings, "SECRETS", secrets)
+    config.write_text("store_url = 'sqlite:////elsewhere'\n")
+    assert settings.load().store == "postgresql://hub:hunter2@db/hub"

@@ -184,42 +184,6 @@ def run_faust(hub: Hub, stop: threading.Event) -> None:
         hub.close()
 
 
-def run_reconsider(hub: Hub, stop: threading.Event) -> None:
-    """Stage `reconsider`. It reads its partitions' decisions from their beginning, which may take a while."""
-    from streams import reconsider  # noqa: PLC0415
-    from streams.lookup import Lookup  # noqa: PLC0415
-
-    lookup = Lookup(hub.client, reconsider.STAGE)
-    try:
-        _work(
-            hub,
-            reconsider.STAGE,
-            reconsider.Reconsider(lookup, now_ms),
-            stop,
-            join_ms_max=reconsider.join_ms_max,
-            poll_interval_ms_max=2 * reconsider.join_ms_max,
-        )
-    finally:
-        lookup.close()
-
-
-def run_faust(hub: Hub, stop: threading.Event) -> None:
-    """Stage `faust`: the clock."""
-    from streams.clock import APP, Clock  # noqa: PLC0415
-
-    settings = hub.settings
-    pulse = Pulse(settings.run_dir, APP)
-    pulse.beat("starting")
-    try:
-        with Slot(settings.run_dir / "slots", APP) as slot:
-            servers, folder = hub.client["bootstrap.servers"], settings.data / APP
-            clock = Clock(servers, folder, slot.instance_id, settings.partitions)
-            clock.run(stop, partial(_beat, pulse))
-    finally:
-        pulse.close()
-        hub.close()
-
-
 def run_connectors(hub: Hub, stop: threading.Event) -> None:
     """Stage `connectors`: the delivery engine and every adapter."""
     from connectors import alerts, projection, webhook  # noqa: PLC0415

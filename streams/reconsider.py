@@ -21,7 +21,6 @@ from streams.step import Out, Record
 STAGE: Final = "reconsider"
 asked_per_step_max: Final = 200
 people_per_step_max: Final = 500
-join_ms_max: Final = 600_000
 
 _log = structlog.get_logger()
 

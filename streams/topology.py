@@ -25,7 +25,7 @@ answer_ms_max: Final = 15_000
 class Stage:
     """One kind of process. `reads` are consumed, with offsets of their own. Before it takes a step it knows
     `beside` (the same partitions as what it reads), `whole` (all partitions), and `restore` (what its
-    predecessor left). `runs_on` says what it is made with.
+    predecessor left), and `join_ms_max` bounds how long that may take. `runs_on` says what it is made with.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Stage:
     whole: tuple[str, ...] = ()
     restore: tuple[str, ...] = ()
     assignor: Literal["range", "cooperative-sticky"] = "range"
+    join_ms_max: int = 60_000
 
 
 STAGES: Final = {
@@ -70,6 +71,7 @@ STAGES: Final = {
             beside=("consent", "decisions", "deliveries"),
             whole=("governance",),
             restore=("reconsider",),
+            join_ms_max=600_000,  # every decision of its partitions, from the first on
         ),
         Stage(
             name="faust",
@@ -133,6 +135,8 @@ def runner(stage: str, instance_id: str, partitions: int, **bounds: Any) -> Runn
         restore=row.restore,
         assignor=row.assignor,
         partitions=partitions,
+        join_ms_max=row.join_ms_max,
+        poll_interval_ms_max=2 * row.join_ms_max,
         **bounds,
     )
 

@@ -24,12 +24,13 @@ from examples.county.journal import Journal, write_whole
 from examples.county.officers import Officers
 from examples.county.plan import Plan, plan
 from examples.county.play import Play
-from examples.county.running import RunningHub, policy, register
+from examples.county.running import RunningHub, known, policy, register
 from examples.county.showing import Showing
 from examples.county.summary import exact, show
 
 people_default = 120
 seed_default = 2026
+page_columns = 110  # where nobody's terminal says how wide it is
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -78,12 +79,13 @@ def perform(chosen: argparse.Namespace, folder: Path, console: Console) -> bool:
         journal.keep("port", endpoints.port)
         endpoints.start()
         stack.callback(endpoints.stop)
+        endpoints.trust(known(folder).secrets)
         running = stack.enter_context(RunningHub(folder))
+        running.ready()
         credentials = register(county, folder, endpoints)
         endpoints.trust(credentials.secrets)
-        running.ready()
         console.print(f"The hub answers at {running.address}")
-        hub = Hub(running.address, credentials.tokens)
+        hub = Hub(running.address, credentials.tokens, running.alive)
         stack.callback(hub.close)
         files = Files(folder / "files", running.address, credentials.tokens)
         officers = stack.enter_context(Officers(running.address))
@@ -93,11 +95,10 @@ def perform(chosen: argparse.Namespace, folder: Path, console: Console) -> bool:
         lines = compare(county, dues, endpoints.shelf.all(), play.closed_at())
         told(lines, endpoints)
         showing.stop()
-        names = {one.id: one.name for one in county.agencies.values()}
         if chosen.json:
             print(json.dumps({who: line.as_json() for who, line in lines.items()}, indent=1))
         else:
-            show(console, lines, names)
+            show(console, lines)
         if not chosen.once:
             running.invite(console)
             running.wait()
@@ -117,7 +118,7 @@ def told(lines: dict[str, Line], endpoints: Endpoints) -> None:
 def main(given: list[str] | None = None) -> int:
     """Status 0 where every delivery is accounted for, 1 where not or the play stopped, 2 called wrongly."""
     chosen = arguments(given)
-    console = Console(stderr=chosen.json)
+    console = Console(stderr=chosen.json, width=None if sys.stdout.isatty() else page_columns)
     folder = Path(os.environ.get("HUB_DATA") or ".hub").absolute() / "demo"
     try:
         return 0 if perform(chosen, folder, console) else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -27,9 +27,11 @@ class NotDone(Exception):
 class Hub:
     """One hub. Safe to use from several threads at once."""
 
-    def __init__(self, address: str, tokens: Mapping[str, str]) -> None:
-        """In: where the hub answers; by stakeholder its bearer token."""
-        self.address = address
+    def __init__(
+        self, address: str, tokens: Mapping[str, str], alive: Callable[[], None] = lambda: None
+    ) -> None:
+        """In: where the hub answers; by stakeholder its bearer token; what raises where the hub has ended."""
+        self.alive = alive
         self.tokens = tokens
         self.client = httpx.Client(base_url=address, timeout=request_ms_max / 1000)
 
@@ -51,6 +53,7 @@ class Hub:
                 answer = self.client.request(method, path, headers=headers, **content)
             except httpx.TransportError as error:
                 trouble = type(error).__name__
+                self.alive()
             else:
                 if answer.status_code in expect:
                     return answer

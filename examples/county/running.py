@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,6 +45,13 @@ class Credentials:
 
     tokens: dict[str, str]
     secrets: dict[str, str]
+
+    def take(self, made: dict[str, Any]) -> None:
+        """Adds what a command of the hub has just made."""
+        if made.get("token"):
+            self.tokens[made["id"]] = made["token"]
+        if made.get("webhook_secret"):
+            self.secrets[made["id"]] = made["webhook_secret"]
 
 
 class RunningHub:
@@ -113,8 +120,8 @@ class RunningHub:
 
 
 def surroundings() -> dict[str, str]:
-    """The settings that a demo differs in: demo accounts, and deliveries to this very machine."""
-    return {"HUB_DEMO": "true", "HUB_WEBHOOK_PRIVATE": "true"}
+    """The setting that a demo differs in: demo accounts, and deliveries to this very machine."""
+    return {"HUB_DEMO": "true"}
 
 
 def _free_port() -> int:
@@ -122,16 +129,35 @@ def _free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def register(county: Plan, folder: Path, endpoints: Endpoints) -> Credentials:
-    """Makes the stakeholders known with `hub agency load`; tokens and secrets are kept for a resumption.
+def known(folder: Path) -> Credentials:
+    """What the stakeholders were given when this county was begun; nothing where it is new."""
+    path = folder / "credentials.json"
+    return Credentials(**json.loads(path.read_text("utf-8"))) if path.exists() else Credentials({}, {})
 
-    Raises `NotDone` where the command does.
+
+def register(county: Plan, folder: Path, endpoints: Endpoints) -> Credentials:
+    """Makes the stakeholders known with `hub agency load`, and keeps what they are given: it is shown once.
+
+    Raises `NotDone` where the hub refuses.
     """
-    kept = folder / "credentials.json"
     table = folder / "stakeholders.json"
-    write_whole(table, json.dumps(_stakeholders(county, endpoints), indent=1))
+    write_whole(table, json.dumps({"stakeholder": _stakeholders(county, endpoints)}, indent=1))
+    given = known(folder)
+    for made in _json("agency", "load", str(table)):
+        given.take(made)
+    for one in county.agencies:  # a kill may have come between their making and our keeping them
+        if one not in given.tokens:
+            given.take(_json("agency", "token", one))
+        if one not in given.secrets:
+            given.take(_json("agency", "secret", one))
+    write_whole(folder / "credentials.json", json.dumps(asdict(given)))
+    return given
+
+
+def _json(*words: str) -> Any:
+    """What a command of the hub prints as JSON. Raises `NotDone` where it fails."""
     ran = subprocess.run(
-        command("agency", "load", str(table), "--json"),
+        command(*words, "--json"),
         capture_output=True,
         text=True,
         timeout=command_ms_max / 1000,
@@ -139,16 +165,8 @@ def register(county: Plan, folder: Path, endpoints: Endpoints) -> Credentials:
         check=False,
     )
     if ran.returncode != 0:
-        raise NotDone(f"hub agency load ended with {ran.returncode}: {ran.stderr[-2000:]}")
-    made = json.loads(ran.stdout)
-    known = json.loads(kept.read_text("utf-8")) if kept.exists() else {"tokens": {}, "secrets": {}}
-    for one in made:
-        if one.get("token"):
-            known["tokens"][one["id"]] = one["token"]
-        if one.get("secret"):
-            known["secrets"][one["id"]] = one["secret"]
-    write_whole(kept, json.dumps(known))
-    return Credentials(**known)
+        raise NotDone(f"hub {' '.join(words)} ended with {ran.returncode}: {ran.stderr[-2000:]}")
+    return json.loads(ran.stdout)
 
 
 def _stakeholders(county: Plan, endpoints: Endpoints) -> list[dict[str, Any]]:

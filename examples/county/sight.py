@@ -50,8 +50,16 @@ def seen(event: Event, share: Share, person: Person, stakeholder: str) -> str:
 
 
 def canonical(value: Any) -> str:
-    """JSON with one spelling only."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """JSON with one spelling only; a whole number is one, however it was written."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def leaks(body: dict[str, Any], own: str | None) -> list[str]:

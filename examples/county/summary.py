@@ -1,15 +1,26 @@
-"""The table at the end: a line for each stakeholder, and whether everything is accounted for."""
+"""The tables at the end: a line for each stakeholder, and whether everything is accounted for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from examples.county.comparison import Line
 
+HYPHENATED = {
+    "published": "pub-\nlished",
+    "permitted": "per-\nmitted",
+    "delivered": "deliv-\nered",
+    "withheld": "with-\nheld",
+    "repeated": "re-\npeated",
+    "unexplained": "unex-\nplained",
+}
+wide_columns_min = 100
 unexplained_shown_max = 20
+COLUMNS = ("published", "permitted", "denied", "raced", "delivered", "withheld", "repeated", "unexplained")
 
 
 def exact(lines: Mapping[str, Line]) -> bool:
@@ -17,51 +28,51 @@ def exact(lines: Mapping[str, Line]) -> bool:
     return not any(line.unexplained for line in lines.values())
 
 
-def table(lines: Mapping[str, Line], names: Mapping[str, str]) -> Table:
-    """One line for each stakeholder; the totals below."""
-    shown = Table(title="What was published, and what became of it", show_footer=True)
-    total = {
-        name: sum(getattr(line, name) for line in lines.values())
-        for name in ("published", "permitted", "raced", "delivered", "withheld", "repeated")
-    }
-    shown.add_column("stakeholder", footer="all", no_wrap=True)
-    for name in ("published", "permitted", "delivered"):
-        shown.add_column(name, footer=str(total[name]), justify="right")
-    shown.add_column(
-        "denied", footer=str(sum(line.denied.total() for line in lines.values())), justify="right"
+def number(line: Line, column: str) -> int:
+    """One figure of a stakeholder's account."""
+    if column == "denied":
+        return line.denied.total()
+    return len(line.unexplained) if column == "unexplained" else int(getattr(line, column))
+
+
+def accounts(lines: Mapping[str, Line], headings: Mapping[str, str]) -> Table:
+    """What became of everything, by stakeholder, with the totals below."""
+    table = Table(
+        title="What was published, and what became of it",
+        show_footer=True,
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    shown.add_column("why", overflow="fold")
-    for name in ("raced", "withheld", "repeated"):
-        shown.add_column(name, footer=str(total[name]), justify="right")
-    unexplained = sum(len(line.unexplained) for line in lines.values())
-    shown.add_column("unexplained", footer=str(unexplained), justify="right")
+    table.add_column("stakeholder", "all", no_wrap=True)
+    for column in COLUMNS:
+        total = sum(number(line, column) for line in lines.values())
+        table.add_column(headings.get(column, column), str(total), justify="right", no_wrap=True)
     for stakeholder, line in lines.items():
-        why = ", ".join(f"{reason} {count}" for reason, count in line.denied.most_common())
-        shown.add_row(
-            names[stakeholder],
-            str(line.published),
-            str(line.permitted),
-            str(line.delivered),
-            str(line.denied.total()),
-            why,
-            str(line.raced),
-            str(line.withheld),
-            str(line.repeated),
-            str(len(line.unexplained)),
-            style="red" if line.unexplained else None,
-        )
-    return shown
+        figures = [str(number(line, column)) for column in COLUMNS]
+        table.add_row(stakeholder, *figures, style="red" if line.unexplained else None)
+    return table
 
 
-def show(console: Console, lines: Mapping[str, Line], names: Mapping[str, str]) -> None:
-    """Prints the table, what it means, and the first of whatever is unexplained."""
-    console.print(table(lines, names))
+def denials(lines: Mapping[str, Line]) -> Table:
+    """Why it was denied, by stakeholder; the words are those of the decisions."""
+    table = Table(title="Denied, by reason", box=SIMPLE_HEAD)
+    table.add_column("stakeholder", no_wrap=True)
+    table.add_column("reasons")
+    for stakeholder, line in lines.items():
+        table.add_row(stakeholder, ", ".join(f"{why} {count}" for why, count in line.denied.most_common()))
+    return table
+
+
+def show(console: Console, lines: Mapping[str, Line]) -> None:
+    """Prints the tables, what they mean, and the first of whatever is unexplained."""
+    headings = {} if console.width >= wide_columns_min else HYPHENATED
+    console.print(denials(lines), accounts(lines, headings))
     console.print(
-        "published = permitted + denied + raced. What raced a revocation may go either way: "
-        "withheld counts those that did not go. Repeated came twice under one idempotency key.",
+        "published = permitted + denied + raced. What raced a revocation may go either way; withheld are "
+        "those that did not go. Repeated came again under the same idempotency key, and counts once.",
         style="dim",
     )
-    strange = [f"{names[who]}: {what}" for who, line in lines.items() for what in line.unexplained]
+    strange = [f"{who}: {what}" for who, line in lines.items() for what in line.unexplained]
     for what in strange[:unexplained_shown_max]:
         console.print(f"  unexplained at {what}", style="red", markup=False)
     if strange:

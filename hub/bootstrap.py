@@ -176,7 +176,8 @@ def run_faust(hub: Hub, stop: threading.Event) -> None:
     pulse.beat("starting")
     try:
         with Slot(settings.run_dir / "slots", APP) as slot:
-            folder = settings.data / "faust" / slot.instance_id
+            folder = settings.data / APP / slot.instance_id
+            folder.mkdir(parents=True, exist_ok=True)
             clock = Clock(hub.client["bootstrap.servers"], folder, slot.instance_id, settings.partitions)
             clock.run(stop, lambda health: say(pulse, health))
     finally:

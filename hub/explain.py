@@ -32,7 +32,7 @@ def explanations(
 ) -> list[dict[str, Any]]:
     """Every decision about an event for a stakeholder, newest first, with all that led to it.
 
-    In: the hub's id of the event; stakeholders' names by id, for the sentence. Out: JSON objects; `directives`
+    In: the hub's id of the event; stakeholders' names by id. Out: JSON objects; `directives`
     are those of the participant that had been applied, by their places in the log.
     """
     wanted = [outcomes.c.event == event, outcomes.c.stakeholder == stakeholder]

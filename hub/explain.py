@@ -17,6 +17,7 @@ from schemas import instant
 
 DECISIONS_MAX: Final = 20
 DIRECTIVES_MAX: Final = 100
+DELIVERIES_MAX: Final = 100
 
 
 class NothingDecided(OperatorError):
@@ -29,11 +30,12 @@ def explanations(
     stakeholder: str,
     purpose: str | None = None,
     names: Mapping[str, str] | None = None,
+    adapters: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Every decision about an event for a stakeholder, newest first, with all that led to it.
 
-    In: the hub's id of the event; stakeholders' names by id. Out: JSON objects; `directives`
-    are those of the participant that had been applied, by their places in the log.
+    In: the hub's id of the event; stakeholders' names and subscriptions' adapters, by id. Out: JSON objects;
+    `directives` are those of the participant that had been applied, `deliveries` those by the same adapter.
     """
     wanted = [outcomes.c.event == event, outcomes.c.stakeholder == stakeholder]
     if purpose is not None:
@@ -57,10 +59,12 @@ def explanations(
     )
     with store.read() as connection:
         rows = connection.execute(query).all()
-        return [_explained(connection, row, names or {}) for row in rows]
+        return [_explained(connection, row, names or {}, adapters or {}) for row in rows]
 
 
-def _explained(connection: sa.Connection, row: Any, names: Mapping[str, str]) -> dict[str, Any]:
+def _explained(
+    connection: sa.Connection, row: Any, names: Mapping[str, str], adapters: Mapping[str, str]
+) -> dict[str, Any]:
     applied = (
         sa.select(directives)
         .where(directives.c.participant == row.participant, directives.c.offset <= row.consent_offset)
@@ -98,18 +102,25 @@ def _explained(connection: sa.Connection, row: Any, names: Mapping[str, str]) ->
             "governance": f"governance/0@{row.governance_offset}",
         },
         "directives": places,
-        "deliveries": _deliveries(connection, row),
+        "deliveries": _deliveries(connection, row, adapters.get(row.subscription)),
     }
 
 
-def _deliveries(connection: sa.Connection, row: Any) -> list[dict[str, Any]]:
-    ended = sa.select(receipts).where(
-        receipts.c.event == row.event, receipts.c.stakeholder == row.stakeholder
+def _deliveries(connection: sa.Connection, row: Any, adapter: str | None) -> list[dict[str, Any]]:
+    ended, held = (
+        sa.select(table)
+        .where(
+            table.c.event == row.event,
+            table.c.stakeholder == row.stakeholder,
+            sa.true() if adapter is None else table.c.adapter == adapter,
+        )
+        .order_by(table.c.at)
+        .limit(DELIVERIES_MAX)
+        for table in (receipts, withheld)
     )
-    held = sa.select(withheld).where(withheld.c.event == row.event, withheld.c.stakeholder == row.stakeholder)
     told = [
         {"at": instant.format(one.at), "adapter": one.adapter, "outcome": one.outcome, "code": one.code}
-        for one in connection.execute(ended.order_by(receipts.c.at))
+        for one in connection.execute(ended)
     ]
     told += [
         {
@@ -118,7 +129,7 @@ def _deliveries(connection: sa.Connection, row: Any) -> list[dict[str, Any]]:
             "outcome": "withheld",
             "code": ", ".join(reason["reason"] for reason in one.reasons),
         }
-        for one in connection.execute(held.order_by(withheld.c.at))
+        for one in connection.execute(held)
     ]
     return told
 
@@ -144,8 +155,10 @@ def explain(
     """Why an event was, or was not, shared: one sentence, then the rule, the consent and the offsets."""
     hub = bootstrap.bootstrap(settings.load())
     try:
-        names = {key: str(body["name"]) for key, body in hub.register().stakeholders.items()}
-        found = explanations(hub.store, event, stakeholder, purpose, names)
+        known = hub.register()
+        names = {key: str(body["name"]) for key, body in known.stakeholders.items()}
+        adapters = {key: body["adapter"] for key, body in known.subscriptions.items()}
+        found = explanations(hub.store, event, stakeholder, purpose, names, adapters)
     finally:
         hub.close()
     if not found:

@@ -1,0 +1,73 @@
+"""The README's commands do what it says, in its order, as a newcomer would type them."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"```(sh)?\n(.*?)```", re.DOTALL)
+READY_S_MAX = 90
+
+
+def blocks() -> list[tuple[bool, str]]:
+    """Every fenced block in order: whether it is a command, and its text."""
+    return [(kind == "sh", text.strip()) for kind, text in BLOCK.findall((ROOT / "README.md").read_text())]
+
+
+def script(texts: list[tuple[bool, str]]) -> str:
+    """One shell script of all commands; what the README shows as output must be in the output above it."""
+    lines = ["set -eu -o pipefail"]
+    for command, text in texts:
+        if command and text == "make setup":
+            continue  # it ran before this test could
+        if command and text.endswith("\nhub up"):
+            lines += [
+                text + ' >"$HUB_DATA/up.log" 2>&1 &',
+                "UP=$!",
+                "trap 'kill -TERM $UP; wait $UP || true' EXIT",
+            ]
+            lines.append(
+                f"for _ in $(seq {READY_S_MAX}); do "
+                'curl -fsS -o /dev/null "http://127.0.0.1:$HUB_WEB_PORT/readyz" 2>/dev/null && break; sleep 1; done'
+            )
+        elif command:
+            lines.append(f'{{ {text}\n}} >"$HUB_DATA/last.txt" 2>&1; cat "$HUB_DATA/last.txt"')
+        else:
+            lines += [f'grep -qF -- "{line}" "$HUB_DATA/last.txt"' for line in text.splitlines()]
+    return "\n".join(lines)
+
+
+@pytest.mark.broker
+def test_a_newcomers_way_through_the_readme(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = os.environ | {"HUB_DATA": str(tmp_path), "HUB_WEB_PORT": str(port)}
+    env.pop("HUB_KAFKA_BOOTSTRAP", None)
+    shell = subprocess.Popen(
+        ["bash", "-c", script(blocks())],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, _ = shell.communicate(timeout=240)
+    finally:
+        if shell.poll() is None:
+            os.killpg(shell.pid, signal.SIGKILL)
+            shell.wait()
+    assert shell.returncode == 0, out + (tmp_path / "up.log").read_text()[-3000:]
+
+
+def test_the_readme_names_files_that_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
+        assert (ROOT / target).exists(), target

@@ -1,67 +1,76 @@
 """Grants compiled for look-up: for every name that a grant may list, the grants that list it, as bits."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from sys import intern
-from typing import Final, NamedTuple
+from typing import Final, TypeVar
 
 from consent.decision import COUNSELLING_NOTES, PROCEEDINGS
+from consent.policy import Policy
 from consent.record import Held
 from consent.terms import Grant
 from consent.untyped import ALWAYS_MS, NEVER_MS
 
 grants_max: Final = 60  # in a block, so that a set of them is a small integer
-_shared_masks_max: Final = 1 << 12
-_shared: Final[dict[int, int]] = {}  # equal sets are one object in all blocks
-_NONE: Final[dict[str, int]] = {}  # read only
+shared_max: Final = 1 << 12
+
+_shared: Final[dict[Hashable, Hashable]] = {}  # equal values are one object in all blocks
+_NOBODY: Final[dict[str, int]] = {}  # read only
+
+_T = TypeVar("_T", bound=Hashable)
 
 Masks = dict[str, int]
-
-
-class Part(NamedTuple):
-    """The grants of one consent within a block (`mask`), and the instants between which they hold."""
-
-    mask: int
-    signed_at: int
-    starts_at: int
-    expires_at: int
 
 
 class Block:
     """Up to `grants_max` grants of a participant, compiled. Sets of grants are integers, one bit for each.
 
-    `data` has a pair of instants for each grant, or is None where none of them bounds its data period;
-    `parties` are the recipients for whom some of the grants are revoked.
+    Of each grant there are its id, its consent (`owners`, places in `consents`), its data period (`since`,
+    `until`; None where no grant bounds it) and its compartments, in `masks` as the `policy` that asked last
+    numbers them. `parts` has the grants of each
+    consent, and when it was signed, starts and expires. `parties` are the recipients for whom some of the
+    grants are revoked; `proceedings` and `notes` the grants of consents dedicated to these.
     """
 
     __slots__ = (
         "categories",
         "compartments",
-        "data",
+        "consents",
         "disclosers",
         "ids",
         "labels",
+        "masks",
         "notes",
+        "owners",
         "parties",
         "parts",
+        "policy",
         "proceedings",
         "purposes",
         "recipients",
         "revoked",
+        "since",
+        "until",
     )
 
     def __init__(self, pieces: Sequence[tuple[Held, Sequence[Grant]]]) -> None:
         grants = [grant for _, some in pieces for grant in some]
-        self.disclosers = _index(grant.disclosers for grant in grants)
-        self.recipients = _index(grant.recipients for grant in grants)
-        self.purposes = _index(grant.purposes for grant in grants)
-        self.categories = _index(grant.categories for grant in grants)
-        self.labels = _index(grant.labels for grant in grants)
-        self.compartments = _index(grant.compartments for grant in grants)
-        periods = tuple([(grant.data_from, grant.data_until) for grant in grants])
-        self.data = None if all(one == (ALWAYS_MS, NEVER_MS) for one in periods) else periods
-        self.ids: tuple[tuple[str, tuple[str, ...]], ...] = ()
-        self.parts: tuple[Part, ...] = ()
-        self.parties = _NONE
+        self.disclosers = _index([grant.disclosers for grant in grants])
+        self.recipients = _index([grant.recipients for grant in grants])
+        self.purposes = _index([grant.purposes for grant in grants])
+        self.categories = _index([grant.categories for grant in grants])
+        self.labels = _index([grant.labels for grant in grants])
+        self.compartments = tuple(
+            [_share(tuple(sorted({intern(name) for name in grant.compartments}))) for grant in grants]
+        )
+        self.since = _bounds([grant.data_from for grant in grants], ALWAYS_MS)
+        self.until = _bounds([grant.data_until for grant in grants], NEVER_MS)
+        self.ids = _share(tuple([intern(grant.id or "") for grant in grants]))
+        self.owners = _share(tuple([place for place, (_, some) in enumerate(pieces) for _ in some]))
+        self.consents = tuple([held.consent.id for held, _ in pieces])
+        self.parts: tuple[tuple[int, int, int, int], ...] = ()
+        self.parties = _NOBODY
+        self.policy: Policy | None = None
+        self.masks: tuple[int, ...] = ()
         self.revoked = self.proceedings = self.notes = 0
         first = 0
         for held, some in pieces:
@@ -70,9 +79,9 @@ class Block:
 
     def _add(self, held: Held, grants: Sequence[Grant], first: int) -> None:
         consent = held.consent
-        mask = ((1 << len(grants)) - 1) << first
-        self.parts += (Part(_share(mask), consent.signed_at, consent.starts_at, held.expires_at),)
-        self.ids += ((consent.id, tuple([intern(grant.id or "") for grant in grants])),)
+        mask = _share(((1 << len(grants)) - 1) << first)
+        instants = [_share(one) for one in (consent.signed_at, consent.starts_at, held.expires_at)]
+        self.parts += ((mask, instants[0], instants[1], instants[2]),)
         if held.revoked:
             self.revoked |= mask
         for place, grant in enumerate(grants, first):
@@ -87,27 +96,52 @@ class Block:
         if consent.names(COUNSELLING_NOTES):
             self.notes |= mask
 
+    def alive(self, at: int) -> int:
+        """The grants that are signed, started, not expired and not revoked altogether."""
+        alive = 0
+        for mask, signed_at, starts_at, expires_at in self.parts:
+            if signed_at <= at and starts_at <= at <= expires_at:
+                alive |= mask
+        return alive & ~self.revoked
+
+    def periods(self, at: int) -> tuple[int, int, int]:
+        """The grants that are signed, those started, and those not expired."""
+        signed = started = unexpired = 0
+        for mask, signed_at, starts_at, expires_at in self.parts:
+            if signed_at <= at:
+                signed |= mask
+            if starts_at <= at:
+                started |= mask
+            if at <= expires_at:
+                unexpired |= mask
+        return signed, started, unexpired
+
     def within(self, grants: int, occurred_at: int) -> int:
         """Those of these grants whose data period holds the instant."""
-        if self.data is None:
-            return grants
         rest = grants
         while rest:
             lowest = rest & -rest
             rest ^= lowest
-            since, until = self.data[lowest.bit_length() - 1]
-            if not since <= occurred_at <= until:
+            place = lowest.bit_length() - 1
+            early = self.since is not None and occurred_at < self.since[place]
+            if early or (self.until is not None and occurred_at > self.until[place]):
                 grants ^= lowest
         return grants
 
-    def names(self, grants: int) -> Iterator[str]:
-        """`consent_id/grant_id` of each."""
-        place = 1
-        for consent, ids in self.ids:
-            for grant in ids:
-                if grants & place:
-                    yield f"{consent}/{grant}"
-                place <<= 1
+    def granted(self, grants: int, policy: Policy) -> tuple[list[str], int]:
+        """`consent_id/grant_id` of each, and the union of their compartments as a set of the policy's."""
+        if self.policy is not policy:
+            self.masks = _share(tuple([policy.granted(names) for names in self.compartments]))
+            self.policy = policy
+        names: list[str] = []
+        union = 0
+        while grants:
+            lowest = grants & -grants
+            grants ^= lowest
+            place = lowest.bit_length() - 1
+            union |= self.masks[place]
+            names.append(f"{self.consents[self.owners[place]]}/{self.ids[place]}")
+        return names, union
 
 
 def blocks(held: Iterable[Held]) -> tuple[Block, ...]:
@@ -116,7 +150,7 @@ def blocks(held: Iterable[Held]) -> tuple[Block, ...]:
     pieces: list[tuple[Held, Sequence[Grant]]] = []
     room = grants_max
     for one in held:
-        usable = [grant for grant in one.consent.grants if grant.id is not None]
+        usable: Sequence[Grant] = [grant for grant in one.consent.grants if grant.id is not None]
         while usable:
             pieces.append((one, usable[:room]))
             usable, room = usable[room:], max(room - len(usable), 0)
@@ -128,7 +162,8 @@ def blocks(held: Iterable[Held]) -> tuple[Block, ...]:
     return tuple(compiled)
 
 
-def _index(lists: Iterable[Iterable[str]]) -> Masks:
+def _index(lists: Sequence[Sequence[str]]) -> Masks:
+    """For each name the lists that it stands in, as bits."""
     found: Masks = {}
     place = 1
     for names in lists:
@@ -144,5 +179,16 @@ def _index(lists: Iterable[Iterable[str]]) -> Masks:
     return found
 
 
-def _share(mask: int) -> int:
-    return _shared.setdefault(mask, mask) if mask < _shared_masks_max else mask
+def _bounds(instants: Sequence[int], unbounded: int) -> tuple[int, ...] | None:
+    """The instants, or None where all of them are unbounded."""
+    return None if set(instants) <= {unbounded} else _share(tuple(instants))
+
+
+def _share(value: _T) -> _T:
+    """An equal value that other blocks have too, as long as there is room to remember it."""
+    known = _shared.get(value)
+    if known is None:
+        if len(_shared) < shared_max:
+            _shared[value] = value
+        return value
+    return known  # type: ignore[return-value]

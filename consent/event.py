@@ -40,13 +40,15 @@ class Event(NamedTuple):
 
     @property
     def readable(self) -> bool:
-        """Whether every attribute is there and of its type."""
+        """Whether each attribute is there and of its type; what the lists hold is for the policy to say."""
+        participant = self.participant
         return (
-            all(isinstance(one, str) and one for one in (self.participant, self.category, self.discloser))
-            and all(one is None or isinstance(one, str) for one in (self.id, self.type))
-            and type(self.occurred_at) is int
-            and all(
-                isinstance(some, tuple | list) and all(isinstance(one, str) for one in some)
-                for some in (self.labels, self.compartments)
-            )
+            type(self.occurred_at) is int
+            and isinstance(participant, str)
+            and participant != ""
+            and isinstance(self.category, str)
+            and (self.id is None or isinstance(self.id, str))
+            and (self.type is None or isinstance(self.type, str))
+            and isinstance(self.labels, tuple | list)
+            and isinstance(self.compartments, tuple | list)
         )

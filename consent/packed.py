@@ -39,29 +39,31 @@ _LEVEL: Final = 6
 _MEMORY: Final = 5
 
 
-class Packed:
-    """The directives of one participant, one after the other in `data`."""
+_bytes_max: Final = 1 << 14  # packed directives that are longer grow in place
+Packed = bytes | bytearray
 
-    __slots__ = ("data",)
 
-    def __init__(self) -> None:
-        self.data = bytearray()
+def add(packed: Packed, offset: int, directive_id: str | None, body: bytes) -> Packed:
+    """The packed directives with one more at the end; nothing in it is read."""
+    name = None if directive_id is None else directive_id.encode("utf-8", "surrogatepass")
+    head = b"\0" if name is None else _varint(len(name) + 1) + name
+    squeezed = _deflate(head + body)
+    chunk = _varint(offset) + _varint(len(squeezed)) + squeezed
+    if isinstance(packed, bytearray):
+        packed += chunk
+        return packed
+    whole = packed + chunk
+    return bytearray(whole) if len(whole) > _bytes_max else whole
 
-    def add(self, offset: int, directive_id: str | None, body: bytes) -> None:
-        """Append a directive; nothing in it is read."""
-        name = None if directive_id is None else directive_id.encode("utf-8", "surrogatepass")
-        head = b"\0" if name is None else _varint(len(name) + 1) + name
-        squeezed = _deflate(head + body)
-        self.data += _varint(offset) + _varint(len(squeezed)) + squeezed
 
-    def chunks(self, end: int) -> Iterator[tuple[int, bytes]]:
-        """Each directive's offset and deflated bytes, up to a length of `data`."""
-        place = 0
-        while place < end:
-            offset, place = _read_varint(self.data, place)
-            size, place = _read_varint(self.data, place)
-            yield offset, bytes(self.data[place : place + size])
-            place += size
+def chunks(packed: Packed, end: int) -> Iterator[tuple[int, bytes]]:
+    """Each directive's offset and deflated bytes, up to a length."""
+    place = 0
+    while place < end:
+        offset, place = _read_varint(packed, place)
+        size, place = _read_varint(packed, place)
+        yield offset, bytes(packed[place : place + size])
+        place += size
 
 
 class Slice:
@@ -71,10 +73,10 @@ class Slice:
 
     def __init__(self, packed: Packed) -> None:
         self._packed = packed
-        self._end = len(packed.data)
+        self._end = len(packed)
 
     def __iter__(self) -> Iterator[Placed]:
-        for offset, squeezed in self._packed.chunks(self._end):
+        for offset, squeezed in chunks(self._packed, self._end):
             plain = _inflate(squeezed)
             size, start = _read_varint(plain, 0)
             end = start + max(size - 1, 0)
@@ -111,7 +113,7 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def _read_varint(data: bytes | bytearray, place: int) -> tuple[int, int]:
+def _read_varint(data: Packed, place: int) -> tuple[int, int]:
     number = shift = 0
     while True:
         byte = data[place]

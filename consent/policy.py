@@ -1,14 +1,15 @@
 """The policy: what may be asked for at all, and the matrix of what each role may see for each purpose."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
-from consent.untyped import lineage
+from consent.untyped import ALL, lineage
 from schemas.errors import Invalid
 
 levels_max: Final = 32  # of a category
+remembered_max: Final = 4096  # of each kind of answer
 EMERGENCY_COMPARTMENTS: Final = ("subject", "occurrence", "clinical")
 
 
@@ -20,6 +21,8 @@ class Policy:
     """
 
     __slots__ = (
+        "_carried",
+        "_labelled",
         "_names",
         "_rows",
         "bits",
@@ -57,6 +60,8 @@ class Policy:
         self._rows: dict[tuple[str, str, str], int] = {}
         self._fill(source.get("matrix"))
         self._names: dict[int, tuple[str, ...]] = {}
+        self._carried: dict[tuple[str, ...], int] = {}
+        self._labelled: set[tuple[str, ...]] = {()}
 
     @classmethod
     def of(cls, source: object) -> "Policy":
@@ -79,12 +84,43 @@ class Policy:
                 found = row if found is None else found | row
         return found
 
+    def carried(self, compartments: Sequence[str]) -> int | None:
+        """The set of these compartments; None where one of them is not the policy's."""
+        key = tuple(compartments)
+        mask = self._carried.get(key)
+        if mask is None:
+            if not all(name in self.bits for name in key):
+                return None
+            mask = 0
+            for name in key:
+                mask |= self.bits[name]
+            if len(self._carried) < remembered_max:
+                self._carried[key] = mask
+        return mask
+
+    def granted(self, compartments: Sequence[str]) -> int:
+        """The set that a grant's list of compartments comes to: `*` is all, what isn't known nothing."""
+        mask = 0
+        for name in compartments:
+            mask |= self.everything if name == ALL else self.bits.get(name, 0)
+        return mask
+
+    def labelled(self, labels: Sequence[str]) -> bool:
+        """Whether all of these labels are the policy's."""
+        key = tuple(labels)
+        if key not in self._labelled:
+            if not self.labels.issuperset(key):
+                return False
+            if len(self._labelled) < remembered_max:
+                self._labelled.add(key)
+        return True
+
     def names(self, compartments: int) -> tuple[str, ...]:
         """The sorted names of a set of compartments."""
         names = self._names.get(compartments)
         if names is None:
-            names = tuple(name for name, bit in self.bits.items() if bit & compartments)
-            if len(self._names) < 4096:
+            names = tuple([name for name, bit in self.bits.items() if bit & compartments])
+            if len(self._names) < remembered_max:
                 self._names[compartments] = names
         return names
 

@@ -34,17 +34,18 @@ class Stakeholder:
         name = value.get("id")
         if not isinstance(name, str):
             raise Invalid.one("/id", "no-id", "a stakeholder needs an `id`, a string")
-        role, treating, medical = value.get("role"), value.get("treating"), value.get("medical")
+        named, treating, medical = value.get("role"), value.get("treating"), value.get("medical")
+        role = named if isinstance(named, str) else None
         since, until, readable = _agreement(value.get("agreement"))
         sound = (
             readable
-            and (role is None or isinstance(role, str))
+            and (named is None or role is not None)
             and (treating is None or isinstance(treating, bool))
             and (medical is None or isinstance(medical, bool))
         )
         return cls(
             id=name,
-            role=role if isinstance(role, str) else None,
+            role=role,
             since=since,
             until=until,
             treating=treating is True,

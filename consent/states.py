@@ -1,10 +1,9 @@
 """The states of many participants: directives lie packed as bytes until somebody asks."""
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
-from consent.packed import Packed, Slice
+from consent.packed import Packed, Slice, add, chunks
 from consent.record import Placed
 from consent.state import EMPTY, State
 
@@ -21,35 +20,32 @@ class States:
 
     def __init__(self, compiled_max: int = compiled_max) -> None:
         self._packed: dict[str, Packed] = {}
-        self._compiled: OrderedDict[str, State] = OrderedDict()
+        self._compiled: dict[str, State] = {}  # the one used last stands last
         self._compiled_max = compiled_max
 
     def apply(self, participant: str, offset: int, body: bytes, directive_id: str | None = None) -> None:
         """Add a directive, its body as JSON bytes. Offsets rise; a directive id seen before counts once."""
-        packed = self._packed.get(participant)
-        if packed is None:
-            packed = self._packed[participant] = Packed()
-        packed.add(offset, directive_id, body)
+        self._packed[participant] = add(self._packed.get(participant, b""), offset, directive_id, body)
         self._compiled.pop(participant, None)
 
     def get(self, participant: str) -> State:
         """The participant's state. Raises `BrokenRecord` where a body applied isn't a JSON object."""
-        state = self._compiled.get(participant)
+        state = self._compiled.pop(participant, None)
         if state is not None:
-            self._compiled.move_to_end(participant)
+            self._compiled[participant] = state
             return state
         packed = self._packed.get(participant)
         if packed is None:
             return EMPTY
         state = self._compiled[participant] = State(Slice(packed))
         if len(self._compiled) > self._compiled_max:
-            self._compiled.popitem(last=False)
+            del self._compiled[next(iter(self._compiled))]
         return state
 
     def offsets(self, participant: str) -> tuple[int, ...]:
         """The offsets of the participant's directives, in order."""
         packed = self._packed.get(participant)
-        return () if packed is None else tuple([offset for offset, _ in packed.chunks(len(packed.data))])
+        return () if packed is None else tuple([offset for offset, _ in chunks(packed, len(packed))])
 
     def directives(self, participant: str) -> Iterator[Placed]:
         """The participant's directives as they were applied, with their offsets."""

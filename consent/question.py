@@ -1,0 +1,99 @@
+"""One event at one instant, before it is known who would receive it and what for."""
+
+from collections.abc import Mapping, Sequence
+
+from consent.block import Block
+from consent.decision import COUNSELLING_NOTES, PART2
+from consent.event import Event
+from consent.policy import Policy
+from consent.stakeholder import Stakeholder, Stakeholders
+from consent.state import State
+from consent.terms import Restriction
+from consent.untyped import ALL, TREATING, moment
+
+
+class Question:
+    """An event with all that its decisions have in common.
+
+    `candidates` are the blocks with a grant that covers the event, whoever receives and whatever for; with
+    each those grants, the ones in force, and the ones that list all treating providers.
+    """
+
+    __slots__ = (
+        "at",
+        "candidates",
+        "carried",
+        "category",
+        "lineage",
+        "notes",
+        "part2",
+        "policy",
+        "restrictions",
+        "state",
+    )
+
+    def __init__(
+        self, event: Event, carried: int, discloser: Stakeholder, at: int, state: State, policy: Policy
+    ) -> None:
+        labels = event.labels
+        self.at = at
+        self.state = state
+        self.policy = policy
+        self.category = event.category
+        self.carried = carried
+        self.lineage = policy.lineages[event.category]
+        self.part2 = PART2 in labels
+        self.notes = COUNSELLING_NOTES in labels
+        self.candidates: list[tuple[Block, int, int, int]] = []
+        for block in state.blocks:
+            covering = _covering(block, event, self.lineage, discloser, at)
+            if covering:
+                self.candidates.append((block, covering, block.alive(at), block.recipients.get(TREATING, 0)))
+        self.restrictions: Sequence[Restriction] = ()
+        if state.restrictions:
+            self.restrictions = [one for one in state.restrictions if _concerns(one, self.lineage, labels)]
+
+    @classmethod
+    def of(
+        cls,
+        event: Event | Mapping[str, object] | None,
+        at: int | str | None,
+        state: State,
+        policy: Policy,
+        stakeholders: Stakeholders,
+    ) -> "Question | None":
+        """The question, or None where the first rule makes it indeterminate whoever asks."""
+        asked = event if isinstance(event, Event) else Event.of(event)
+        instant = moment(at) if isinstance(at, str) else at
+        if asked is None or type(instant) is not int or not policy.sound:
+            return None
+        discloser = stakeholders.get(asked.discloser)
+        if discloser is None or not discloser.sound or not asked.readable:
+            return None
+        carried = policy.carried(asked.compartments)
+        if asked.category not in policy.lineages or carried is None or not policy.labelled(asked.labels):
+            return None
+        return cls(asked, carried, discloser, instant, state, policy)
+
+
+def _covering(block: Block, event: Event, lineage: Sequence[str], discloser: Stakeholder, at: int) -> int:
+    """The grants of a block that cover discloser, category, labels and time of the event."""
+    covering = block.disclosers.get(discloser.id, 0)
+    if discloser.since <= at <= discloser.until:
+        covering |= block.disclosers.get(ALL, 0)
+    listing = 0
+    for category in lineage:
+        listing |= block.categories.get(category, 0)
+    covering &= listing
+    for label in event.labels:
+        covering &= block.labels.get(label, 0)
+    if covering and (block.since is not None or block.until is not None):
+        return block.within(covering, event.occurred_at)
+    return covering
+
+
+def _concerns(one: Restriction, lineage: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether a restriction matches the event's category and labels."""
+    return (ALL in one.categories or any(category in one.categories for category in lineage)) and (
+        ALL in one.labels or any(label in one.labels for label in labels)
+    )

@@ -27,7 +27,7 @@ from hub import jvm, locks
 from hub.errors import BrokerFailed, BrokerUnreachable, DataInUse
 from hub.settings import Settings
 
-START_MS_MAX: Final = 60_000
+START_MS_MAX: Final = 120_000
 STOP_MS_MAX: Final = 15_000
 PORT_TRIES_MAX: Final = 3
 REACH_MS_MAX: Final = 10_000

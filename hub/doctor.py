@@ -30,6 +30,7 @@ from hub.store import Store
 from hub.tables import keys
 from schemas import compatibility, registry, topics
 from schemas.errors import HubError
+from streams import topology
 
 ANSWER_MS_MAX: Final = 5_000
 CLOCK_MS_MAX: Final = 1_000
@@ -101,6 +102,8 @@ def _broker(configured: Settings) -> Finding:
     if configured.replication_factor > len(known.brokers):
         says = f"{configured.replication_factor} copies are wanted, of {len(known.brokers)} brokers"
         return Finding("broker", "wrong", says, "Start more brokers, or set HUB_REPLICATION.")
+    if lines := topology.differences(AdminClient(client)):
+        return Finding("broker", "wrong", lines[0], "Set it right with Kafka's own tools.")
     return Finding("broker", "ok", f"{address}, {len(known.brokers)} broker(s), {len(known.topics)} topics")
 
 

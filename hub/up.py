@@ -21,7 +21,7 @@ from hub.run import Stage
 from hub.settings import Settings
 from hub.supervisor import Supervisor
 
-READY_MS_MAX: Final = 60_000
+READY_MS_MAX: Final = 120_000
 STAGES_STOP_MS_MAX: Final = 7_500  # with the broker's share, less than the 10 s in which the hub stops
 BROKER_STOP_MS_MAX: Final = 2_000
 WATCH_MS: Final = 50

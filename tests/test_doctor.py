@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 import typer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from typer.testing import CliRunner
 
 from hub import bootstrap, broker, doctor, health, kek, settings
@@ -149,6 +150,19 @@ def test_what_cannot_be_examined_is_one_line_among_the_others(
     found = doctor.examine(settings.load(data=tmp_path))
     assert [one.name for one in found] == NAMES
     assert found[0].says == "could not be examined (RuntimeError)"
+
+
+@pytest.mark.broker
+def test_a_topic_that_is_kept_otherwise_than_it_should_is_named(prepared: Settings) -> None:
+    admin = AdminClient(prepared.kafka())
+    kept = ConfigEntry("retention.ms", "1000", incremental_operation=AlterConfigOpType.SET)
+    for value in ("1000", "-1"):
+        kept.value = value
+        change = ConfigResource(ResourceType.TOPIC, "consent", incremental_configs=[kept])
+        admin.incremental_alter_configs([change])[change].result()
+        found = finding(prepared, "broker")
+        assert (found.state == "wrong") == (value == "1000")
+        assert (found.says == "consent: retention.ms is 1000, expected -1") == (value == "1000")
 
 
 @pytest.mark.broker

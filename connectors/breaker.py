@@ -15,6 +15,7 @@ Recipient = tuple[str, str]  # stakeholder, adapter
 @dataclass(slots=True)
 class _Breaker:
     failures: int = 0
+    rounds: int = 0  # failures, those that were under way together counted once
     probe_at: int = 0
 
 
@@ -44,11 +45,14 @@ class Breakers:
             return
         breaker = self._breakers.setdefault(recipient, _Breaker())
         if outcome.state in ("delivered", "refused"):
-            breaker.failures = 0
+            breaker.failures = breaker.rounds = 0
             return
         breaker.failures += 1
-        pause = min(probe_pause_ms_max, probe_pause_ms_min << min(breaker.failures - 1, 16))
-        breaker.probe_at = at + max(pause, min(outcome.retry_after_ms or 0, probe_pause_ms_max))
+        breaker.rounds += at >= breaker.probe_at
+        pause = min(probe_pause_ms_max, probe_pause_ms_min << min(breaker.rounds - 1, 16))
+        breaker.probe_at = max(
+            breaker.probe_at, at + max(pause, min(outcome.retry_after_ms or 0, probe_pause_ms_max))
+        )
 
     def disable(self, recipient: Recipient, at: int) -> None:
         """The recipient wants nothing more, since `at`, until one of its subscriptions is written anew."""

@@ -12,9 +12,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka.admin import AdminClient
+
+if TYPE_CHECKING:
+    from hub.store import Store
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ROOMS = ("hub", "streams", "schemas", "consent", "connectors")
@@ -91,11 +95,17 @@ def emptying(kafka: str) -> Callable[[], str]:
     def left() -> list[str]:
         return [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
 
-    def empty() -> str:
+    def groups_left() -> bool:
+        """Deletes groups; some stay until the sessions of their static members are over."""
         groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
-        if groups:
-            for deleted in admin.delete_consumer_groups(groups).values():
-                deleted.result()
+        asked = admin.delete_consumer_groups(groups) if groups else {}
+        return any(deleted.exception() is not None for deleted in asked.values())
+
+    def empty() -> str:
+        deadline = time.monotonic() + GONE_MS_MAX / 1000
+        while groups_left():
+            assert time.monotonic() < deadline, "a consumer group of an earlier test is still at work"
+            time.sleep(0.05)
         if topics := left():
             for deleted in admin.delete_topics(topics, operation_timeout=GONE_MS_MAX / 1000).values():
                 deleted.result()
@@ -112,3 +122,25 @@ def emptying(kafka: str) -> Callable[[], str]:
 def empty_kafka(emptying: Callable[[], str]) -> str:
     """The same broker without any topic or group that earlier tests left. Out: its `host:port`."""
     return emptying()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL for the whole run, skipped out loud where none is installed. Out: see `stores.running`."""
+    from tests import stores  # noqa: PLC0415  measured by coverage only once it is running
+
+    with stores.running() as address:
+        yield address
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["Store"]:
+    """A store with its tables, of each kind."""
+    from tests import stores  # noqa: PLC0415
+
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'hub.db'}"
+    else:
+        url = stores.database(request.getfixturevalue("postgres"))
+    with stores.opened(url) as made:
+        yield made

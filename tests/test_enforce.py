@@ -1,0 +1,336 @@
+"""Enforce: one record of every decision, copies of what is permitted, and nothing of anything else."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consent import Event, Governance, decide, fold
+from schemas import codec
+from schemas.topics import partition_of
+from streams import topology
+from streams.enforce import Enforce
+from streams.errors import Corrupt, Stalled
+from tests.streams_kit import Cluster, Worker, until, working
+from tests.streams_scene import PARTITIONS, Sink, directive, event, governance, grant, now_ms, record
+
+PERSON = "p-one"
+KEY = PERSON.encode()
+
+
+def step(directives: Iterable[dict[str, Any]] = (), partition: int = 0) -> Enforce:
+    """An enforce step that knows this world's governance and these directives."""
+    enforce = Enforce(now_ms, PARTITIONS)
+    enforce.assigned([("contact", partition)])
+    for offset, change in enumerate(governance()):
+        enforce.apply(record("governance", codec.encode("Governance", change), offset=offset))
+    for offset, one in enumerate(directives):
+        key = one["participant"].encode()
+        enforce.apply(record("consent", codec.encode("Directive", one), key, offset, partition))
+    return enforce
+
+
+def decide_one(enforce: Enforce, value: dict[str, Any], sink: Sink | None = None, **more: Any) -> Sink:
+    sink = sink or Sink(known={("consent", 0): 0})
+    key = value["envelope"]["participant"].encode()
+    enforce.step([record("contact", codec.encode("Event", value), key, **more)], sink)
+    return sink
+
+
+def test_every_subscription_is_answered_and_only_the_permitted_parts_are_copied() -> None:
+    value = event(PERSON)
+    sink = decide_one(step([directive(PERSON, grant("c-1"))]), value, offset=7)
+    (decision,) = sink.of("decisions")
+    assert [(one["subscription"], one["effect"], one["reason"]) for one in decision["outcomes"]] == [
+        ("s-attorney", "deny", "proceedings"),
+        ("s-clinic", "permit", "consent"),
+        ("s-harbor-care", "permit", "consent"),
+        ("s-harbor-law", "permit", "consent"),
+    ]
+    assert decision["cause"] == "first"
+    assert decision["event"] == value["envelope"]
+    assert decision["position"] == {"topic": "contact", "partition": 0, "offset": 7}
+    assert (decision["consent_offset"], decision["governance_offset"]) == (0, len(governance()) - 1)
+    (clinic,) = sink.of("outbox.clinic")
+    assert clinic["sealed"] == {name: value["sealed"][name] for name in ("occurrence", "subject")}
+    assert clinic["envelope"] == value["envelope"]
+    assert "outbox.attorney" not in sink.topics()
+
+
+def test_two_subscriptions_of_one_stakeholder_lead_to_one_copy_that_names_both() -> None:
+    sink = decide_one(step([directive(PERSON, grant("c-1"))]), event(PERSON))
+    (harbor,) = sink.of("outbox.harbor")
+    assert [share["subscription"] for share in harbor["shares"]] == ["s-harbor-care", "s-harbor-law"]
+
+
+def test_without_consent_nothing_is_copied_and_the_decision_says_so() -> None:
+    sink = decide_one(step(), event(PERSON), Sink())
+    assert sink.topics() == ["decisions"]
+    assert {one["effect"] for one in sink.of("decisions")[0]["outcomes"]} == {"deny"}
+
+
+def test_a_discloser_never_gets_its_own_event_back() -> None:
+    value = event(PERSON, discloser="harbor", source="urn:agency:harbor")
+    sink = decide_one(step([directive(PERSON, grant("c-1"))]), value)
+    assert "outbox.harbor" not in sink.topics()
+    assert {one["stakeholder"] for one in sink.of("decisions")[0]["outcomes"]} == {"attorney", "clinic"}
+
+
+def test_a_directive_for_somebody_without_events_changes_nothing_for_others() -> None:
+    enforce = step([directive("p-nobody", grant("c-1"))])
+    assert decide_one(enforce, event(PERSON)).topics() == ["decisions"]
+
+
+def test_an_event_that_came_with_a_consent_waits_for_it() -> None:
+    enforce = step()
+
+    def arrive(offset: int) -> bool:
+        enforce.apply(
+            record("consent", codec.encode("Directive", directive(PERSON, grant("c-1"))), KEY, offset)
+        )
+        sink.known["consent", 0] = offset
+        return True
+
+    sink = Sink(known={("consent", 0): 3}, arrives=arrive)
+    decide_one(enforce, event(PERSON, consent_at_least=4), sink)
+    assert sink.of("decisions")[0]["consent_offset"] == 4
+    assert "outbox.harbor" in sink.topics()
+
+
+def test_an_event_that_waits_for_what_was_never_written_is_refused_and_the_next_goes_on() -> None:
+    enforce = step([directive(PERSON, grant("c-1"))])
+    batch = [
+        record("contact", codec.encode("Event", event(PERSON, 1, consent_at_least=10**12)), KEY, 0),
+        record("contact", codec.encode("Event", event(PERSON, 2)), KEY, 1),
+    ]
+    sink = Sink()
+    enforce.step(batch, sink)
+    (refused,) = sink.of("quarantine")
+    assert (refused["stage"], refused["reason"]) == ("enforce", "no-directives")
+    assert [one["event"]["id"] for one in sink.of("decisions")] == [event(PERSON, 2)["envelope"]["id"]]
+
+
+def test_when_a_directive_cannot_be_read_in_time_nothing_is_decided() -> None:
+    def never(offset: int) -> bool:
+        raise Stalled("not in time")
+
+    with pytest.raises(Stalled):
+        decide_one(step(), event(PERSON, consent_at_least=4), Sink(arrives=never))
+
+
+GOOD = codec.encode("Event", event(PERSON))
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "reason"),
+    [
+        (None, KEY, "empty-value"),
+        (b"", KEY, "empty-value"),
+        (b"\0\0\0\xff\xff future", KEY, "unknown-schema"),
+        (b"not avro at all", KEY, "broken-record"),
+        (GOOD[:-3], KEY, "broken-record"),
+        (GOOD + b"x", KEY, "broken-record"),
+        (GOOD, b"p-somebody-else", "wrong-key"),
+        (GOOD, None, "wrong-key"),
+        (
+            codec.encode("Seen", {"event": "e", "fingerprint": b"", "at": 0, "offset": 0}),
+            KEY,
+            "broken-record",
+        ),
+    ],
+)
+def test_a_poison_record_is_refused_with_its_place_and_the_next_goes_on(
+    value: bytes | None, key: bytes | None, reason: str
+) -> None:
+    enforce = step([directive(PERSON, grant("c-1"))])
+    sink = Sink()
+    enforce.step([record("contact", value, key, 5), record("contact", GOOD, KEY, 6)], sink)
+    (refused,) = sink.of("quarantine")
+    assert refused["reason"] == reason
+    assert refused["position"] == {"topic": "contact", "partition": 0, "offset": 5}
+    assert refused["size"] == len(value or b"")
+    assert len(sink.of("decisions")) == 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        record("consent", None, KEY),
+        record("consent", b"\0\0\0\xff\xff future", KEY),
+        record("consent", codec.encode("Directive", directive(PERSON, grant("c-1"))), b"p-2"),
+        record("governance", b"\0garbage"),
+    ],
+)
+def test_a_directive_that_cannot_be_read_stops_the_stage(bad: Any) -> None:
+    with pytest.raises(Corrupt):
+        step().apply(bad)
+
+
+def test_a_directive_whose_body_cannot_be_read_stops_the_stage_when_it_matters() -> None:
+    broken = {**directive(PERSON, grant("c-1")), "body": b"{"}
+    with pytest.raises(Corrupt):
+        decide_one(step([broken]), event(PERSON))
+
+
+def test_what_was_put_before_it_again_names_its_first_place_and_passes_over_who_has_had_it() -> None:
+    enforce = step([directive(PERSON, grant("c-1"))])
+    again = {
+        "event": event(PERSON),
+        "position": {"topic": "contact", "partition": 0, "offset": 7},
+        "cause": "directive",
+        "already": ["clinic"],
+    }
+    sink = Sink()
+    enforce.step([record("reconsider", codec.encode("Reconsider", again), KEY, 3)], sink)
+    (decision,) = sink.of("decisions")
+    assert (decision["cause"], decision["position"]["offset"]) == ("reconsider", 7)
+    assert decision["id"].endswith("-0-3")
+    assert "clinic" not in {one["stakeholder"] for one in decision["outcomes"]}
+    assert [topic for topic in sink.topics() if topic.startswith("outbox.")] == ["outbox.harbor"]
+
+
+def test_a_revoked_partition_is_forgotten() -> None:
+    enforce = step([directive(PERSON, grant("c-1"))])
+    enforce.revoked([("contact", 0)])
+    enforce.assigned([("contact", 0)])
+    assert decide_one(enforce, event(PERSON)).topics() == ["decisions"]
+
+
+names = st.sampled_from(["harbor", "clinic", "attorney", "class:treating-provider", "*"])
+parts = st.lists(st.sampled_from(["subject", "occurrence", "legal", "*"]), unique=True)
+bodies = st.one_of(
+    st.builds(grant, st.sampled_from(["c-1", "c-2"]), st.lists(names, max_size=3), parts),
+    st.just({"type": "consent-revoked", "consent_id": "c-1"}),
+    st.just({"type": "consent-revoked", "consent_id": "c-2", "recipients": ["harbor"]}),
+    st.just(
+        {
+            "type": "restriction-placed",
+            "restriction": {
+                "id": "r-1",
+                "recipients": ["clinic"],
+                "purposes": ["*"],
+                "categories": ["*"],
+                "labels": ["*"],
+            },
+        }
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(bodies, max_size=5))
+def test_each_record_can_be_decided_again_from_what_it_says(said: list[dict[str, Any]]) -> None:
+    directives = [directive(PERSON, body, f"d-{n}") for n, body in enumerate(said)]
+    value = event(PERSON)
+    sink = decide_one(step(directives), value, Sink(known={("consent", 0): len(said) - 1}))
+    (decision,) = sink.of("decisions")
+    rules = Governance()
+    for offset, change in enumerate(governance()[: decision["governance_offset"] + 1]):
+        rules.apply(offset, change)
+    state = fold(said[: decision["consent_offset"] + 1])
+    asked = Event(*(value["envelope"][name] for name in Event._fields))
+    copied = {topic.removeprefix("outbox.") for topic in sink.topics() if topic.startswith("outbox.")}
+    permitted = set()
+    assert rules.policy is not None
+    for outcome in decision["outcomes"]:
+        again = decide(
+            asked,
+            outcome["stakeholder"],
+            outcome["purpose"],
+            decision["at"],
+            state,
+            rules.policy,
+            rules.stakeholders,
+        )
+        assert again.as_json() == {name: outcome[name] for name in again.as_json()}
+        if again.permitted:
+            permitted.add(outcome["stakeholder"])
+    assert copied == permitted
+
+
+# -- on a real broker ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster(emptying: Callable[[], str]) -> Cluster:
+    """The hub's topics and this world's governance. Shared: each test has people of its own."""
+    made = Cluster(emptying())
+    topology.ensure(made.admin, PARTITIONS, 1, ["harbor", "clinic", "attorney", "jail"])
+    made.write("governance", [(b"k", codec.encode("Governance", change)) for change in governance()])
+    return made
+
+
+def enforcing(cluster: Cluster, slot: int = 0) -> tuple[Any, ...]:
+    settings = topology.runner(
+        "enforce", f"enforce-{slot}", PARTITIONS, session_timeout_ms=3_000, transaction_timeout_ms=6_000
+    )
+    return settings, Enforce(now_ms, PARTITIONS), cluster.client
+
+
+def put(cluster: Cluster, topic: str, name: str, value: dict[str, Any], participant: str) -> int:
+    """Writes under the participant's key; out: the offset."""
+    partition = partition_of(participant, PARTITIONS)
+    cluster.write(topic, [(participant.encode(), codec.encode(name, value))], partition)
+    return cluster.ends(topic, PARTITIONS)[partition] - 1
+
+
+def about(cluster: Cluster, topic: str, people: str) -> list[bytes]:
+    """Values on a topic about people whose ids begin so."""
+    return [
+        one.value or b""
+        for one in cluster.read(topic, PARTITIONS)
+        if (one.key or b"").startswith(people.encode())
+    ]
+
+
+@pytest.mark.broker
+def test_whoever_revokes_before_an_event_is_never_overlooked(cluster: Cluster) -> None:
+    """Each event is published after a change of its participant's mind; the decision knows that change."""
+    people = [f"p-mind-{n}" for n in range(6)]
+    expected: dict[str, str] = {}
+    with working(*enforcing(cluster)) as worker:
+        until(worker.ready, "enforce to be ready")
+        for turn in range(4):
+            for n, person in enumerate(people):
+                allow = (turn + n) % 2 == 0
+                body = grant(f"c-{turn}", ["harbor"])
+                if not allow:
+                    body = {"type": "consent-revoked", "consent_id": f"c-{turn - 1}"}
+                put(cluster, "consent", "Directive", directive(person, body, f"d-{person}-{turn}"), person)
+                value = event(person, turn * 100 + n)
+                put(cluster, "contact", "Event", value, person)
+                expected[value["envelope"]["id"]] = "permit" if allow else "deny"
+        until(lambda: len(about(cluster, "decisions", "p-mind")) == len(expected), "the decisions")
+    decisions = [codec.decode_as("Decision", value) for value in about(cluster, "decisions", "p-mind")]
+    effects = {
+        one["event"]["id"]: next(o["effect"] for o in one["outcomes"] if o["subscription"] == "s-harbor-care")
+        for one in decisions
+    }
+    assert effects == expected
+    copies = about(cluster, "outbox.harbor", "p-mind")
+    assert len(copies) == sum(effect == "permit" for effect in expected.values())
+
+
+@pytest.mark.broker
+def test_a_restarted_worker_knows_all_consent_before_it_decides(cluster: Cluster) -> None:
+    count = 300
+    for partition in range(PARTITIONS):
+        people = [p for n in range(count) if partition_of(p := f"p-many-{n}", PARTITIONS) == partition]
+        said = [codec.encode("Directive", directive(person, grant("c-1", ["harbor"]))) for person in people]
+        events = [codec.encode("Event", event(person, 1_000 + n)) for n, person in enumerate(people)]
+        keys = [person.encode() for person in people]
+        cluster.write("consent", list(zip(keys, said, strict=True)), partition)
+        cluster.write("contact", list(zip(keys, events, strict=True)), partition)
+    with working(*enforcing(cluster)):
+        until(lambda: len(about(cluster, "decisions", "p-many")) == count, "the decisions")
+    assert len(about(cluster, "outbox.harbor", "p-many")) == count
+
+
+@pytest.mark.broker
+def test_a_directive_that_cannot_be_read_keeps_every_event_undecided(cluster: Cluster) -> None:
+    cluster.write("consent", [(KEY, b"\0\0\0\xff\xff from the future")], partition_of(PERSON, PARTITIONS))
+    put(cluster, "contact", "Event", event(PERSON), PERSON)
+    assert isinstance(Worker(*enforcing(cluster)).join(), Corrupt)
+    assert about(cluster, "decisions", PERSON) == []

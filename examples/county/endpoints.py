@@ -52,11 +52,12 @@ class Shelf:
             self._count(Arrival(**one))
         self.lines = Lines(path)
 
-    def put(self, arrival: Arrival) -> None:
-        """Keeps one delivery, on disk before it returns."""
+    def put(self, *arrivals: Arrival) -> None:
+        """Keeps deliveries, on disk before it returns."""
         with self.lock:
-            self.lines.add(asdict(arrival))
-            self._count(arrival)
+            self.lines.add(*map(asdict, arrivals))
+            for arrival in arrivals:
+                self._count(arrival)
 
     def _count(self, arrival: Arrival) -> None:
         known = self.arrivals.get((arrival.stakeholder, arrival.key))
@@ -87,6 +88,8 @@ class Endpoints:
         self.shelf = shelf
         self.secrets: dict[str, str] = {}
         self.forged: Counter[str] = Counter()
+        self.waiting: list[tuple[Arrival, asyncio.Future[None]]] = []
+        self.disk = asyncio.Lock()
         self.socket = socket.create_server(("127.0.0.1", port), backlog=256)
         self.port = int(self.socket.getsockname()[1])
         app = Starlette(routes=[Route("/{stakeholder}", self._take, methods=["POST"])])
@@ -139,5 +142,22 @@ class Endpoints:
             self.forged[stakeholder] += 1
             return PlainTextResponse("the signature does not fit", 401)
         arrival = Arrival(stakeholder, request.headers["webhook-id"], began_at, told)
-        await asyncio.to_thread(self.shelf.put, arrival)
+        await self._kept(arrival)
         return Response(status_code=204)
+
+    async def _kept(self, arrival: Arrival) -> None:
+        """Returns when it is on disk, together with all that came while the disk was busy."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append((arrival, done))
+        async with self.disk:
+            if not done.done():
+                together, self.waiting = self.waiting, []
+                try:
+                    await asyncio.to_thread(self.shelf.put, *(one for one, _ in together))
+                except OSError as error:
+                    for _, other in together:
+                        other.set_exception(error)
+                else:
+                    for _, other in together:
+                        other.set_result(None)
+        await done

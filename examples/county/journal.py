@@ -37,9 +37,9 @@ class Lines:
         self.file = path.open("ab")
         self.file.truncate(text.rfind(b"\n") + 1)
 
-    def add(self, value: Any) -> None:
-        """Adds a line."""
-        self.file.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
+    def add(self, *values: Any) -> None:
+        """Adds lines: all of them are on disk, or a beginning of them."""
+        self.file.write(b"".join(json.dumps(one, separators=(",", ":")).encode() + b"\n" for one in values))
         self.file.flush()
         os.fsync(self.file.fileno())
 

@@ -41,7 +41,8 @@ def accounts(lines: Mapping[str, Line], headings: Mapping[str, str]) -> Table:
         title="What was published, and what became of it",
         show_footer=True,
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        padding=(0, 0, 0, 1),
     )
     table.add_column("stakeholder", "all", no_wrap=True)
     for column in COLUMNS:

@@ -33,7 +33,8 @@ def script(texts: list[tuple[bool, str]]) -> str:
             ]
             lines.append(
                 f"for _ in $(seq {READY_S_MAX}); do "
-                'curl -fsS -o /dev/null "http://127.0.0.1:$HUB_WEB_PORT/readyz" 2>/dev/null && break; sleep 1; done'
+                'curl -fsS -o /dev/null "http://127.0.0.1:$HUB_WEB_PORT/readyz" 2>/dev/null && break; '
+                "sleep 1; done"
             )
         elif command:
             lines.append(f'{{ {text}\n}} >"$HUB_DATA/last.txt" 2>&1; cat "$HUB_DATA/last.txt"')

@@ -104,8 +104,11 @@ class Admit:
 
     def _look(self, agency: str, local: str) -> None:
         """Notes whether something waits for somebody who is known now."""
-        if local in self._parked.get(agency, ()) and self._links.participant(local) is not None:
+        waits = local in self._parked.get(agency, ())
+        if waits and self._links.participant(local) is not None:
             self._linked.add((agency, local))
+        else:
+            self._linked.discard((agency, local))
 
     def due(self, now_ms: int) -> bool:
         """Whether somebody was linked for whom something waits."""

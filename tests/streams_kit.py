@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from streams.runner import Runner
@@ -89,6 +97,12 @@ class Cluster:
 
         return until(answer, "the ends")
 
+    def beginnings(self, topic: str, partitions: int = 1) -> dict[int, int]:
+        """Partition to the first offset that still exists."""
+        asked = {TopicPartition(topic, p): OffsetSpec.earliest() for p in range(partitions)}
+        found = self.admin.list_offsets(asked)
+        return {at.partition: future.result().offset for at, future in found.items()}
+
     def read(self, topic: str, partitions: int = 1, *, committed: bool = True) -> list[Record]:
         """Everything that is readable right now, by partition and offset."""
         ends = self.ends(topic, partitions, committed=committed)
@@ -102,7 +116,7 @@ class Cluster:
                 "fetch.wait.max.ms": 10,
             }
         )
-        consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
+        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partitions)])
         found: list[Record] = []
         left = {p for p, end in ends.items() if end > 0}
         deadline = time.monotonic() + WAIT_S_MAX

@@ -7,6 +7,7 @@ at once. What is refused is kept in quarantine, whole and sealed, before the sen
 import asyncio
 import base64
 import binascii
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
@@ -28,6 +29,7 @@ in_flight_bytes_max: Final = 96 * 1024 * 1024
 sender_requests_max: Final = 16  # of one sender at once
 retry_after_s: Final = 1
 reference_chars_max: Final = 200
+_CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
 
 class Busy(Exception):
@@ -203,16 +205,12 @@ def _handed_over(body: bytes) -> tuple[Problem, bytes]:
     except binascii.Error:
         strict.refuse("/original", "not-base64", "expected base64")
     reason = str(texts["reason"])
-    if not _is_code(reason):
+    if _CODE.fullmatch(reason) is None:
         strict.refuse("/reason", "bad-code", "a reason is lower-case words joined by hyphens")
     path = texts["path"]
     return Problem(
         str(path)[:reference_chars_max] if path else "", reason, str(texts["detail"])[:reference_chars_max]
     ), original
-
-
-def _is_code(text: str) -> bool:
-    return 0 < len(text) <= 64 and all(part.isalnum() and part.islower() for part in text.split("-"))
 
 
 _RESULT: Final = {

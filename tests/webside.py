@@ -1,6 +1,7 @@
 """A hub whose web is really served, with a broker, a store and keys, and invented people on it. No stages."""
 
 import contextlib
+import gc
 import json
 import secrets
 import threading
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from connectors.adapter import Outgoing, Share
 from connectors.alerts import Alerts
-from hub import bootstrap, health, settings, tables, tokens
+from hub import bootstrap, broker, health, settings, tables, tokens
 from hub.bootstrap import Hub
 from hub.registration import described
 from hub.shown import ShownAlerts
@@ -125,7 +128,7 @@ class Side:
         event = event or "e-" + secrets.token_hex(13)
         participant = "p-" + secrets.token_hex(13)
         kind = {"service": "service-engagement", "court": "court-status"}.get(
-            category.split(".")[0], category.split(".")[0]
+            category.split(".", maxsplit=1)[0], category.split(".", maxsplit=1)[0]
         )
         row = {
             "id": "x-" + secrets.token_hex(13),
@@ -197,6 +200,7 @@ def served(servers: str, folder: Path, **more: Any) -> Iterator[Side]:
         data=folder,
         web_port=0,
         kafka_bootstrap=servers,
+        partitions=2,
         replication=1,
         **{"demo": True, "time_zone": "America/Los_Angeles", **more},
     )
@@ -218,6 +222,7 @@ def served(servers: str, folder: Path, **more: Any) -> Iterator[Side]:
         stop.set()
         thread.join(15)
         aside.close()
+        gc.collect()  # lets go of the producers, which else look for their broker
     assert not thread.is_alive(), "the web did not stop"
 
 
@@ -232,3 +237,42 @@ def _address(run_dir: Path) -> str:
                     return found[0]
         time.sleep(0.05)
     raise AssertionError("the web did not come up: " + json.dumps([str(b) for b in health.read_all(run_dir)]))
+
+
+@pytest.fixture(scope="session")
+def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    """A served hub for all tests of the web, on a broker of its own, which no other test empties."""
+    folder = tmp_path_factory.mktemp("web")
+    with (
+        broker.start(settings.load(data=folder / "kafka")) as kafka,
+        served(kafka.bootstrap, folder / "hub") as running,
+    ):
+        yield running
+
+
+def records(servers: str, topic: str, wait_ms_max: int = 10_000) -> list[Any]:
+    """Every committed record of a topic up to its end, as `confluent_kafka` messages."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": "tests",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+    found, ended, until = [], set(), time.monotonic() + wait_ms_max / 1000
+    while len(ended) < len(partitions) and time.monotonic() < until:
+        message = consumer.poll(0.1)
+        if message is None:
+            continue
+        if message.error():
+            assert message.error().code() == KafkaError._PARTITION_EOF
+            ended.add(message.partition())
+        else:
+            found.append(message)
+    consumer.close()
+    assert len(ended) == len(partitions), f"`{topic}` was not read to its end"
+    return found

@@ -68,14 +68,18 @@ class Store:
             self.engine = sa.create_engine(address, pool_size=POOL_CONNECTIONS_MAX)
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
+            self._reader = self.engine
         else:
             self.engine = sa.create_engine(address, pool_size=POOL_CONNECTIONS_MAX, pool_pre_ping=True)
+            self._reader = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
         self._writer = self.engine.execution_options(writes=True)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that only reads: one consistent picture."""
-        with self.engine.begin() as connection:
+        with self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -126,7 +130,8 @@ def upsert(
         )
     else:
         statement = statement.on_conflict_do_nothing(index_elements=key)
-    return connection.execute(statement, pending).rowcount
+    counted = {"preserve_rowcount": True}  # or psycopg's, for several rows, would be lost
+    return connection.execute(statement, pending, execution_options=counted).rowcount
 
 
 def next_number(connection: sa.Connection, name: str) -> int:

@@ -1,0 +1,164 @@
+"""The store: the same on SQLite and PostgreSQL, safe to start twice, idempotent in every write."""
+
+import multiprocessing
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from hub.store import Store, next_number, upsert
+from hub.tables import PROJECTED, alerts, counters, event_status, metadata, offsets
+
+ROW = {"projection": "p", "topic": "t", "partition": 0, "position": 1}
+
+
+def _migrate(url: str, gate: "multiprocessing.synchronize.Event") -> None:
+    gate.wait(10)
+    store = Store(url)
+    store.migrate()
+    store.close()
+
+
+def test_migrations_make_exactly_the_tables_that_the_code_uses(store: Store) -> None:
+    with store.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_processes_that_start_at_once_migrate_once(store: Store) -> None:
+    url = store.engine.url.render_as_string(hide_password=False)
+    with store.write() as connection:
+        metadata.drop_all(connection)
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+    spawn = multiprocessing.get_context("spawn")
+    gate = spawn.Event()
+    several = [spawn.Process(target=_migrate, args=(url, gate)) for _ in range(2)]
+    for one in several:
+        one.start()
+    gate.set()
+    for one in several:
+        one.join(60)
+    assert [one.exitcode for one in several] == [0, 0]
+    with store.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar() == 1
+
+
+def test_upsert_inserts_once_and_leaves_what_stands(store: Store) -> None:
+    with store.write() as connection:
+        assert upsert(connection, offsets, [ROW]) == 1
+        assert upsert(connection, offsets, [ROW | {"position": 9}]) == 0
+        assert connection.execute(sa.select(offsets.c.position)).scalar_one() == 1
+
+
+def test_upsert_changes_only_what_it_names_and_only_where_it_says(store: Store) -> None:
+    row = {"event": "e", "agency": "a", "status": "parked", "at": 5, "duplicates": 0, "conflicts": 0}
+
+    def newer(new: "sa.sql.base.ReadOnlyColumnCollection") -> "sa.ColumnElement[bool]":
+        return event_status.c.at < new["at"]
+
+    with store.write() as connection:
+        upsert(connection, event_status, [row])
+        for at, status in ((4, "late"), (7, "admitted")):
+            upsert(
+                connection,
+                event_status,
+                [row | {"at": at, "status": status, "agency": "other"}],
+                update=("status", "at"),
+                where=newer,
+            )
+        found = connection.execute(sa.select(event_status)).one()
+    assert (found.status, found.at, found.agency) == ("admitted", 7, "a")
+
+
+def test_upsert_takes_the_same_key_twice_in_order(store: Store) -> None:
+    with store.write() as connection:
+        upsert(connection, offsets, [ROW, ROW | {"position": 2}], update=("position",))
+        assert upsert(connection, offsets, []) == 0
+        assert connection.execute(sa.select(offsets.c.position)).scalar_one() == 2
+
+
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    def fail() -> None:
+        with store.write() as connection:
+            upsert(connection, offsets, [ROW])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with store.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(offsets)).scalar() == 0
+
+
+def test_writers_at_once_neither_fail_nor_lose_a_number(store: Store) -> None:
+    numbers: list[int] = []
+
+    def count() -> None:
+        for _ in range(25):
+            with store.write() as connection:
+                numbers.append(next_number(connection, "alerts"))
+
+    several = [threading.Thread(target=count) for _ in range(4)]
+    for one in several:
+        one.start()
+    for one in several:
+        one.join()
+    assert sorted(numbers) == list(range(1, 101))
+
+
+def test_a_reader_sees_one_picture_while_somebody_writes(store: Store) -> None:
+    with store.write() as connection:
+        next_number(connection, "a")
+    with store.read() as reading:
+        before = reading.execute(sa.select(counters.c.value)).scalar_one()
+        with store.write() as connection:
+            next_number(connection, "a")
+        assert reading.execute(sa.select(counters.c.value)).scalar_one() == before
+
+
+def test_sqlite_is_durable_private_and_overwrites_what_it_deletes(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "hub.db"
+    store = Store(f"sqlite:///{path}")
+    store.migrate()
+    with store.read() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
+        }
+    store.close()
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_destroyed_value_is_gone_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    store = Store(f"sqlite:///{path}")
+    store.migrate()
+    mark = b"wrapped-key-that-has-to-go"
+    row = {"id": "a", "changed": 1, "stakeholder": "s", "participant": "p", "event": "e"}
+    row |= {"rule": "r", "urgency": "urgent", "sealed": mark, "at": 1}
+    with store.write() as connection:
+        upsert(connection, alerts, [row])
+    with store.write() as connection:
+        connection.execute(alerts.update().values(sealed=b""))
+    store.close()  # the last connection writes the log of changes back and removes it
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    assert mark not in path.read_bytes()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/hub"])
+def test_a_store_that_processes_cannot_share_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="store"):
+        Store(url)
+
+
+def test_what_is_projected_holds_no_keys_tokens_or_sign_ins() -> None:
+    kept = {"keys", "tokens", "accounts", "sessions", "stakeholder_secrets", "requests", "submissions"}
+    assert kept.isdisjoint(table.name for table in PROJECTED)

@@ -1,0 +1,289 @@
+"""The vault: what is sealed opens in its own place only, and never again once its key is destroyed."""
+
+import base64
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hub import kek, vault
+from hub.kek import KekInvalid, LocalKek
+from hub.store import Store
+from hub.tables import keys
+from hub.vault import DAY_MS, OVERHEAD_BYTES, Vault
+from schemas.errors import Erased, Unsealable
+
+KEK = bytes(range(32))
+
+
+class Clock:
+    """A clock that stands where it is put. Milliseconds."""
+
+    def __init__(self) -> None:
+        self.now = 20_000 * DAY_MS
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def hub(store: Store, clock: Clock) -> Vault:
+    return Vault(store, LocalKek(KEK), clock)
+
+
+def other(store: Store, clock: Clock | None = None) -> Vault:
+    """The vault of another process: the same store and KEK, nothing in memory."""
+    return Vault(store, LocalKek(KEK), clock or Clock())
+
+
+def test_what_is_sealed_opens_in_another_process(hub: Vault, store: Store) -> None:
+    sealed = hub.sealer("p-1").seal(b"place", b"what happened")
+    assert len(sealed) == len(b"what happened") + OVERHEAD_BYTES
+    assert b"what happened" not in sealed
+    assert other(store).sealer("p-1").open(b"place", sealed) == b"what happened"
+
+
+def test_a_seal_opens_under_its_own_key_place_and_bytes_alone(hub: Vault) -> None:
+    mine = hub.sealer("p-1")
+    sealed = mine.seal(b"place", b"text")
+    hub.sealer("p-2").seal(b"", b"")
+    for sealer, aad, data in (
+        (hub.sealer("p-2"), b"place", sealed),
+        (hub.sealer("p-3"), b"place", sealed),
+        (hub.hub("originals"), b"place", sealed),
+        (mine, b"elsewhere", sealed),
+        (mine, b"place", sealed[:-1]),
+        (mine, b"place", sealed + b"\0"),
+        (mine, b"place", b"\2" + sealed[1:]),
+        (mine, b"place", b""),
+    ):
+        with pytest.raises(Unsealable):
+            sealer.open(aad, data)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_any_changed_bit_is_noticed(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
+    sealed = bytearray(_once(tmp_path_factory).seal(b"aad", b"some text"))
+    sealed[place % len(sealed)] ^= 1 << bit
+    with pytest.raises(Unsealable):
+        _once(tmp_path_factory).open(b"aad", bytes(sealed))
+
+
+_made: list[vault.Sealer] = []
+
+
+def _once(folders: pytest.TempPathFactory) -> vault.Sealer:
+    if not _made:
+        store = Store(f"sqlite:///{folders.mktemp('vault') / 'hub.db'}")
+        store.migrate()
+        _made.append(Vault(store, LocalKek(KEK)).sealer("p"))
+    return _made[0]
+
+
+def test_nonces_do_not_repeat(hub: Vault) -> None:
+    sealer = hub.sealer("p-1")
+    assert len({sealer.seal(b"", b"")[5:17] for _ in range(2_000)}) == 2_000
+
+
+def test_the_store_holds_no_key_in_the_clear(hub: Vault, store: Store) -> None:
+    sealed = hub.sealer("p-1").seal(b"place", b"text")
+    with store.read() as connection:
+        row = connection.execute(sa.select(keys).where(keys.c.subject == "p-1")).one()
+    assert len(row.wrapped) == 12 + 32 + 16
+    for start in range(len(row.wrapped) - 31):
+        with pytest.raises(InvalidTag):
+            AESGCM(row.wrapped[start : start + 32]).decrypt(sealed[5:17], sealed[17:], b"place")
+
+
+def test_a_wrapped_key_put_in_anothers_place_does_not_open(hub: Vault, store: Store) -> None:
+    sealed = hub.sealer("p-1").seal(b"", b"text")
+    hub.sealer("p-2").seal(b"", b"")
+    with store.write() as connection:
+        first = connection.execute(sa.select(keys.c.wrapped).where(keys.c.subject == "p-1")).scalar_one()
+        connection.execute(keys.update().where(keys.c.subject == "p-2").values(wrapped=first))
+    with pytest.raises(Unsealable):
+        other(store).sealer("p-2").open(b"", sealed)
+
+
+def test_another_kek_opens_nothing(hub: Vault, store: Store) -> None:
+    sealed = hub.sealer("p-1").seal(b"", b"text")
+    stranger = Vault(store, LocalKek(bytes(32)))
+    with pytest.raises(Unsealable):
+        stranger.sealer("p-1").open(b"", sealed)
+
+
+def test_a_destroyed_key_stays_destroyed(hub: Vault, store: Store) -> None:
+    sealed = hub.sealer("p-1").seal(b"", b"text")
+    assert hub.destroy("p-1")
+    for one in (hub, other(store)):
+        with pytest.raises(Erased):
+            one.sealer("p-1").open(b"", sealed)
+        with pytest.raises(Erased):
+            one.sealer("p-1").seal(b"", b"more")
+    assert not hub.destroy("p-1")
+    with store.read() as connection:
+        row = connection.execute(sa.select(keys).where(keys.c.subject == "p-1")).one()
+    assert row.wrapped is None
+    assert row.destroyed_at is not None
+
+
+def test_who_was_erased_before_a_first_seal_never_gets_a_key(hub: Vault) -> None:
+    assert not hub.destroy("p-9")
+    with pytest.raises(Erased):
+        hub.sealer("p-9").seal(b"", b"")
+
+
+def test_another_process_forgets_a_destroyed_key_within_its_bound(
+    hub: Vault, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = other(store)
+    sealed = elsewhere.sealer("p-1").seal(b"", b"text")
+    hub.destroy("p-1")
+    now = vault.time.monotonic()
+    monkeypatch.setattr(vault.time, "monotonic", lambda: now + vault.CACHE_MS_MAX / 1000 + 1)
+    with pytest.raises(Erased):
+        elsewhere.sealer("p-1").open(b"", sealed)
+
+
+def test_memory_is_bounded(hub: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vault, "CACHE_KEYS_MAX", 5)
+    for number in range(12):
+        hub.sealer(f"p-{number}").seal(b"", b"")
+    assert len(hub._cache) == 5
+
+
+def test_prefetch_brings_keys_in_and_makes_none(hub: Vault, store: Store) -> None:
+    sealed = {f"p-{n}": hub.sealer(f"p-{n}").seal(b"", b"x") for n in range(3)}
+    elsewhere = other(store)
+    elsewhere.prefetch([*sealed, "p-unknown"])
+    store.close()
+    store.engine.dispose()
+    questions: list[str] = []
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *args: questions.append(args[2]))
+    assert all(elsewhere.sealer(one).open(b"", data) == b"x" for one, data in sealed.items())
+    assert questions == []
+    with store.read() as connection:
+        names = set(connection.execute(sa.select(keys.c.subject)).scalars())
+    assert "p-unknown" not in names
+
+
+def test_processes_that_come_at_once_make_one_key(store: Store) -> None:
+    several = [other(store) for _ in range(6)]
+    sealed: list[bytes] = []
+
+    def seal(one: Vault) -> None:
+        sealed.append(one.sealer("p-new").seal(b"", b"x"))
+
+    threads = [threading.Thread(target=seal, args=(one,)) for one in several]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [several[0].sealer("p-new").open(b"", one) for one in sealed] == [b"x"] * 6
+
+
+def test_originals_rotate_daily_and_open_for_ninety_days(hub: Vault, store: Store, clock: Clock) -> None:
+    first = hub.hub("originals").seal(b"", b"first")
+    clock.now += DAY_MS
+    second = hub.hub("originals").seal(b"", b"second")
+    assert first[1:5] != second[1:5]
+    clock.now += 89 * DAY_MS
+    assert hub.destroy_expired() == 0
+    assert hub.hub("originals").open(b"", first) == b"first"
+    clock.now += DAY_MS
+    assert hub.destroy_expired() == 1
+    with pytest.raises(Erased):
+        hub.hub("originals").open(b"", first)
+    assert hub.hub("originals").open(b"", second) == b"second"
+    assert other(store, clock).hub("originals").open(b"", second) == b"second"
+
+
+def test_secrets_do_not_rotate(hub: Vault, clock: Clock) -> None:
+    sealed = hub.hub("secrets").seal(b"", b"x")
+    clock.now += 4_000 * DAY_MS
+    assert hub.destroy_expired() == 0
+    assert hub.hub("secrets").open(b"", sealed) == b"x"
+
+
+def test_a_purpose_that_nobody_declared_is_refused(hub: Vault) -> None:
+    with pytest.raises(KeyError):
+        hub.hub("whatever")
+
+
+def test_keyed_hashes_repeat_and_differ_by_purpose_and_hub(hub: Vault, store: Store, tmp_path: Path) -> None:
+    one = hub.mac("event-id", b"data")
+    assert one == other(store).mac("event-id", b"data")
+    elsewhere = Store(f"sqlite:///{tmp_path / 'second.db'}")
+    elsewhere.migrate()
+    others = {hub.mac("crosswalk", b"data"), hub.mac("event-id", b"datb")}
+    others.add(Vault(elsewhere, LocalKek(KEK)).mac("event-id", b"data"))
+    elsewhere.close()
+    assert len(others | {one}) == 4
+    assert len(bytes.fromhex(one)) == 32
+
+
+class TestKek:
+    """Where the key-encryption key comes from."""
+
+    def test_is_made_once_for_the_owner_alone(self, tmp_path: Path) -> None:
+        first = kek.load(tmp_path / "data", {}, create=True)
+        path = tmp_path / "data" / "kek"
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert os.listdir(path.parent) == ["kek"]
+        assert kek.load(tmp_path / "data", {}, create=True).id == first.id
+        wrapped = first.wrap(b"c", b"k" * 32)
+        assert kek.load(tmp_path / "data", {}, create=False).unwrap(b"c", wrapped) == b"k" * 32
+
+    def test_is_not_made_anew_where_keys_are_wrapped_already(self, tmp_path: Path) -> None:
+        with pytest.raises(KekInvalid, match="missing"):
+            kek.load(tmp_path, {}, create=False)
+        assert os.listdir(tmp_path) == []
+
+    def test_of_several_that_start_at_once_one_wins(self, tmp_path: Path) -> None:
+        ids: list[str] = []
+        threads = [
+            threading.Thread(target=lambda: ids.append(kek.load(tmp_path, {}, create=True).id))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(ids) == 8
+        assert len(set(ids)) == 1
+
+    def test_comes_from_the_environment_before_the_file(self, tmp_path: Path) -> None:
+        text = base64.b64encode(KEK).decode()
+        given_file = tmp_path / "secret"
+        given_file.write_text(text + "\n")
+        given_file.chmod(0o400)
+        expected = LocalKek(KEK).id
+        assert kek.load(tmp_path, {"HUB_KEK": text}, create=True).id == expected
+        assert kek.load(tmp_path, {"HUB_KEK_FILE": str(given_file)}, create=True).id == expected
+
+    @pytest.mark.parametrize("text", ["", "short", base64.b64encode(b"x" * 31).decode(), "ü" * 44])
+    def test_malformed_ones_are_refused_without_being_shown(self, tmp_path: Path, text: str) -> None:
+        path = tmp_path / "kek"
+        path.write_text(text)
+        path.chmod(0o600)
+        with pytest.raises(KekInvalid) as caught:
+            kek.load(tmp_path, {}, create=True)
+        assert not text or text not in str(caught.value)
+
+    def test_one_that_others_may_read_is_refused(self, tmp_path: Path) -> None:
+        kek.load(tmp_path, {}, create=True)
+        (tmp_path / "kek").chmod(0o644)
+        with pytest.raises(KekInvalid, match="chmod"):
+            kek.load(tmp_path, {}, create=True)

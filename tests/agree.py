@@ -4,17 +4,21 @@ import argparse
 import json
 import sys
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
-from consent import Decision, Policy, Stakeholders, States, decide, fold
+from consent import Event, Policy, Stakeholders, States, decide, decide_all, fold
 from tests import model
-from tests.cases import POLICY, STAKEHOLDERS, Json, Maker
+from tests.cases import POLICY, STAKEHOLDERS, Maker
 
-QUESTIONS = 8  # asked of each participant
+QUESTIONS = 6  # asked of each participant
+WANTED = 3  # subscriptions beside each
 
 
-def plain(decision: Decision) -> Json:
-    return decision.as_json()
+class Asks(NamedTuple):
+    """A subscription as `decide_all` wants it."""
+
+    stakeholder: str
+    purpose: str
 
 
 def agree(count: int, seed: int = 0) -> Counter[str]:
@@ -25,24 +29,28 @@ def agree(count: int, seed: int = 0) -> Counter[str]:
         maker = Maker(seed)
         directives = maker.directives()
         state, plain_state = fold(directives), model.fold(directives)
+        if seed % 4 == 0 and all(isinstance(one, dict) for one in directives):
+            state = packed(directives)
         policy, stakeholders = maker.governance()
         compiled = usual_policy if policy is POLICY else Policy.of(policy)
         registered = usual_stakeholders
         if stakeholders is not STAKEHOLDERS:
             registered = Stakeholders.of(stakeholders)
-        if seed % 4 == 0 and all(isinstance(one, dict) for one in directives):
-            state = packed(directives)
+        wanted = tuple(Asks(*one) for one in maker.wanted(WANTED))
         for _ in range(QUESTIONS):
             event, request = maker.question()
-            asked = (request.get("recipient"), request.get("purpose"), request.get("at"))
-            at: Any = asked[2] if isinstance(asked[2], str) else ""
-            ours = plain(decide(event, asked[0], asked[1], at, state, compiled, registered))
-            theirs = model.decide(event, request, plain_state, policy, stakeholders)
-            if ours != theirs:
-                case = {"directives": directives, "event": event, "request": request}
-                raise AssertionError(f"seed {seed}: {json.dumps([ours, theirs, case], indent=1)}")
-            reasons[theirs["reason"]] += 1
-            count -= 1
+            recipient, purpose, at = (request.get(key) for key in ("recipient", "purpose", "at"))
+            at = at if isinstance(at, str) else ""  # in JSON, a time is text
+            requests = [{"recipient": name, "purpose": what, "at": at} for name, what in wanted]
+            ours = [decide(event, recipient, purpose, at, state, compiled, registered)]
+            ours += decide_all(Event.of(event), wanted, at, state, compiled, registered)
+            for decision, asked in zip(ours, [request, *requests], strict=True):
+                theirs = model.decide(event, asked, plain_state, policy, stakeholders)
+                if decision.as_json() != theirs:
+                    case = {"directives": directives, "event": event, "request": asked}
+                    raise AssertionError(f"seed {seed}: {json.dumps([decision, theirs, case], indent=1)}")
+                reasons[decision.reason] += 1
+                count -= 1
         seed += 1
     return reasons
 

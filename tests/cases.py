@@ -241,6 +241,15 @@ class Maker:
             spoil(event if random.random() < 0.7 else request, random)
         return event, request
 
+    def wanted(self, count: int) -> list[tuple[str, str]]:
+        """Recipients and purposes that go with the events."""
+        random = self.random
+        made = [(self.recipient, self.purpose), (random.choice(IDS), self.purpose)]
+        made += [
+            (random.choice([*IDS, "nobody"]), random.choice([*PURPOSES, "marketing"])) for _ in range(count)
+        ]
+        return made[:count]
+
     def governance(self) -> tuple[Json, list[Json]]:
         """A policy and stakeholders: nearly always the same."""
         policy, stakeholders = POLICY, STAKEHOLDERS

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 
 class Record(Protocol):
@@ -154,6 +154,14 @@ class Adapter(Protocol):
 
     async def deliver(self, outgoing: Outgoing) -> Outcome:
         """Hand one delivery over. Is cancelled at the send deadline; an exception counts as `failed`."""
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """An adapter that holds connections."""
+
+    async def aclose(self) -> None:
+        """Close them."""
 
 
 class Shown(NamedTuple):

@@ -127,7 +127,7 @@ class Watch:
             if gone:
                 self._sink.withdraw(gone)
         except Exception as error:
-            log.error("alerts_not_reviewed", error=type(error).__name__)
+            log.error("alerts not reviewed", error=type(error).__name__)
             self._all = True
             self._next_at = now_ms + review_pause_ms
             return False

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from connectors import deliveries
 
@@ -286,7 +286,7 @@ class Follower:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                log.error("fence_follower_failed", error=type(error).__name__)
+                log.error("fence follower failed", error=type(error).__name__)
                 await asyncio.sleep(restart_ms / 1000)
 
     async def _follow(self, positions: dict[TopicPartition, int]) -> None:

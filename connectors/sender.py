@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from connectors import deliveries, projection
-from connectors.adapter import Adapter, Crosswalk, Log, Outcome, Outgoing, Share, Vault
+from connectors.adapter import Adapter, Closing, Crosswalk, Log, Outcome, Outgoing, Share, Vault
 from connectors.deliveries import Parcel
 from connectors.schedule import Schedule
 from schemas import crash
@@ -105,11 +105,21 @@ class Sender:
         """Let what is on its way end, within the bound; what has not begun will not."""
         for attempt in list(self._flying.values()):
             attempt.dropped = True
-        until = time.monotonic() + wait_ms_max / 1000
-        while self._flying and time.monotonic() < until:
-            time.sleep(0.01)
+        ended = asyncio.run_coroutine_threadsafe(self._end(wait_ms_max / 1000), self._loop)
+        ended.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
+
+    async def _end(self, wait_s_max: float) -> None:
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=wait_s_max)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for adapter in self._adapters.values():
+            if isinstance(adapter, Closing):
+                await adapter.aclose()
 
     def flying(self) -> set[tuple[str, int]]:
         """The attempts that have not ended."""
@@ -151,23 +161,17 @@ class Sender:
 
     async def _deliver(self, attempt: Attempt) -> Outcome:
         """Send within the deadline. Never raises."""
+        if attempt.late:
+            return NOT_BEGUN
         try:
-            if attempt.late:
-                return NOT_BEGUN
             async with asyncio.timeout((attempt.deadline_ms - awake_ms()) / 1000):
                 outgoing = await asyncio.to_thread(self._prepare, attempt)
                 if attempt.late:
                     return NOT_BEGUN
                 crash.point("deliver.sending")
                 return await self._adapters[attempt.adapter].deliver(outgoing)
-        except TimeoutError:
-            return Outcome("failed", "timeout")
-        except Erased:
-            return Outcome("abandoned", "erased")
-        except Exception as error:
-            code = error.code if isinstance(error, HubError) else "adapter-error"
-            log.error("delivery_failed", adapter=attempt.adapter, code=code, error=type(error).__name__)
-            return Outcome("failed", code)
+        except (Exception, asyncio.CancelledError) as error:
+            return _failure(error, attempt.adapter)
 
     def _prepare(self, attempt: Attempt) -> Outgoing:
         """Open what is permitted, and make the recipient's view of it. Raises `Erased`, `Unsealable`."""
@@ -199,8 +203,21 @@ class Sender:
             try:
                 self._receipts.append(deliveries.TOPIC, attempt.partition, parcel.participant.encode(), value)
             except HubError as error:
-                log.error("receipt_not_stored", error=error.code)
+                log.error("receipt not stored", error=error.code)
                 if left:
                     await asyncio.sleep(receipt_pause_ms / 1000)
             else:
                 return
+
+
+def _failure(error: BaseException, adapter: str) -> Outcome:
+    """What an attempt comes to that ended in an exception."""
+    if isinstance(error, TimeoutError):
+        return Outcome("failed", "timeout")
+    if isinstance(error, asyncio.CancelledError):
+        return Outcome("failed", "stopped")
+    if isinstance(error, Erased):
+        return Outcome("abandoned", error.code)
+    code = error.code if isinstance(error, HubError) else "adapter-error"
+    log.error("delivery failed", adapter=adapter, code=code, error=type(error).__name__)
+    return Outcome("failed", code)

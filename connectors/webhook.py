@@ -105,8 +105,11 @@ def _code(error: Exception) -> str:
     """Why a connection brought no answer, as a constant."""
     if isinstance(error, Forbidden):
         return error.code
-    if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
-        return "tls"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "tls"
+        cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpcore.TimeoutException | TimeoutError):
         return "timeout"
     return "connect" if isinstance(error, httpcore.ConnectError) else "connection"

@@ -258,6 +258,7 @@ class Scene:
         self.client = {"bootstrap.servers": bootstrap}
         self._producer = Producer({**self.client, "acks": "all", "linger.ms": 0})
         self._stack = ExitStack()
+        self._workers = 0
         names = [topics.TOPICS[name] for name in ("consent", "governance", "pending", "deliveries")]
         names += [topic for one in STAKEHOLDERS for topic in topics.stakeholder_topics(one["id"])[:1]]
         new = [NewTopic(topic.name, topic.count(partitions), 1, config=topic.config()) for topic in names]
@@ -271,7 +272,8 @@ class Scene:
     def close(self) -> None:
         """End everything, and wait until the coordinator has noticed."""
         self._stack.close()
-        until(lambda: not self.members(), why="for the workers to be forgotten")
+        if self._workers:
+            until(lambda: not self.members(), why="for the workers to be forgotten")
 
     def members(self) -> list[Any]:
         """The group's members, as the coordinator sees them."""
@@ -396,6 +398,7 @@ class Scene:
 
     def worker(self, name: str = "w1", crash: str = "", **settings: Any) -> "Worker":
         made = Worker(self, name, crash, settings)
+        self._workers += 1
         self._stack.callback(made.end)
         return made
 

@@ -1,7 +1,7 @@
 """A delivery worker as a process: `python tests/delivery_worker.py '{"bootstrap": …}'`. Ends by SIGTERM.
 
-SIGUSR1 arms the crash points in `then`. Besides `freeze` and `kill` there is `stall` here: the thread that comes
-by waits for as long as the file `gate` exists, while the Kafka client's own threads go on.
+SIGUSR1 arms the crash points in `then`. Besides `freeze` and `kill` there is `stall` here: the thread that
+comes by waits for as long as the file `gate` exists, while the Kafka client's own threads go on.
 """
 
 import json
@@ -73,27 +73,26 @@ def main(config: dict[str, Any]) -> None:
         None,
         now_ms,
     )
-    runner = Runner(
-        RunnerSettings(
-            group=GROUP,
-            inputs=("^outbox[.].*",),
-            instance_id=config["name"],
-            beside=("consent",),
-            whole=("governance",),
-            restore=("pending",),
-            partitions=config["partitions"],
-            batch_wait_ms_max=20,
-            session_timeout_ms=config.get("session_ms", 2_000),
-            transaction_timeout_ms=config.get("transaction_ms", 30_000),
-            side_ms_max=3_000,
-            join_ms_max=config.get("join_ms", 40_000),
-            poll_interval_ms_max=config.get("poll_ms", 110_000),
-            topics_refresh_ms=500,
-            flush_first=True,
-        ),
-        engine,
-        client,
+    settings = RunnerSettings(
+        group=GROUP,
+        inputs=("^outbox[.].*",),
+        instance_id=config["name"],
+        beside=("consent",),
+        whole=("governance",),
+        restore=("pending",),
+        partitions=config["partitions"],
+        batch_wait_ms_max=20,
+        session_timeout_ms=config.get("session_ms", 2_000),
+        transaction_timeout_ms=55_000,
+        side_ms_max=3_000,
+        join_ms_max=40_000,
+        poll_interval_ms_max=200_000,
+        topics_refresh_ms=500,
+        flush_first=True,
     )
+    if "poll_ms" in config:  # less than the settings allow, so that a test need not wait for it
+        object.__setattr__(settings, "poll_interval_ms_max", config["poll_ms"])
+    runner = Runner(settings, engine, client)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGUSR1, lambda *_: arm(config["then"], Path(config.get("gate", "."))))

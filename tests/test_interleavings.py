@@ -1,6 +1,6 @@
 """The interleavings that break a fence built with less care, each with real processes on a real broker.
 
-After each of them the same must hold: nothing that was taken back began to be delivered after `closed` was said.
+After each of them the same must hold: nothing that was taken back began to leave after `closed` was said.
 """
 
 import time
@@ -47,7 +47,7 @@ def never_after(town: Scene, receiver: Receiver, narrowing: Narrowing, settle_s:
 
 
 def test_1_commits_after_it_was_replaced(town: Scene) -> None:
-    """Frozen between the acceptance of its offsets and its commit, replaced, thawed: its commit still succeeds."""
+    """Frozen between the acceptance of its offsets and its commit, replaced, thawed: the commit succeeds."""
     town.send_ms_max = 30_000  # so that it does deliver, late as it is
     receiver = town.receiver()
     town.subscribe("reach", url=receiver.url)
@@ -109,9 +109,7 @@ def test_3_loses_one_partition_and_stays(empty_kafka: str, tmp_path: Path) -> No
             "first",
             then="deliver.produced:stall",
             gate=str(gate),
-            join_ms=1_000,
-            poll_ms=9_000,
-            transaction_ms=4_000,
+            poll_ms=3_000,
         )
         ready(town, first)
         first.arm()
@@ -149,11 +147,11 @@ def test_4_freezes_between_intent_and_sending(town: Scene) -> None:
     first.thaw()
     never_after(town, receiver, narrowing)
     assert len(receiver.got) <= 1, "only what was listed may still have gone"
-    assert [(one["attempt"], one["outcome"]) for one in town.told("receipt")][0][0] == 1
+    assert [one["attempt"] for one in town.told("receipt")] == [1]
 
 
 def test_6_checks_and_acknowledges_in_one_loop(town: Scene) -> None:
-    """Frozen with its decisions made and not committed, while consent is taken back: intent first, then the rest."""
+    """Frozen with its decisions made and not committed, while consent is taken back."""
     receiver = town.receiver()
     town.subscribe("reach", url=receiver.url)
     town.direct("p1", granted())

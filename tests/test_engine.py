@@ -1,0 +1,787 @@
+"""The delivery engine: as a step, round by round, against a log in memory; then as processes on a broker."""
+
+import json
+import queue
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors import deliveries, projection
+from connectors.adapter import Outcome, Read
+from connectors.engine import Engine, EngineSettings
+from connectors.schedule import Schedule
+from connectors.sender import Attempt, Result
+from consent import Governance, default_policy
+from schemas import codec
+from schemas.errors import BrokenRecord
+from tests.delivery_scene import (
+    STAKEHOLDERS,
+    Keys,
+    Scene,
+    event,
+    grant_of,
+    granted,
+    outbound,
+    revoked,
+    scene,
+    share_of,
+    until,
+)
+
+SEND_MS = 1_000
+MARGIN_MS = 100
+
+
+class Memory:
+    """The log as a list for each topic, in one partition, with a clock. It stands in for the broker."""
+
+    def __init__(self) -> None:
+        self.now = 1_790_000_000_000
+        self.topics: dict[str, list[Read]] = {}
+        self.committed: dict[tuple[str, int], int] = {}
+
+    def write(self, topic: str, key: bytes | None, value: bytes | None) -> int:
+        log = self.topics.setdefault(topic, [])
+        log.append(Read(topic, 0, len(log), key, value, self.now))
+        return len(log) - 1
+
+    # History and Log
+    def read(self, topic: str, partition: int, since_ms: int | None = None) -> Sequence[Read]:
+        return [one for one in self.topics.get(topic, []) if since_ms is None or one.timestamp >= since_ms]
+
+    def fetch(self, topic: str, partition: int, offsets: Sequence[int]) -> Mapping[int, Read]:
+        log = self.topics.get(topic, [])
+        return {at: log[at] for at in offsets if at < len(log) and log[at].value != b"expired"}
+
+    def append(self, topic: str, partition: int, key: bytes | None, value: bytes) -> None:
+        self.write(topic, key, value)
+
+    def flush(self) -> None:
+        return
+
+    # what tests look at
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        found = [deliveries.decode(one.value)[kind] for one in self.topics.get("deliveries", []) if one.value]
+        return [one for one in found if one is not None]
+
+
+class Sends:
+    """A sender that sends when the test says so."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self.begun: list[Attempt] = []
+        self._memory = memory
+        self._schedule = Schedule((1_000, 2_000), jitter=0)
+
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        self.begun += attempts
+
+    def flying(self) -> set[tuple[str, int]]:
+        return {one.ref for one in self.begun}
+
+    def drop(self, stakeholder: str, partition: int) -> None:
+        for one in self.begun:
+            if one.stakeholder == stakeholder:
+                one.dropped = True
+
+    def end(self, outcome: Outcome, which: int = 0) -> Attempt:
+        """One attempt ends so: its receipt is written, and the engine will hear of it."""
+        attempt = self.begun.pop(which)
+        at = self._memory.now
+        next_at = None
+        if outcome.state == "failed":
+            next_at = self._schedule.next_at(attempt.number, at, random.Random(1), outcome.retry_after_ms)
+            if next_at is None:
+                outcome = Outcome("abandoned", outcome.code)
+        envelope = attempt.outbound["envelope"]
+        parcel = deliveries.Parcel(
+            attempt.key, attempt.stakeholder, attempt.adapter, envelope["id"], envelope["participant"]
+        )
+        self._memory.write(
+            "deliveries", b"", deliveries.receipt(parcel, attempt.number, outcome, at, next_at)
+        )
+        self.results.put(Result(attempt.ref, outcome, at, next_at))
+        return attempt
+
+
+class Round:
+    """One transaction: nothing of it is in the log before `commit`."""
+
+    def __init__(self, memory: Memory, positions: Mapping[tuple[str, int], int]) -> None:
+        self.positions = positions
+        self.offsets: dict[tuple[str, int], int] = {}
+        self.records: list[tuple[str, bytes | None, bytes | None]] = []
+        self._memory = memory
+
+    def produce(self, topic: str, key: bytes | None, value: bytes | None, partition: int) -> None:
+        assert partition == 0
+        self.records.append((topic, key, value))
+
+    def offset(self, topic: str, partition: int, offset: int) -> None:
+        self.offsets[topic, partition] = offset
+
+    def applied(self, topic: str, partition: int) -> int:
+        return len(self._memory.topics.get(topic, [])) - 1
+
+    def commit(self) -> None:
+        for record in self.records:
+            self._memory.write(*record)
+
+
+class World:
+    """An engine and what the runner would do for it."""
+
+    def __init__(self, memory: Memory | None = None, **bounds: Any) -> None:
+        self.memory = memory or Memory()
+        self.sends = Sends(self.memory)
+        self.owned = [(f"outbox.{one['id']}", 0) for one in STAKEHOLDERS]
+        keys = Keys()
+        self.engine = Engine(
+            EngineSettings("w", 1, SEND_MS, MARGIN_MS, **bounds),
+            self.sends,  # type: ignore[arg-type]
+            self.memory,
+            self.memory,
+            partial(projection.idempotency_key, keys),
+            Governance(),
+            None,
+            lambda: self.memory.now,
+        )
+        self._seen: dict[str, int] = {}
+        if memory is None:
+            self.govern("policy", "policy", default_policy())
+            for one in STAKEHOLDERS:
+                self.govern("stakeholder", one["id"], one)
+                self.subscribe(one["id"])
+        self._apply("governance")
+        self.own()
+
+    def own(self) -> None:
+        self.engine.assigned(self.owned)
+        for topic in ("consent", "pending"):
+            self._seen[topic] = 0
+            self._apply(topic)
+
+    def _apply(self, topic: str) -> None:
+        log = self.memory.topics.get(topic, [])
+        for record in log[self._seen.get(topic, 0) :]:
+            self.engine.apply(record)
+        self._seen[topic] = len(log)
+
+    def govern(self, kind: str, name: str, body: Mapping[str, Any]) -> int:
+        value = {
+            "kind": kind,
+            "id": name,
+            "at": self.memory.now,
+            "by": "t",
+            "body": json.dumps(body).encode(),
+        }
+        return self.memory.write("governance", b"", codec.encode("Governance", value))
+
+    def subscribe(self, who: str, adapter: str = "webhook", **more: Any) -> int:
+        body = {
+            "stakeholder": who,
+            "purpose": "care-coordination",
+            "categories": ["contact"],
+            "adapter": adapter,
+            "settings": {},
+            **more,
+        }
+        return self.govern("subscription", f"{who}-webhook", body)
+
+    def direct(self, body: Mapping[str, Any], participant: str = "p1") -> int:
+        value = {
+            "id": f"d{len(self.memory.topics.get('consent', []))}",
+            "participant": participant,
+            "sender": "t",
+            "recorded_at": self.memory.now,
+            "type": body["type"],
+            "body": json.dumps(body).encode(),
+            "sealed": None,
+        }
+        return self.memory.write("consent", participant.encode(), codec.encode("Directive", value))
+
+    def offer(self, number: int, participant: str = "p1", who: str = "reach", **share: Any) -> None:
+        record = outbound(event(number, participant), share_of(f"{who}-webhook", **share))
+        self.memory.write(f"outbox.{who}", participant.encode(), codec.encode("Outbound", record))
+
+    def round(self, commit: bool = True) -> Round:
+        """What the runner does in one turn."""
+        self._apply("governance")
+        self._apply("consent")
+        held = self.engine.held()
+        batch: list[Read] = []
+        positions = {}
+        for place in self.owned:
+            log, start = self.memory.topics.get(place[0], []), self.memory.committed.get(place, 0)
+            if place not in held:
+                batch += log[start:]
+                positions[place] = len(log)
+            else:
+                positions[place] = start
+        out = Round(self.memory, positions)
+        self.engine.step(batch, out)
+        if commit:
+            assert not out.records or batch or out.offsets, (
+                "records in a transaction that no broker could refuse"
+            )
+            for place in {one[:2] for one in batch}:
+                self.memory.committed[place] = positions[place]
+            for place, at in out.offsets.items():
+                assert at == positions[place], "an offset that was not real"
+            out.commit()
+            self.engine.committed()
+        return out
+
+    def rounds(self, count: int = 4) -> None:
+        for _ in range(count):
+            self.round()
+
+    def wait(self, ms: int) -> None:
+        self.memory.now += ms
+
+    def begun(self) -> list[str]:
+        return [one.outbound["envelope"]["id"] for one in self.sends.begun]
+
+    def left(self) -> dict[bytes | None, bytes | None]:
+        """What `pending` comes to."""
+        last = {one.key: one.value for one in self.memory.topics.get("pending", [])}
+        return {key: value for key, value in last.items() if value is not None}
+
+
+OK = Outcome("delivered", "http-200")
+BAD = Outcome("failed", "http-500")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_permitted_then_and_now(world: World) -> None:
+    world.direct(granted())
+    world.offer(1)
+    world.rounds()
+    [intent] = world.memory.told("intent")
+    assert (intent["event"], intent["attempt"], intent["consent_offset"]) == ("e-1", 1, 0)
+    assert intent["shares"][0]["grants"] == ["c1/g1"]
+    assert world.begun() == ["e-1"]
+    world.sends.end(OK)
+    world.rounds()
+    assert world.left() == {}
+    assert not world.engine.due(world.memory.now)
+
+
+def test_nothing_begins_before_its_intent_is_committed(world: World) -> None:
+    world.direct(granted())
+    world.round()
+    world.offer(1)
+    world.round(commit=False)
+    assert world.begun() == []
+    assert world.memory.told("intent") == []
+
+
+def test_what_is_no_longer_permitted_is_withheld(world: World) -> None:
+    world.direct(granted())
+    world.offer(1)
+    world.direct(revoked())
+    world.rounds()
+    [withheld] = world.memory.told("withheld")
+    assert withheld["reasons"] == [{"subscription": "reach-webhook", "reason": "revoked"}]
+    assert withheld["consent_offset"] == 1
+    assert world.memory.told("intent") == []
+    assert world.left() == {}
+
+
+def test_nor_is_more_permitted_than_then(world: World) -> None:
+    for participant in ("p1", "p2"):
+        world.direct(granted(), participant)
+    world.offer(1, compartments=["subject"])
+    world.offer(2, "p2", compartments=["clinical"])
+    world.rounds()
+    [intent] = world.memory.told("intent")
+    assert intent["shares"][0]["compartments"] == ["subject"]
+    [withheld] = world.memory.told("withheld")
+    assert withheld["reasons"][0]["reason"] == "nothing-shareable"
+
+
+def test_nor_more_than_now(world: World) -> None:
+    world.direct(granted(compartments=["subject"]))
+    world.offer(1)
+    world.rounds()
+    assert world.memory.told("intent")[0]["shares"][0]["compartments"] == ["subject"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda world: world.govern("retired", "reach-webhook", {"kind": "subscription"}),
+        lambda world: world.subscribe("reach", purpose="treatment"),
+        lambda world: (
+            world.subscribe("shelter", stakeholder="shelter") and world.subscribe("reach", categories=[])
+        ),
+        lambda world: world.govern("retired", "reach", {"kind": "stakeholder"}),
+    ],
+)
+def test_a_subscription_that_is_gone_takes_its_share_along(world: World, change: Any) -> None:
+    world.direct(granted())
+    world.offer(1)
+    change(world)
+    world.rounds()
+    assert world.memory.told("intent") == []
+    assert len(world.memory.told("withheld")) == 1
+    assert world.left() == {}
+
+
+def test_an_agreement_that_ended_withholds(world: World) -> None:
+    world.direct(granted())
+    world.offer(1)
+    ended = {
+        **STAKEHOLDERS[1],
+        "agreement": {"from": "2020-01-01T00:00:00Z", "until": "2021-01-01T00:00:00Z"},
+    }
+    world.govern("stakeholder", "reach", ended)
+    world.rounds()
+    assert world.memory.told("withheld")[0]["reasons"][0]["reason"] == "no-agreement"
+
+
+def test_acknowledges_after_the_commit_and_only_what_was_applied(world: World) -> None:
+    world.round(commit=False)
+    assert world.memory.told("acknowledgement") == []
+    world = World()
+    world.round()
+    [first] = world.memory.told("acknowledgement")
+    assert (first["consent_offset"], first["stakeholders"]) == (-1, ["outreach", "reach", "shelter"])
+    world.rounds()
+    assert len(world.memory.told("acknowledgement")) == 1, "nothing new, nothing said"
+    world.direct(granted())
+    assert not world.engine.due(world.memory.now), "not applied yet"
+    world.round()
+    assert world.memory.told("acknowledgement")[-1]["consent_offset"] == 0
+    world.govern("policy", "policy", default_policy())
+    world.round()
+    assert world.memory.told("acknowledgement")[-1]["governance_offset"] == 7
+
+
+def test_an_acknowledgement_is_backed_by_an_offset_of_every_outbox(world: World) -> None:
+    """So that the broker has had its say on whether this worker still owns them."""
+    world.round()
+    world.direct(granted())
+    out = world.round()
+    assert set(out.offsets) == set(world.owned)
+
+
+def test_a_retry_sends_a_real_offset(world: World) -> None:
+    world.direct(granted())
+    world.offer(1)
+    world.rounds()
+    world.sends.end(BAD)
+    world.round()
+    world.wait(1_000)
+    out = world.round()
+    assert [one["attempt"] for one in world.memory.told("intent")] == [1, 2]
+    assert out.offsets == {("outbox.reach", 0): 1}
+
+
+def test_retries_are_decided_anew(world: World) -> None:
+    world.direct(granted())
+    world.offer(1)
+    world.rounds()
+    first = world.sends.end(BAD)
+    world.rounds()
+    assert world.begun() == []
+    world.wait(999)
+    world.rounds()
+    assert world.begun() == []
+    world.wait(1)
+    world.rounds()
+    second = world.sends.end(BAD)
+    assert (second.key, second.number) == (first.key, 2)
+    world.direct(revoked())
+    world.wait(2_000)
+    world.rounds()
+    assert world.begun() == []
+    assert world.memory.told("withheld")[0]["key"] == first.key
+    assert world.left() == {}
+
+
+def test_gives_up_after_the_last_attempt(world: World) -> None:
+    world.direct(granted())
+    world.offer(1)
+    world.offer(2)
+    world.rounds()
+    for pause in (1_000, 2_000):
+        world.sends.end(BAD)
+        world.rounds()
+        world.wait(pause)
+        world.rounds()
+    world.sends.end(BAD)
+    world.rounds()
+    assert world.begun() == ["e-2"], "what was given up holds up nothing behind it"
+
+
+def test_order_is_kept_while_one_waits_and_nothing_else_does(world: World) -> None:
+    for participant in ("p1", "p2"):
+        world.direct(granted(), participant)
+    for number in (1, 2):
+        world.offer(number, "p1")
+    world.offer(3, "p2")
+    world.offer(4, "p1", who="shelter")
+    world.rounds()
+    assert sorted(world.begun()) == ["e-1", "e-3", "e-4"]
+    world.sends.end(BAD, world.begun().index("e-1"))
+    for _ in range(2):
+        world.sends.end(OK)
+    world.rounds()
+    assert world.begun() == [], "the second one of p1 to reach must not overtake"
+    world.wait(1_000)
+    world.rounds()
+    assert world.begun() == ["e-1"]
+    world.sends.end(OK)
+    world.rounds()
+    assert world.begun() == ["e-2"]
+
+
+def test_a_stuck_recipient_is_paused_and_delays_no_other() -> None:
+    world = World(in_flight_max=2, waiting_records_max=5)
+    for number in range(12):
+        world.direct(granted(), f"p{number}")
+        world.offer(number, f"p{number}")
+    world.rounds()
+    assert world.engine.held() == {("outbox.reach", 0)}
+    assert len(world.begun()) == 2
+    world.offer(50, "p1", who="shelter")
+    world.rounds()
+    assert "e-50" in world.begun()
+
+
+def test_a_result_frees_room(world: World) -> None:
+    world = World(in_flight_max=1)
+    for number in range(3):
+        world.direct(granted(), f"p{number}")
+        world.offer(number, f"p{number}")
+    for number in range(3):
+        world.rounds()
+        assert world.begun() == [f"e-{number}"]
+        assert world.engine.due(world.memory.now) is False
+        world.sends.end(OK)
+        assert world.engine.due(world.memory.now)
+    world.rounds()
+    assert world.left() == {}
+
+
+def test_gone_disables_the_recipient_also_for_the_next_owner(world: World) -> None:
+    for number in range(2):
+        world.direct(granted(), f"p{number}")
+        world.offer(number, f"p{number}")
+    world.rounds()
+    world.sends.end(Outcome("refused", "http-410", disable=True))
+    world.rounds()
+    world.sends.end(OK)
+    world.offer(9, "p1")
+    world.rounds()
+    assert world.begun() == []
+    heir = World(world.memory)
+    heir.rounds()
+    assert heir.begun() == []
+    heir.wait(10)
+    heir.subscribe("reach")
+    heir.rounds()
+    assert heir.begun() == ["e-9"], "its subscription was written anew"
+
+
+def test_an_heir_waits_out_the_deadline_of_what_is_in_doubt(world: World) -> None:
+    world.direct(granted())
+    world.offer(1)
+    world.rounds()
+    [attempt] = world.sends.begun
+    heir = World(world.memory)
+    heir.rounds()
+    assert heir.begun() == [], "the old owner may still be sending"
+    heir.wait(SEND_MS + MARGIN_MS)
+    heir.rounds()
+    [again] = heir.sends.begun
+    assert (again.key, again.number) == (attempt.key, 2)
+
+
+def test_an_heir_does_not_send_again_what_is_not_permitted_any_more(world: World) -> None:
+    world.direct(granted())
+    world.offer(1)
+    world.rounds()
+    world.direct(revoked())
+    heir = World(world.memory)
+    heir.wait(SEND_MS + MARGIN_MS)
+    heir.rounds()
+    assert heir.begun() == []
+    assert len(world.memory.told("withheld")) == 1
+    assert world.left() == {}
+
+
+def test_an_heir_believes_receipts(world: World) -> None:
+    for number in range(3):
+        world.direct(granted(), f"p{number}")
+        world.offer(number, f"p{number}")
+    world.rounds()
+    world.sends.end(OK)
+    world.sends.end(BAD)
+    heir = World(world.memory)
+    heir.rounds()
+    assert heir.begun() == []
+    heir.wait(1_000)
+    heir.rounds()
+    assert heir.begun() == ["e-1"], "what failed is due as its receipt says"
+    heir.wait(SEND_MS)
+    heir.rounds()
+    assert heir.begun() == ["e-1", "e-2"], "and of e-0 nothing is left but an entry to remove"
+    heir.sends.end(OK)
+    heir.sends.end(OK)
+    heir.rounds()
+    assert world.left() == {}
+
+
+def test_what_this_process_still_sends_is_not_begun_twice(world: World) -> None:
+    """After an aborted transaction everything is assigned again, while a send goes on."""
+    world.direct(granted())
+    world.offer(1)
+    world.offer(2)
+    world.rounds()
+    world.engine.revoked(world.owned)
+    assert world.sends.begun[0].dropped
+    world.own()
+    world.wait(10 * SEND_MS)
+    world.rounds()
+    assert world.begun() == ["e-1"]
+    world.sends.end(OK)
+    world.rounds()
+    assert world.begun() == ["e-2"]
+
+
+def test_after_an_abort_nothing_is_lost_or_doubled(world: World) -> None:
+    world.direct(granted())
+    world.offer(1)
+    world.round(commit=False)
+    world.engine.revoked(world.owned)
+    world.own()
+    world.rounds()
+    assert world.begun() == ["e-1"]
+    assert len(world.memory.told("intent")) == 1
+
+
+def test_an_heir_fetches_what_waits_by_position(world: World) -> None:
+    world.direct(granted())
+    world.offer(1)
+    world.offer(2)
+    world.rounds()
+    world.sends.end(OK)
+    heir = World(world.memory)
+    heir.rounds()
+    assert heir.begun() == ["e-2"]
+
+
+def test_what_the_outbox_no_longer_has_is_given_up(world: World) -> None:
+    world.direct(granted())
+    world.offer(1)
+    world.offer(2)
+    world.rounds()
+    world.sends.end(OK)
+    log = world.memory.topics["outbox.reach"]
+    log[1] = log[1]._replace(value=b"expired")
+    heir = World(world.memory)
+    heir.rounds()
+    assert [(one["outcome"], one["code"]) for one in world.memory.told("receipt")][1:] == [
+        ("abandoned", "outbox-expired")
+    ]
+    assert world.left() == {}
+
+
+def test_memory_for_waiting_records_is_bounded() -> None:
+    world = World(in_flight_max=1, held_bytes_max=0)
+    for number in range(4):
+        world.direct(granted(), f"p{number}")
+        world.offer(number, f"p{number}")
+    for number in range(4):
+        world.rounds()
+        assert world.begun() == [f"e-{number}"], "fetched again, since it was not kept"
+        world.sends.end(OK)
+
+
+def test_two_subscriptions_are_one_delivery(world: World) -> None:
+    extra = {
+        "stakeholder": "reach",
+        "purpose": "legal-coordination",
+        "categories": ["contact"],
+        "adapter": "webhook",
+    }
+    world.govern("subscription", "reach-legal", extra)
+    both = ["care-coordination", "legal-coordination"]
+    world.direct(granted(purposes=both))
+    legal = share_of("reach-legal", purpose="legal-coordination", compartments=["occurrence"])
+    care = share_of("reach-webhook", compartments=["subject"])
+    record = outbound(event(1), care, legal)
+    world.memory.write("outbox.reach", b"p1", codec.encode("Outbound", record))
+    world.rounds()
+    [attempt] = world.sends.begun
+    assert [one.purpose for one in attempt.shares] == ["legal-coordination", "care-coordination"]
+    assert projection.permitted(attempt.shares) == {"subject", "occurrence"}
+
+
+def test_one_delivery_for_each_adapter(world: World) -> None:
+    world.govern(
+        "subscription",
+        "reach-alerts",
+        {
+            "stakeholder": "reach",
+            "purpose": "care-coordination",
+            "categories": ["contact"],
+            "adapter": "alerts",
+        },
+    )
+    world.direct(granted())
+    record = outbound(event(1), share_of("reach-webhook"), share_of("reach-alerts"))
+    world.memory.write("outbox.reach", b"p1", codec.encode("Outbound", record))
+    world.rounds()
+    assert sorted(one.adapter for one in world.sends.begun) == ["alerts", "webhook"]
+    assert len({one.key for one in world.sends.begun}) == 2
+
+
+def test_a_record_under_anothers_key_stops_the_worker(world: World) -> None:
+    record = outbound(event(1), share_of("reach-webhook"))
+    world.memory.write("outbox.reach", b"p2", codec.encode("Outbound", record))
+    with pytest.raises(BrokenRecord):
+        world.round()
+
+
+def test_a_narrower_grant_is_found_by_the_state_not_the_record(world: World) -> None:
+    world.direct(granted(recipients=["shelter"]))
+    world.offer(1)
+    world.rounds()
+    assert world.memory.told("withheld")[0]["reasons"][0]["reason"] == "no-consent"
+    assert grant_of(["shelter"])["recipients"] == ["shelter"]
+
+
+ACTS = st.sampled_from(["offer", "grant", "revoke", "round", "abort", "ok", "fail", "wait", "heir"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(ACTS, st.integers(0, 2)), max_size=60))
+def test_whatever_happens_nothing_is_lost_doubled_or_begun_behind_its_revocation(
+    plan: list[tuple[str, int]],
+) -> None:
+    """The laws of the engine, on random histories with aborted rounds, failures and changes of owner."""
+    world, offered, consents = World(), 0, [0, 0, 0]
+    for what, who in plan:
+        participant = f"p{who}"
+        if what == "offer":
+            offered += 1
+            world.offer(offered, participant, grants=[f"c{consents[who]}/g1"])
+        elif what == "grant":
+            consents[who] += 1
+            world.direct(granted(f"c{consents[who]}"), participant)
+        elif what == "revoke":
+            world.direct(revoked(f"c{consents[who]}"), participant)
+        elif what == "round":
+            world.round()
+        elif what == "abort":
+            world.round(commit=False)
+            world.engine.revoked(world.owned)
+            world.own()
+        elif what in ("ok", "fail") and world.sends.begun:
+            world.sends.end(OK if what == "ok" else BAD, who % len(world.sends.begun))
+        elif what == "wait":
+            world.wait(700)
+        elif what == "heir":
+            world = World(world.memory)
+    for _ in range(6 * offered + 10):
+        world.rounds(2)
+        while world.sends.begun:
+            world.sends.end(OK)
+        world.wait(2_000)
+    check_laws(world.memory, offered)
+    assert world.left() == {}
+
+
+def check_laws(memory: Memory, offered: int) -> None:
+    known, delivered, withheld, order = -1, [], [], {}
+    for record in memory.topics.get("deliveries", []):
+        assert record.value is not None
+        value = deliveries.decode(record.value)
+        if value["acknowledgement"]:
+            known = max(known, value["acknowledgement"]["consent_offset"])
+        elif value["intent"]:
+            assert value["intent"]["consent_offset"] >= known, "checked at less than was acknowledged"
+        elif value["withheld"]:
+            withheld.append(value["withheld"]["event"])
+        elif value["receipt"]["outcome"] in ("delivered", "abandoned") or value["receipt"]["next_at"] is None:
+            one = value["receipt"]
+            delivered.append(one["event"])
+            order.setdefault(one["participant"], []).append(int(one["event"][2:]))
+    assert len(delivered) == len(set(delivered)), "delivered twice"
+    assert len(withheld) == len(set(withheld))
+    assert not set(delivered) & set(withheld)
+    assert len(delivered) + len(withheld) == offered, "lost"
+    assert all(numbers == sorted(numbers) for numbers in order.values()), "out of order"
+
+
+@pytest.fixture
+def town(empty_kafka: str) -> Iterator[Scene]:
+    with scene(empty_kafka, partitions=2) as made:
+        yield made
+
+
+@pytest.mark.broker
+def test_killed_in_the_middle_nothing_is_lost_and_repeats_carry_their_key(town: Scene) -> None:
+    receiver = town.receiver()
+    town.subscribe("reach", url=receiver.url)
+    people = [f"p{number}" for number in range(12)]
+    for person in people:
+        town.direct(person, granted())
+    for number in range(120):
+        town.offer("reach", event(number, people[number % 12]))
+    first = town.worker("w", crash="deliver.delivered:kill:40", in_flight_max=8)
+    until(lambda: first.code() is not None, why="for the worker to die")
+    town.worker("w", in_flight_max=8)
+    until(lambda: len(receiver.counts()) == 120, why="for every delivery")
+    until(lambda: sum(one["outcome"] == "delivered" for one in town.told("receipt")) == 120)
+    assert max(receiver.counts().values()) <= 2
+    assert len({body["id"] for _, _, body, _ in receiver.got}) == 120
+    town.check_order()
+
+
+@pytest.mark.broker
+def test_revocations_under_load_close_and_stay_closed(town: Scene) -> None:
+    """Whoever is told `closed` hears of no delivery that began later, while others' deliveries go on."""
+    receiver = town.receiver()
+    town.subscribe("reach", url=receiver.url)
+    people = [f"p{number}" for number in range(30)]
+    for person in people:
+        town.direct(person, granted())
+    town.worker("w", in_flight_max=4)
+    for number in range(300):
+        town.offer("reach", event(number, people[number % 30]))
+    until(lambda: receiver.got)
+    from connectors.fence import Narrowing  # noqa: PLC0415
+
+    closed: dict[str, float] = {}
+    names = {projection.name(Keys(), "reach", "participant", person): person for person in people}
+    narrowings = {}
+    for person in people[::3]:
+        partition, offset = town.direct(person, revoked())
+        narrowings[person] = Narrowing.of_directive(partition, offset, person, revoked())
+    while len(closed) < len(narrowings):
+        for person, narrowing in narrowings.items():
+            if person not in closed and town.answer(narrowing).state == "closed":
+                closed[person] = time.monotonic()
+    until(lambda: len(town.told("receipt")) + len(town.told("withheld")) >= 300)
+    for began, _, body, _ in receiver.got:
+        person = names[body["participant"]]
+        assert began < closed.get(person, float("inf")), "a delivery began after the fence had closed"
+    kept = [person for person in people if person not in closed]
+    got = {body["id"] for _, _, body, _ in receiver.got if names[body["participant"]] in kept}
+    assert len(got) == 10 * len(kept), "what nobody took back was delivered, all of it"
+    town.check_order()

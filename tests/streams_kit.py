@@ -28,7 +28,7 @@ from streams.settings import RunnerSettings
 from streams.step import Record, Step
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-WAIT_S_MAX = 40.0
+WAIT_S_MAX = 90.0
 
 
 def until(condition: Callable[[], Any], what: str, wait_s: float = WAIT_S_MAX) -> Any:
@@ -47,7 +47,7 @@ class Cluster:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self.client = {"bootstrap.servers": bootstrap}
+        self.client = {"bootstrap.servers": bootstrap, "log_level": 0}
         self.admin = AdminClient(self.client)
         self.suffix = uuid.uuid4().hex[:8]
 

@@ -19,7 +19,7 @@ from typing import Any
 import uvicorn
 from standardwebhooks import Webhook, WebhookVerificationError
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -129,10 +129,13 @@ class Endpoints:
         began_at = time.time_ns() // 1_000_000
         stakeholder = request.path_params["stakeholder"]
         body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > body_bytes_max:
-                return PlainTextResponse("too large", 413)
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > body_bytes_max:
+                    return PlainTextResponse("too large", 413)
+        except ClientDisconnect:
+            return PlainTextResponse("cut off", 400)
         secret = self.secrets.get(stakeholder)
         if secret is None:
             return PlainTextResponse("not ready for this one yet", 503)

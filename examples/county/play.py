@@ -32,8 +32,9 @@ hands = 8
 batch_events_max = 100
 strangers_count = 12
 repeats_share = 20  # one in so many is sent twice
-arrival_stall_ms_max = 60_000
+arrival_stall_ms_max = 180_000  # longer than the pause before a third try
 quiet_ms = 3_000
+race_ms_max = 1_000  # so far may the revocation be behind the first event
 poll_ms = 100
 
 
@@ -70,6 +71,8 @@ class Play:
         self.officers = officers
         self.show = show
         self.pool = ThreadPoolExecutor(hands, thread_name_prefix="hand")
+        # What each scene waits for, reckoned while nothing moves; the account at the end is reckoned anew.
+        self.foreseen = Reckoner(plan, policy, foreseen(plan.anchor)).dues()
 
     def run(self) -> list[Due]:
         """Plays what is left to play; gives back everything that was due. Raises `NotDone`."""
@@ -238,11 +241,10 @@ class Play:
         told = [event for event in scene.events if event.person == number]
         dice = Random(f"{self.plan.seed}/race/{number}")
         with ThreadPoolExecutor(1) as other:
-            taking_back = other.submit(self._say_all, said)
-            for event in told:
-                self._publish([event])
-                time.sleep(dice.random() / 50)
-            taking_back.result()
+            publishing = other.submit(lambda: [self._publish([event]) for event in told])
+            time.sleep(dice.random() * race_ms_max / 1000)
+            self._say_all(said)
+            publishing.result()
 
     def closed_at(self) -> dict[int, int]:
         """By person: when the hub had said that nothing raced can begin to leave any more (ms)."""
@@ -252,14 +254,14 @@ class Play:
     # ---- arrivals ------------------------------------------------------------------------------------
 
     def dues(self) -> list[Due]:
-        """Everything that is due, as it is known when scenes have been begun."""
+        """Everything that was due, by the moments at which the scenes began."""
         return Reckoner(self.plan, self.policy, moments(self.journal.done)).dues()
 
     def arrive(self, scene: Scene) -> None:
         """Waits until all that is due by now has come. Gives up, and says so later, when nothing moves."""
         wanted: Counter[tuple[str, str]] = Counter()
         reached = SCENES.index(scene.name)
-        for due in self.dues():
+        for due in self.foreseen:
             share = due.certain
             if share is not None and SCENES.index(share.scene) <= reached:
                 person = self.plan.people[due.event.person]
@@ -294,15 +296,14 @@ class Play:
 
 
 def moments(done: dict[str, Any]) -> dict[str, int]:
-    """When each scene began (ms), from the journal; those to come are taken to lie ahead.
+    """When each scene began (ms), from a journal that is whole; the last waited for what began meanwhile."""
+    begun = {scene: int(done[f"{scene}/begun"]) for scene in SCENES}
+    return {**begun, SCENES[-1]: int(done["rested"])}
 
-    The last one lies behind whatever begins during the play, because it waits for it.
-    """
-    ahead = now() + STARTS_DURING_PLAY_MS
-    return {
-        scene: max(int(done.get(f"{scene}/begun", ahead)), int(done.get("rested", 0)) * (scene == SCENES[-1]))
-        for scene in SCENES
-    }
+
+def foreseen(anchor: int) -> dict[str, int]:
+    """The scenes' moments as they are planned: what begins during the play has begun in the last one only."""
+    return {scene: anchor + STARTS_DURING_PLAY_MS * (scene == SCENES[-1]) for scene in SCENES}
 
 
 def chunks(things: Sequence[Thing], size: int) -> list[Sequence[Thing]]:

@@ -120,8 +120,12 @@ class RunningHub:
 
 
 def surroundings() -> dict[str, str]:
-    """The setting that a demo differs in: demo accounts, and deliveries to this very machine."""
-    return {"HUB_DEMO": "true"}
+    """The settings that a demo differs in.
+
+    Demo accounts, and deliveries to this very machine; and as senders and receivers share one machine with a
+    broker, a delivery may take longer.
+    """
+    return {"HUB_DEMO": "true", "HUB_SEND_MS_MAX": os.environ.get("HUB_SEND_MS_MAX") or "20000"}
 
 
 def _free_port() -> int:

@@ -1,5 +1,6 @@
 """The engine's own view of Kafka: looking back into partitions, and appending what needs no transaction."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -117,6 +118,8 @@ class KafkaHistory:
         try:
             return int(futures[plain].result().offset)  # type: ignore[attr-defined]
         except KafkaException as error:
+            with contextlib.suppress(KafkaException):  # else it asks on with the epochs of old leaders
+                self._admin.list_topics(timeout=answer_ms_max / 1000)
             raise Unavailable(f"no offsets of `{place.topic}` ({_name(error)})") from None
 
     @staticmethod

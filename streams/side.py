@@ -4,6 +4,7 @@ Their consumer is made anew whenever what it reads changes: nothing fetched for 
 be taken for the beginning of a later one.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -135,6 +136,8 @@ class SideInputs:
                 if time.monotonic() + _SLICE_S >= deadline:
                     raise Unavailable("the ends of topics cannot be known", code=code(error)) from None
                 time.sleep(_SLICE_S)
+                with contextlib.suppress(KafkaException):  # else it asks on with the epochs of old leaders
+                    self._admin.list_topics(timeout=left_s)
 
     def reached(self, targets: Mapping[Place, int]) -> bool:
         """Whether everything before these ends has been applied."""

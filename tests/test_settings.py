@@ -118,6 +118,7 @@ def test_a_cluster_is_used_as_it_is_with_its_security(config: Path, monkeypatch:
     assert found.kafka() == {
         "bootstrap.servers": "one:9093,two:9093",
         "security.protocol": "SASL_SSL",
+        "log_level": 2,
         "ssl.ca.location": str(config.parent / "ca.pem"),
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "hub",

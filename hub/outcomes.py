@@ -77,8 +77,8 @@ def counts(store: Store, choice: Choice) -> Counts:
     )
     held = sa.select(sa.func.count()).select_from(withheld).where(*_within(withheld, choice))
     with store.read() as connection:
-        rows = connection.execute(grouped).tuples().all()
-        endings: dict[str, int] = dict(connection.execute(ended).tuples().all())
+        rows = connection.execute(grouped).all()
+        endings = {row[0]: int(row[1]) for row in connection.execute(ended)}
         stopped = connection.execute(held).scalar_one()
     sums = {"permit": 0, "deny": 0}
     for effect, _, count in rows:

@@ -89,7 +89,7 @@ def picture(store: Store, vault: Vault, stakeholder: str, now_ms: int) -> Pictur
         changed = connection.execute(newest).scalar()
         rows = connection.execute(waiting).all()
         had = connection.execute(taken).all()
-        names = dict(connection.execute(sa.select(accounts.c.id, accounts.c.name)).tuples().all())
+        names = {row.id: row.name for row in connection.execute(sa.select(accounts.c.id, accounts.c.name))}
     opened = [alert for row in rows[:ALERTS_MAX] if (alert := _opened(vault, row, names))]
     return Picture(
         opened,

@@ -8,6 +8,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from hub import broker, settings
+from hub.store import upsert
+from hub.tables import quarantine
 from tests.browser import launched
 from tests.webside import ATTORNEY, CLINIC, DEFENSE, HARBOR, JAIL, REACH, Side, deny, permit, served
 
@@ -79,9 +81,6 @@ def _order(side: Side) -> None:
 
 
 def _refused(side: Side) -> None:
-    from hub.store import upsert
-    from hub.tables import quarantine
-
     now = time.time_ns() // 1_000_000
     rows = [
         {

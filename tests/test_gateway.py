@@ -16,6 +16,8 @@ from aiokafka.errors import KafkaConnectionError
 from connectors import gateway
 from connectors.gateway import Busy, InFlight
 from connectors.intake import Intake
+from connectors.problems import problem
+from hub import tokens
 from schemas import codec, naming
 from schemas.errors import Problem, Unavailable
 from tests.webside import CLINIC, HARBOR, JAIL, REACH, Side, records, side  # noqa: F401
@@ -259,8 +261,6 @@ def test_bytes_under_way_have_a_bound() -> None:
 
 
 def test_a_retired_sender_is_refused(side: Side) -> None:  # noqa: F811
-    from hub import tokens
-
     token = tokens.mint(side.hub.store, "somebody-else")
     answer = httpx.post(
         side.address + "/v1/events",
@@ -316,8 +316,6 @@ def test_headers_of_a_refused_binary_event_are_kept_sealed(side: Side, harbor: h
 
 
 def test_a_problem_is_what_rfc_9457_says() -> None:
-    from connectors.problems import problem
-
     answer = problem(422, "some-code", "a sentence", errors=[Problem("/a", "b", "c")])
     body = json.loads(bytes(answer.body))
     assert answer.media_type == "application/problem+json"

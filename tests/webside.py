@@ -16,12 +16,13 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from connectors.adapter import Outgoing, Share
-from connectors.alerts import Alerts
+from connectors.alerts import RULES, Alerts
 from hub import bootstrap, broker, health, settings, tables, tokens
 from hub.bootstrap import Hub
 from hub.registration import described
 from hub.shown import ShownAlerts
 from hub.store import upsert
+from schemas import instant
 
 UP_MS_MAX = 30_000
 REACH, NORTH, HARBOR, CLINIC, JAIL, ATTORNEY, DEFENSE = (
@@ -52,9 +53,10 @@ class Side:
     hub: Hub
     tokens: dict[str, str] = field(default_factory=dict)
 
-    def client(self, stakeholder: str | None = None, **more: Any) -> httpx.Client:
-        """A client with a stakeholder's token, or without one."""
-        headers = {"authorization": f"Bearer {self.tokens[stakeholder]}"} if stakeholder else {}
+    def client(self, stakeholder: str | None = None, token: str = "", **more: Any) -> httpx.Client:
+        """A client with a stakeholder's token, with that token, or without one."""
+        token = self.tokens[stakeholder] if stakeholder else token
+        headers = {"authorization": f"Bearer {token}"} if token else {}
         return httpx.Client(base_url=self.address, headers=headers, timeout=30, **more)
 
     @contextlib.contextmanager
@@ -80,7 +82,7 @@ class Side:
         at = time.time_ns() // 1_000_000 - ago_ms
         participant = "p-" + secrets.token_hex(13)
         key = key or "d-" + secrets.token_hex(16)
-        data: dict[str, Any] = {"occurrence": {"booked_at": _iso(at)}}
+        data: dict[str, Any] = {"occurrence": {"booked_at": instant.format(at)}}
         if facility:
             data["occurrence"]["facility"] = facility
         if name:
@@ -99,9 +101,7 @@ class Side:
             shares=(share,),
         )
         adapter = Alerts(ShownAlerts(self.hub.store), self.hub.vault, lambda: at)
-        from connectors import alerts as module
-
-        adapter._insert(module.RULES[0], outgoing)
+        adapter._insert(RULES[0], outgoing)
         if urgency != "urgent":
             with self.hub.store.write() as connection:
                 connection.execute(
@@ -185,12 +185,6 @@ def permit(stakeholder: str, purpose: str = "care-coordination") -> dict[str, An
 def deny(stakeholder: str, reason: str, purpose: str = "legal-coordination") -> dict[str, Any]:
     """An outcome that denies."""
     return {"stakeholder": stakeholder, "purpose": purpose, "effect": "deny", "reason": reason}
-
-
-def _iso(ms: int) -> str:
-    from schemas import instant
-
-    return instant.format(ms)
 
 
 @contextlib.contextmanager

@@ -179,6 +179,7 @@ class Settings(BaseSettings):
         client: dict[str, Any] = {
             "bootstrap.servers": address,
             "security.protocol": self.kafka_security_protocol,
+            "log_level": 2,  # what matters comes as errors; every refused connection would be a line
         }
         if self.kafka_ca:
             client["ssl.ca.location"] = str(self.kafka_ca)

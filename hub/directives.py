@@ -148,16 +148,19 @@ class Directives:
         return self._settle(row, {"state": "rejected", "decided_by": officer.principal}, new=True)
 
     def _known(self, sender: Sender, directive: Any) -> None:
-        """Refuses to take back what was never given, and to replace a restriction, which would weaken it."""
+        """Refuses to take back what was never given, and to replace a restriction for the participant."""
         _, _, concerns = self._splitter.split(sender, directive)
         if directive.type in NAMES and not self._exists(directive.participant, concerns):
             path = "/" + NAMES[directive.type][0]
             raise Refused("nothing is on record under this id", path=path, code="not-found")
-        if directive.type == "restriction-placed" and self._exists(
-            directive.participant, concerns, other_than=(sender.principal, directive.id)
+        own = sender.participant is not None
+        if (
+            directive.type == "restriction-placed"
+            and not own
+            and self._exists(directive.participant, concerns, other_than=(sender.principal, directive.id))
         ):
             raise Refused(
-                "a restriction is lifted by the participant, not replaced; give this one another id",
+                "only the participant replaces a restriction, for it may weaken it; give this one another id",
                 path="/restriction/id",
                 code="conflict",
             )

@@ -95,11 +95,12 @@ class Submissions:
             raise Refused("only a registered stakeholder submits events", code="sender")
         name, asked, events = _parts(body)
         digest = self._vault.mac("submissions", canonical(body))
-        answer = self._reserve(sender, name, digest)
+        answer = self._answered(sender, name, digest)
         if answer is not None:
             directives = [self._found(one) for one in answer["directives"]]
             return Submitted(name, directives, answer["events"], new=False)
         self._check(sender, agency, name, asked, events)
+        self._reserve(sender, name, digest)
         written = [self.directives.send(sender, one) for one in asked]
         least = max((one.offset for one in written if one.offset is not None), default=None)
         answers = []
@@ -140,17 +141,24 @@ class Submissions:
         if len(people) > 1:
             raise Refused("a submission is about one participant", code="another-participant")
 
-    def _reserve(self, sender: Sender, name: str, digest: str) -> dict[str, Any] | None:
+    def _answered(self, sender: Sender, name: str, digest: str) -> dict[str, Any] | None:
         """The answer that was given before, if this was all done before."""
         mine = sa.and_(submissions.c.sender == sender.principal, submissions.c.id == name)
-        new = {"sender": sender.principal, "id": name, "digest": digest, "at": _now(), "answer": None}
-        with self._store.write() as connection:
-            upsert(connection, submissions, [new])
-            row = connection.execute(sa.select(submissions).where(mine)).one()
+        with self._store.read() as connection:
+            row = connection.execute(sa.select(submissions).where(mine)).one_or_none()
+        if row is None:
+            return None
         if row.digest != digest:
             raise Refused("this id was used for another submission", path="/id", code="conflict")
         answer: dict[str, Any] | None = row.answer
         return answer
+
+    def _reserve(self, sender: Sender, name: str, digest: str) -> None:
+        """From here on the id stands for this very submission."""
+        new = {"sender": sender.principal, "id": name, "digest": digest, "at": _now(), "answer": None}
+        with self._store.write() as connection:
+            upsert(connection, submissions, [new])
+        self._answered(sender, name, digest)
 
     def _settle(self, sender: Sender, name: str, answer: dict[str, Any]) -> None:
         mine = sa.and_(submissions.c.sender == sender.principal, submissions.c.id == name)

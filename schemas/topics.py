@@ -75,7 +75,7 @@ TYPE_TOPICS: Final = {
 }
 EVENT_TOPICS: Final = tuple(TYPE_TOPICS.values())
 
-_EVENT_READERS = ("enforce", "reconsider", "faust")
+_EVENT_READERS = ("enforce", "reconsider")
 
 TOPICS: Final[dict[str, Topic]] = {
     topic.name: topic
@@ -93,11 +93,27 @@ TOPICS: Final[dict[str, Topic]] = {
             ("web",),
             ("enforce", "reconsider", "connectors", "auditor", "faust"),
         ),
-        Topic("reconsider", "participant", "P", 90 * DAY_MS, "delete", ("reconsider",), ("enforce",)),
+        Topic(
+            "reconsider",
+            "participant",
+            "P",
+            90 * DAY_MS,
+            "delete",
+            ("reconsider",),
+            ("enforce", "reconsider"),
+        ),
         Topic("clock", "participant", "P", 7 * DAY_MS, "delete", ("faust",), ("reconsider",)),
         Topic("timers", "participant", "P", FOREVER_MS, "compact", ("faust",), ("faust",)),
         Topic("decisions", "participant", "P", FOREVER_MS, "delete", ("enforce",), ("reconsider", "auditor")),
-        Topic("deliveries", "participant", "P", FOREVER_MS, "delete", ("connectors",), ("auditor", "web")),
+        Topic(
+            "deliveries",
+            "participant",
+            "P",
+            FOREVER_MS,
+            "delete",
+            ("connectors", "web"),
+            ("auditor", "web", "reconsider"),
+        ),
         Topic("pending", "position", "P", FOREVER_MS, "compact", ("connectors",), ("connectors",)),
         Topic(
             "quarantine",
@@ -116,9 +132,10 @@ TOPICS: Final[dict[str, Topic]] = {
             FOREVER_MS,
             "delete",
             ("web",),
-            ("admit", "enforce", "reconsider", "connectors", "faust", "auditor", "web"),
+            ("admit", "enforce", "reconsider", "connectors", "auditor", "web"),
         ),
         Topic("identity", "participant", "P", FOREVER_MS, "delete", ("web",), ("admit", "auditor")),
+        Topic("views", "participant", "P", DAY_MS, "delete", ("web",), ("connectors",), segment_ms=HOUR_MS),
         Topic("work", "participant", "P", FOREVER_MS, "delete", ("web",), ("auditor",)),
         Topic("access", "principal", "P", FOREVER_MS, "delete", ("web",), ("auditor",)),
         Topic("ledger", "none", 1, FOREVER_MS, "delete", ("auditor",), ("auditor",)),
@@ -131,7 +148,16 @@ AGENCY_TOPICS: Final[dict[str, Topic]] = {
         Topic(  # kept until admit is past it, however long that takes; admit deletes up to there
             "inbox.*", "none", 1, FOREVER_MS, "delete", ("web", "agency"), ("admit",), segment_ms=HOUR_MS
         ),
-        Topic("receipts.*", "none", 1, 3 * DAY_MS, "delete", ("admit",), ("agency",), segment_ms=HOUR_MS),
+        Topic(
+            "receipts.*",
+            "none",
+            1,
+            3 * DAY_MS,
+            "delete",
+            ("admit",),
+            ("agency", "auditor"),
+            segment_ms=HOUR_MS,
+        ),
         Topic("seen.*", "event", 1, 7 * DAY_MS, "compact,delete", ("admit",), ("admit",), segment_ms=DAY_MS),
         Topic("parked.*", "local", 1, FOREVER_MS, "delete", ("admit",), ("admit",)),
     )

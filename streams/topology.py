@@ -25,7 +25,8 @@ answer_ms_max: Final = 15_000
 class Stage:
     """One kind of process. `reads` are consumed, with offsets of their own. Before it takes a step it knows
     `beside` (the same partitions as what it reads), `whole` (all partitions), and `restore` (what its
-    predecessor left), and `join_ms_max` bounds how long that may take. `runs_on` says what it is made with.
+    predecessor left), and `join_ms_max` bounds how long that may take; it `looks_up` single records.
+    `runs_on` says what it is made with.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Stage:
     beside: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     restore: tuple[str, ...] = ()
+    looks_up: tuple[str, ...] = ()
     assignor: Literal["range", "cooperative-sticky"] = "range"
     join_ms_max: int = 60_000
 
@@ -71,6 +73,7 @@ STAGES: Final = {
             beside=("consent", "decisions", "deliveries"),
             whole=("governance",),
             restore=("reconsider",),
+            looks_up=EVENT_TOPICS,
             join_ms_max=600_000,  # every decision of its partitions, from the first on
         ),
         Stage(
@@ -85,7 +88,7 @@ STAGES: Final = {
             name="connectors",
             does="decides once more, records the intent, delivers, retries",
             runs_on="transactions",
-            reads=("outbox.*",),
+            reads=("outbox.*", "views"),
             writes=("deliveries", "pending", "feed.*"),
             beside=("consent",),
             whole=("governance",),
@@ -104,6 +107,7 @@ STAGES: Final = {
                 "quarantine",
                 "work",
                 "access",
+                "receipts.*",
             ),
             writes=("ledger",),
         ),
@@ -112,7 +116,17 @@ STAGES: Final = {
             does="takes in events and directives, answers people and programs",
             runs_on="asyncio",
             reads=("deliveries",),
-            writes=("inbox.*", "consent", "identity", "governance", "quarantine", "work", "access"),
+            writes=(
+                "inbox.*",
+                "consent",
+                "identity",
+                "governance",
+                "quarantine",
+                "views",
+                "deliveries",
+                "work",
+                "access",
+            ),
             whole=("governance",),
         ),
     )
@@ -226,14 +240,11 @@ def draw() -> str:
     for stage in STAGES.values():
         lines.append(f"{stage.name} ({stage.runs_on}): {stage.does}")
         lines += [f"  {name:<19} ──►" for name in stage.reads]
-        lines += [
-            f"  {name:<19} ··►" for name in dict.fromkeys((*stage.beside, *stage.whole, *stage.restore))
-        ]
+        lines += [f"  {name:<19} ··►" for name in (*stage.beside, *stage.whole, *stage.restore)]
+        lines += [f"  {name:<19} · ►" for name in stage.looks_up]
         lines += [f"{'':<22}──► {_described(name)}" for name in stage.writes]
         lines.append("")
-    lines.append(
-        "──► reads or writes   ··► knows to its end before each step   P: the shared partition count"
-    )
+    lines.append("──► reads or writes   ··► knows to its end   · ► looks up   P: the shared partition count")
     return "\n".join(lines) + "\n"
 
 

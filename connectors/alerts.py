@@ -7,13 +7,13 @@ calendar.
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import structlog
 
-from connectors.adapter import Alert, AlertSink, Outcome, Outgoing, Shown, Vault
+from connectors.adapter import Alert, AlertSink, Outcome, Outgoing, Share, Shown, Vault
 from connectors.recheck import recheck
 from consent import Governance, State
 from schemas.errors import HubError
@@ -41,6 +41,26 @@ _BY_CATEGORY: Final = {rule.category: rule for rule in RULES}
 def aad(alert_id: str) -> bytes:
     """Associated data of an alert's seal."""
     return b"alert\0" + alert_id.encode()
+
+
+class Still(NamedTuple):
+    """What an alert rests on now."""
+
+    event: str
+    shares: tuple[Share, ...]
+
+
+def still(shown: Shown, now_ms: int, state: State, governance: Governance, vault: Vault) -> Still | None:
+    """What a shown alert rests on; None where nothing does, or it shows more than is permitted now."""
+    try:
+        body = json.loads(vault.sealer(shown.participant).open(aad(shown.id), shown.sealed))
+    except HubError:
+        return None
+    verdict = recheck(body["envelope"], body["shares"], shown.stakeholder, ADAPTER, now_ms, state, governance)
+    allowed = {compartment for share in verdict.shares for compartment in share.compartments}
+    if not allowed or not allowed >= set(body["view"]["data"]):
+        return None
+    return Still(body["envelope"]["id"], verdict.shares)
 
 
 class Alerts:
@@ -145,16 +165,4 @@ class Watch:
         governance: Governance,
     ) -> bool:
         state = state_of(shown.stakeholder, shown.participant)
-        if state is None:
-            return True
-        try:
-            body: Mapping[str, Any] = json.loads(
-                self._vault.sealer(shown.participant).open(aad(shown.id), shown.sealed)
-            )
-        except HubError:
-            return False
-        verdict = recheck(
-            body["envelope"], body["shares"], shown.stakeholder, ADAPTER, now_ms, state, governance
-        )
-        allowed = {compartment for share in verdict.shares for compartment in share.compartments}
-        return bool(allowed) and allowed >= set(body["view"]["data"])
+        return state is None or still(shown, now_ms, state, governance, self._vault) is not None

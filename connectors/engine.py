@@ -20,6 +20,8 @@ from connectors.pending import Item, Lane, Left, Table
 from connectors.recheck import adapters, recheck
 from connectors.recovery import Recovered, recover
 from connectors.sender import Attempt, Result, Sender, awake_ms
+from connectors.views import TOPIC as VIEWS
+from connectors.views import Views
 from consent import Governance, State, States, direction
 from schemas import codec
 from schemas.errors import BrokenRecord
@@ -57,6 +59,7 @@ class Engine:
         governance: Governance,
         watch: Watch | None,
         now: Callable[[], int],
+        views: Views | None = None,
     ) -> None:
         """In: besides the parts, `name_key(stakeholder, adapter, event)`, which makes idempotency keys, and
         `now` in epoch milliseconds."""
@@ -68,6 +71,7 @@ class Engine:
         self._governance = governance
         self._governance_at = -1
         self._watch = watch
+        self._views = views
         self._now = now
         self._breakers = Breakers(settings.in_flight_max)
         self._owned: dict[int, set[str]] = {}
@@ -172,7 +176,9 @@ class Engine:
         places: set[tuple[str, int]] = set()
         self._recover()
         for record in batch:
-            self._take_in(record, now, out)
+            if record.topic != VIEWS:
+                self._take_in(record, now, out)
+        self._show([record for record in batch if record.topic == VIEWS], now, out, places)
         self._settle()
         self._choose(now, out)
         self._acknowledge(now, places)
@@ -249,6 +255,15 @@ class Engine:
             self._hold(item, outbound, len(record.value))
             self._table.add(item)
             self._touched[item.ref] = item
+
+    def _show(self, records: Sequence[Record], now: int, out: Out, places: set[tuple[str, int]]) -> None:
+        """Answer those who are about to look at alerts."""
+        if self._views is None or not records:
+            return
+        answers = self._views.answers(records, now, self._state_of, self._governance, self._applied)
+        for stakeholder, participant, partition, value in answers:
+            out.produce(deliveries.TOPIC, participant.encode(), value, partition)
+            places.add((stakeholder, partition))
 
     def _settle(self) -> None:
         """Take what has ended since the last round."""

@@ -11,7 +11,7 @@ intent that stays without one past the send deadline is in doubt: it is listed, 
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -238,6 +238,7 @@ class Follower:
         self._places = [TopicPartition(topic, number) for number in range(partitions)]
         self._fence = fence
         self._changed = asyncio.Condition()
+        self._listeners: list[Callable[[int, Mapping[str, Any]], None]] = []
         self._caught_up = False
         self._task: asyncio.Task[None] | None = None
 
@@ -245,6 +246,10 @@ class Follower:
     def caught_up(self) -> bool:
         """Whether all that was there at the start has been read. Until then nothing is called closed."""
         return self._caught_up
+
+    def listen(self, listener: Callable[[int, Mapping[str, Any]], None]) -> None:
+        """Hear of every record from now on: its partition and what it says."""
+        self._listeners.append(listener)
 
     async def start(self) -> None:
         """Begin to follow, in the background."""
@@ -307,7 +312,10 @@ class Follower:
                 async with self._changed:
                     for place, records in batches.items():
                         for record in records:
-                            self._fence.apply(place.partition, deliveries.decode(record.value))
+                            value = deliveries.decode(record.value)
+                            self._fence.apply(place.partition, value)
+                            for listener in self._listeners:
+                                listener(place.partition, value)
                             positions[place] = record.offset + 1
                     if not self._caught_up:
                         reached = [await consumer.position(place) >= ends[place] for place in self._places]

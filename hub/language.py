@@ -1,26 +1,25 @@
-"""Words, dates and durations in the reader's language. One gettext catalogue for each, in `hub/pages/locale`.
+"""Words, dates and durations in the reader's language.
 
-Catalogues are read from their `.po` source when the process starts, so there is nothing compiled to keep.
+The words of the pages are in `hub/pages/locale`, those of decisions in `consent/locale`. Catalogues are read
+from their `.po` source when the process starts, so there is nothing compiled to keep.
 """
 
 import gettext
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, timedelta, tzinfo
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from babel import Locale, dates, lists, negotiate_locale, numbers
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
+from babel import dates, negotiate_locale, numbers
+
+from consent import words
+from consent.words import Words
 
 LANGUAGES: Final = {"en": "English", "es": "Español"}
 COOKIE: Final = "hub_language"
 DEFAULT: Final = "en"
 HEADER_CHARS_MAX: Final = 200
-TERRITORIES: Final = {"en": "en_US", "es": "es_US"}
 _FOLDER: Final = Path(__file__).parent / "pages" / "locale"
 _NEAR: Final = timedelta(days=7)
 
@@ -31,11 +30,9 @@ def catalogue(language: str) -> gettext.NullTranslations:
     if language not in LANGUAGES:
         raise KeyError(language)
     file = _FOLDER / language / "LC_MESSAGES" / "hub.po"
-    compiled = BytesIO()
-    with file.open("rb") as source:
-        write_mo(compiled, read_po(source, locale=language, abort_invalid=True))
-    compiled.seek(0)
-    return gettext.GNUTranslations(compiled)
+    pages = words.compiled(file.read_bytes(), language)
+    pages.add_fallback(words.catalogue(language))
+    return pages
 
 
 def choose(cookie: str | None, accepts: str) -> str:
@@ -47,28 +44,16 @@ def choose(cookie: str | None, accepts: str) -> str:
     return found or DEFAULT
 
 
-class Tongue:
+class Tongue(Words):
     """One language at one place: texts and times as people there read them. Times in: epoch milliseconds."""
 
     def __init__(self, language: str, zone: tzinfo = UTC) -> None:
-        self.language = language
-        self.zone = zone
-        self.locale = Locale.parse(TERRITORIES[language])
-        self._texts = catalogue(language)
-
-    def say(self, message: str, **values: object) -> str:
-        """The text of a message, with `%(name)s` in it filled in."""
-        text = self._texts.gettext(message)
-        return text % values if values else text
+        """In: one of `LANGUAGES`. Raises `KeyError` for another."""
+        super().__init__(language, zone, catalogue(language))
 
     def say_for(self, count: int, one: str, many: str, **values: object) -> str:
         """The text of a message about `count` things; `%(count)s` is in it."""
         return self._texts.ngettext(one, many, count) % {"count": self.number(count), **values}
-
-    def term(self, context: str, code: str) -> str:
-        """A code of ours in people's words; the code itself, readable, where nobody gave it any."""
-        text = self._texts.pgettext(context, code)
-        return text if text != code else code.replace("-", " ").replace(".", ", ")
 
     def number(self, value: int) -> str:
         """A whole number with the separators of the place."""
@@ -102,17 +87,6 @@ class Tongue:
         return dates.format_datetime(
             self._local(ms), "d MMM y, HH:mm:ss z", tzinfo=self.zone, locale=self.locale
         )
-
-    def day(self, ms: int) -> str:
-        """The date alone."""
-        return dates.format_date(self._local(ms), "medium", locale=self.locale)
-
-    def listed(self, items: Iterable[str]) -> str:
-        """A list as part of a sentence: `a, b and c`."""
-        return lists.format_list(list(items), locale=self.locale)
-
-    def _local(self, ms: int) -> datetime:
-        return datetime.fromtimestamp(ms / 1000, tz=self.zone)
 
 
 @cache

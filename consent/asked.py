@@ -70,7 +70,9 @@ def _lacking(
         yield "compartment"
     if not _known([purpose], policy.purposes):
         yield "purpose"
-    if type(at) is not int or not event.readable:
+    if type(at) is not int:
+        yield "at"
+    if not event.readable:
         yield "event"
 
 

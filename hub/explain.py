@@ -7,12 +7,13 @@ from typing import Annotated, Any, Final
 import sqlalchemy as sa
 import typer
 
-from hub import bootstrap, settings
+from consent.words import Words, words_in
+from hub import bootstrap, grounds, settings
 from hub.errors import OperatorError
-from hub.explaining import RULES
-from hub.language import DEFAULT, Tongue
+from hub.governance import Register
+from hub.language import DEFAULT, LANGUAGES
 from hub.store import Store
-from hub.tables import decisions, directives, outcomes, receipts, withheld
+from hub.tables import decisions, outcomes, receipts, withheld
 from schemas import instant
 
 DECISIONS_MAX: Final = 20
@@ -26,16 +27,16 @@ class NothingDecided(OperatorError):
 
 def explanations(
     store: Store,
+    register: Register,
     event: str,
     stakeholder: str,
     purpose: str | None = None,
-    names: Mapping[str, str] | None = None,
-    adapters: Mapping[str, str] | None = None,
+    words: Words | None = None,
 ) -> list[dict[str, Any]]:
     """Every decision about an event for a stakeholder, newest first, with all that led to it.
 
-    In: the hub's id of the event; stakeholders' names and subscriptions' adapters, by id. Out: JSON objects;
-    `directives` are those of the participant that had been applied, `deliveries` those by the same adapter.
+    In: the hub's id of the event, and the language to say it in. Out: JSON objects; `directives` are those of
+    the participant that had been applied, `deliveries` those by the same adapter.
     """
     wanted = [outcomes.c.event == event, outcomes.c.stakeholder == stakeholder]
     if purpose is not None:
@@ -46,6 +47,7 @@ def explanations(
             decisions.c.cause,
             decisions.c.category,
             decisions.c.discloser,
+            decisions.c.envelope,
             decisions.c.position,
             decisions.c.consent_offset,
             decisions.c.governance_offset,
@@ -59,18 +61,13 @@ def explanations(
     )
     with store.read() as connection:
         rows = connection.execute(query).all()
-        return [_explained(connection, row, names or {}, adapters or {}) for row in rows]
+        return [_explained(connection, row, register, words or words_in(DEFAULT)) for row in rows]
 
 
-def _explained(
-    connection: sa.Connection, row: Any, names: Mapping[str, str], adapters: Mapping[str, str]
-) -> dict[str, Any]:
-    applied = (
-        sa.select(directives)
-        .where(directives.c.participant == row.participant, directives.c.offset <= row.consent_offset)
-        .order_by(directives.c.offset)
-        .limit(DIRECTIVES_MAX)
-    )
+def _explained(connection: sa.Connection, row: Any, register: Register, words: Words) -> dict[str, Any]:
+    why = grounds.explained(connection, row._mapping, row._mapping, register, words)
+    applied = grounds.applied(connection, row.participant, row.consent_offset)
+    subscription = register.subscriptions.get(row.subscription, {})
     places = [
         {
             "type": one.type,
@@ -78,16 +75,15 @@ def _explained(
             "place": f"consent/{one.partition}@{one.offset}",
             "recorded_at": instant.format(one.recorded_at),
         }
-        for one in connection.execute(applied)
+        for one in applied[:DIRECTIVES_MAX]
     ]
     return {
         "event": row.event,
         "stakeholder": row.stakeholder,
         "purpose": row.purpose,
-        "sentence": _sentence(row, names),
+        **why.as_json(),
         "effect": row.effect,
         "reason": row.reason,
-        "rule": RULES.get(row.reason),
         "basis": row.basis,
         "grants": row.grants,
         "compartments": row.compartments,
@@ -102,7 +98,7 @@ def _explained(
             "governance": f"governance/0@{row.governance_offset}",
         },
         "directives": places,
-        "deliveries": _deliveries(connection, row, adapters.get(row.subscription)),
+        "deliveries": _deliveries(connection, row, subscription.get("adapter")),
     }
 
 
@@ -134,31 +130,19 @@ def _deliveries(connection: sa.Connection, row: Any, adapter: str | None) -> lis
     return told
 
 
-def _sentence(row: Any, names: Mapping[str, str]) -> str:
-    words = Tongue(DEFAULT)
-    said = {
-        "recipient": names.get(row.stakeholder, row.stakeholder),
-        "purpose": words.term("purpose", row.purpose),
-        "reason": words.term("reason", row.reason),
-    }
-    if row.effect == "permit":
-        return words.say("Shared with %(recipient)s for %(purpose)s: %(reason)s.", **said)
-    return words.say("Not shared with %(recipient)s for %(purpose)s: %(reason)s.", **said)
-
-
 def explain(
     event: Annotated[str, typer.Argument(help="The hub's id of the event.", show_default=False)],
     stakeholder: Annotated[str, typer.Argument(help="The recipient's id.", show_default=False)],
     purpose: Annotated[str | None, typer.Option(help="Only for this purpose.")] = None,
+    language: Annotated[str, typer.Option(help="`en` or `es`.")] = DEFAULT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Why an event was, or was not, shared: one sentence, then the rule, the consent and the offsets."""
+    if language not in LANGUAGES:
+        raise typer.BadParameter(f"expected one of {', '.join(LANGUAGES)}", param_hint="--language")
     hub = bootstrap.bootstrap(settings.load())
     try:
-        known = hub.register()
-        names = {key: str(body["name"]) for key, body in known.stakeholders.items()}
-        adapters = {key: body["adapter"] for key, body in known.subscriptions.items()}
-        found = explanations(hub.store, event, stakeholder, purpose, names, adapters)
+        found = explanations(hub.store, hub.register(), event, stakeholder, purpose, words_in(language))
     finally:
         hub.close()
     if not found:
@@ -176,9 +160,15 @@ def explain(
 def _told(one: Mapping[str, Any]) -> str:
     lines = [
         one["sentence"],
-        f"  rule        {one['rule']} ({one['reason']}), decided {one['decided_at']}, {one['cause']}",
+        f"  rule        {one['rule']}: {one['statement']}",
+        f"  decided     {one['decided_at']}, {one['cause']}, {one['reason']}",
         f"  rests on    {', '.join(one['grants']) or 'nothing'}",
         f"  shared      {', '.join(one['compartments']) or 'nothing'}",
+        *(
+            f"  {each['kind']:<11} {each['id']} {', '.join(f'@{at}' for at in each['offsets'])}".rstrip()
+            for each in one["cited"]
+        ),
+        *_missed(one["nearest"]),
         *(f"  {name:<11} {place}" for name, place in one["places"].items()),
         *(
             f"  directive   {each['type']} {each['concerns'] or ''} {each['place']}"
@@ -187,3 +177,10 @@ def _told(one: Mapping[str, Any]) -> str:
         *(f"  delivery    {each['outcome']} ({each['code']}) {each['at']}" for each in one["deliveries"]),
     ]
     return "\n".join(lines)
+
+
+def _missed(nearest: Mapping[str, Any] | None) -> list[str]:
+    """What came nearest to a permit, and what it did not cover."""
+    if nearest is None:
+        return []
+    return [f"  nearest     {nearest['id']}, but for: {'; '.join(nearest['missing'])}"]

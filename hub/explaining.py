@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from consent.explain import Explanation
+from hub import grounds
 from hub import outcomes as accounts
 from hub.language import Tongue
 from hub.parts import Parts
@@ -12,22 +14,6 @@ from hub.tables import decisions, outcomes
 from schemas import instant
 
 EXPLAINED_MAX: Final = 20
-RULES: Final = {
-    "indeterminate": 1,
-    "no-agreement": 2,
-    "role": 3,
-    "court-order": 4,
-    "proceedings": 5,
-    "counselling-notes": 6,
-    "emergency": 7,
-    "no-emergency": 7,
-    "restriction": 8,
-    "consent": 9,
-    "revoked": 10,
-    "expired": 11,
-    "not-started": 12,
-    "no-consent": 13,
-}
 
 
 def explained(
@@ -48,18 +34,29 @@ def explained(
         .limit(EXPLAINED_MAX)
         .set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
     )
+    register = of.register()
     with of.store.read() as connection:
-        rows = connection.execute(query).mappings().all()
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+        whys = [
+            grounds.explained(connection, _of("outcomes", row), _of("decisions", row), register, words)
+            for row in rows
+        ]
     if not rows:
         return [], None
     ended = accounts.about(of.store, event, stakeholder)
-    names = {key: str(body.get("name") or key) for key, body in of.register().stakeholders.items()}
-    now = of.clock_ms()
-    return [_shown(dict(row), ended, words, names, now) for row in rows], rows[0]["outcomes_participant"]
+    names, now = register.names(), of.clock_ms()
+    shown = [_shown(row, why, ended, words, names, now) for row, why in zip(rows, whys, strict=True)]
+    return shown, rows[0]["outcomes_participant"]
+
+
+def _of(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """One table's columns of a row of two, by their own names."""
+    return {key.removeprefix(f"{table}_"): value for key, value in row.items() if key.startswith(f"{table}_")}
 
 
 def _shown(
     row: Mapping[str, Any],
+    why: Explanation,
     ended: accounts.Deliveries,
     words: Tongue,
     names: Mapping[str, str],
@@ -69,41 +66,33 @@ def _shown(
     return {
         "effect": "permit" if permits else "held",
         "outcome": words.say("Shared") if permits else words.say("Not shared"),
-        "sentence": _sentence(row, words, names),
-        "facts": _facts(row, ended, words, names, now),
-        "proof": _proof(row, words),
+        "sentence": why.sentence,
+        "facts": _facts(row, why, ended, words, names, now),
+        "proof": _proof(row, why, words),
     }
-
-
-def _sentence(row: Mapping[str, Any], words: Tongue, names: Mapping[str, str]) -> str:
-    recipient = row["outcomes_stakeholder"]
-    said = {
-        "recipient": names.get(recipient, recipient),
-        "purpose": words.term("purpose", row["outcomes_purpose"]),
-        "about": words.term("category", row["decisions_category"]),
-        "reason": words.term("reason", row["outcomes_reason"]),
-    }
-    if row["outcomes_effect"] == "permit":
-        return words.say("Shared with %(recipient)s for %(purpose)s: %(reason)s.", **said)
-    return words.say("Not shared with %(recipient)s for %(purpose)s: %(reason)s.", **said)
 
 
 def _facts(
     row: Mapping[str, Any],
+    why: Explanation,
     ended: accounts.Deliveries,
     words: Tongue,
     names: Mapping[str, str],
     now: int,
 ) -> list[tuple[str, str | Sequence[str]]]:
     discloser = row["decisions_discloser"]
-    rule = RULES.get(row["outcomes_reason"])
     found: list[tuple[str, str | Sequence[str]]] = [
         (words.say("Decided"), f"{words.ago(row['outcomes_at'], now)}, {words.exact(row['outcomes_at'])}"),
         (words.say("What it was about"), words.term("category", row["decisions_category"])),
         (words.say("Who told the hub"), names.get(discloser, discloser)),
         (words.say("When it happened"), words.exact(row["decisions_occurred_at"])),
-        (words.say("Rule that decided"), words.say("rule %(number)s", number=rule) if rule else "–"),
+        (
+            words.say("Rule that decided"),
+            words.say("rule %(number)s: %(statement)s", number=why.rule, statement=why.statement),
+        ),
     ]
+    if why.missing:
+        found.append((words.say("What the nearest consent or order did not cover"), list(why.missing)))
     if row["decisions_cause"] == "reconsider":
         found.append((words.say("Decided again"), words.say("because something was allowed since")))
     if row["outcomes_grants"]:
@@ -139,7 +128,7 @@ def _course(ended: accounts.Deliveries, words: Tongue) -> Sequence[str]:
     return told or [words.say("not yet")]
 
 
-def _proof(row: Mapping[str, Any], words: Tongue) -> list[tuple[str, str]]:
+def _proof(row: Mapping[str, Any], why: Explanation, words: Tongue) -> list[tuple[str, str]]:
     position = row["decisions_position"]
     return [
         (words.say("Event"), row["outcomes_event"]),
@@ -156,4 +145,12 @@ def _proof(row: Mapping[str, Any], words: Tongue) -> list[tuple[str, str]]:
         (words.say("Governance applied up to"), f"governance/0@{row['decisions_governance_offset']}"),
         (words.say("Decided as of"), instant.format(row["outcomes_at"])),
         (words.say("Subscription"), row["outcomes_subscription"]),
+        *(
+            (
+                words.term("kind", one.kind),
+                f"{one.id} " + " ".join(f"consent/{row['decisions_partition']}@{at}" for at in one.offsets),
+            )
+            for one in why.cited
+        ),
+        *([(words.say("Nearest"), why.nearest.id)] if why.nearest else []),
     ]

@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
+from consent import Governance
 from hub.appender import Appender, Place
 from schemas import codec
 from schemas.errors import Unavailable
@@ -40,6 +41,8 @@ class Register:
         self.policy: dict[str, Any] | None = None
         self.stakeholders: dict[str, dict[str, Any]] = {}
         self.subscriptions: dict[str, dict[str, Any]] = {}
+        self._compiled = Governance()
+        self._guard = threading.Lock()
 
     def apply(self, offset: int, record: Mapping[str, Any]) -> None:
         """One decoded `Governance` record, in order."""
@@ -52,7 +55,18 @@ class Register:
             self.subscriptions[name] = json.loads(record["body"])
         elif kind == "retired":
             self._retire(name, json.loads(record["body"]).get("kind"))
+        with self._guard:
+            self._compiled.apply(offset, record)
         self.offset = offset
+
+    def at(self, offset: int) -> Governance:
+        """What was in force, as decisions were made from it, once the record at that offset was applied."""
+        with self._guard:
+            return self._compiled.at(offset)
+
+    def names(self) -> dict[str, str]:
+        """What stakeholders are called, by id; the id itself for one without a name."""
+        return {key: str(body.get("name") or key) for key, body in self.stakeholders.items()}
 
     def _retire(self, name: str, kind: str | None) -> None:
         if kind in (None, "subscription"):

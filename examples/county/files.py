@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,9 +17,8 @@ from examples.county.hubside import NotDone
 from examples.county.journal import write_whole
 from examples.county.plan import Scene
 from examples.county.record import instant
-from examples.county.running import command
+from examples.county.running import ran
 
-publish_ms_max = 120_000
 MAPPINGS = {"hmis": "hmis-current-living-situation", "docket": "court-docket"}
 
 
@@ -63,27 +60,13 @@ class Files:
 
     def publish(self, sheet: Sheet) -> dict[str, Any]:
         """Sends one file. Raises `NotDone` where not exactly the good lines were accepted."""
-        ran = subprocess.run(
-            command(
-                "publish",
-                str(sheet.path),
-                "--mapping",
-                sheet.mapping,
-                "--agency",
-                sheet.source,
-                "--url",
-                self.address,
-                "--json",
-            ),
-            capture_output=True,
-            text=True,
-            timeout=publish_ms_max / 1000,
-            env={**os.environ, "HUB_TOKEN": self.tokens[sheet.source]},
-            check=False,
-        )
-        if ran.returncode != (1 if sheet.bad else 0):
-            raise NotDone(f"hub publish {sheet.path.name} ended with {ran.returncode}: {ran.stderr[-2000:]}")
-        told = json.loads(ran.stdout)
+        words = ["publish", str(sheet.path), "--mapping", sheet.mapping, "--agency", sheet.source]
+        done = ran([*words, "--url", self.address, "--json"], {"HUB_TOKEN": self.tokens[sheet.source]})
+        if done.returncode != (1 if sheet.bad else 0):
+            raise NotDone(
+                f"hub publish {sheet.path.name} ended with {done.returncode}: {done.stderr[-2000:]}"
+            )
+        told = json.loads(done.stdout)
         refused = told["rejected"] + told["unreadable"]
         if (told["accepted"], refused) != (sheet.good, sheet.bad):
             raise NotDone(f"hub publish {sheet.path.name}: {told['accepted']} of {sheet.good} accepted")

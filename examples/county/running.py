@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +18,11 @@ from typing import Any, Self
 import httpx
 from rich.console import Console
 
+import hub.leash
 from examples.county.endpoints import Endpoints
 from examples.county.hubside import NotDone
 from examples.county.journal import write_whole
 from examples.county.plan import Plan
-from hub.leash import spawn
 
 ready_ms_max = 120_000
 stop_ms_max = 15_000
@@ -67,7 +68,7 @@ class RunningHub:
 
     def __enter__(self) -> Self:
         with self.log.open("ab") as log:
-            self.child = spawn(command("up"), stdout=log, env=self.environment)
+            self.child = hub.leash.spawn(command("up"), stdout=log, env=self.environment)
         return self
 
     def __exit__(
@@ -133,6 +134,19 @@ def _free_port() -> int:
         return int(taken.getsockname()[1])
 
 
+def ran(words: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """One of the hub's commands, to its end; it ends with this process, should that be killed meanwhile."""
+    leash = [sys.executable, "-I", "-S", str(Path(hub.leash.__file__)), str(os.getpid())]
+    return subprocess.run(
+        [*leash, *command(*words)],
+        capture_output=True,
+        text=True,
+        timeout=command_ms_max / 1000,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
 def known(folder: Path) -> Credentials:
     """What the stakeholders were given when this county was begun; nothing where it is new."""
     path = folder / "credentials.json"
@@ -160,17 +174,10 @@ def register(county: Plan, folder: Path, endpoints: Endpoints) -> Credentials:
 
 def _json(*words: str) -> Any:
     """What a command of the hub prints as JSON. Raises `NotDone` where it fails."""
-    ran = subprocess.run(
-        command(*words, "--json"),
-        capture_output=True,
-        text=True,
-        timeout=command_ms_max / 1000,
-        env={**os.environ, **surroundings()},
-        check=False,
-    )
-    if ran.returncode != 0:
-        raise NotDone(f"hub {' '.join(words)} ended with {ran.returncode}: {ran.stderr[-2000:]}")
-    return json.loads(ran.stdout)
+    done = ran([*words, "--json"], surroundings())
+    if done.returncode != 0:
+        raise NotDone(f"hub {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
 
 
 def _stakeholders(county: Plan, endpoints: Endpoints) -> list[dict[str, Any]]:

@@ -1,0 +1,246 @@
+"""Who takes part: described once, registered once, and every secret shown once."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from consent import Governance
+from hub import agency, settings, signing, tokens
+from hub.bootstrap import prepare
+from hub.governance import canonical
+from hub.registration import described
+from schemas import topics
+from schemas.errors import Invalid
+from tests.desk import Desk, desk
+from tests.stores import opened
+
+
+def description(**more: Any) -> dict[str, Any]:
+    return {
+        "id": "harbor-house",
+        "name": "Harbor House",
+        "role": "service-provider",
+        "agreement": {"from": "2026-01-01T00:00:00Z"},
+        "treating": True,
+        "webhook": "https://example.org/hook",
+        "subscriptions": [
+            {"purpose": "care-coordination", "categories": ["service", "contact.outreach"]},
+            {"purpose": "care-coordination", "categories": ["contact.custody-booking"], "adapter": "alerts"},
+        ],
+    } | more
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Desk]:
+    made = desk(tmp_path)
+    yield made
+    made.store.close()
+
+
+def register(at: Desk, **more: Any) -> Any:
+    return at.registration.register([described(description(**more))], "test")[0]
+
+
+def governance(at: Desk) -> Governance:
+    """What those who decide make of the log."""
+    found = Governance()
+    for offset, record in enumerate(at.log.values("governance")):
+        found.apply(offset, record)
+    return found
+
+
+def stakeholder(found: Governance) -> Any:
+    return next(one for one in found.stakeholders if one.id == "harbor-house")
+
+
+def test_registering_gives_topics_records_and_a_secret(at: Desk) -> None:
+    done = register(at)
+    assert done.records == 3
+    assert done.webhook_secret is not None
+    assert done.webhook_secret.startswith("whsec_")
+    assert at.created[-1] == "harbor-house"
+    found = governance(at)
+    assert stakeholder(found).treating
+    wanted = {one.id: one for one in found.subscriptions.values() if one.stakeholder == "harbor-house"}
+    assert wanted["harbor-house-care-coordination-webhook"].settings == {"url": "https://example.org/hook"}
+    assert wanted["harbor-house-care-coordination-alerts"].adapter == "alerts"
+
+
+def test_registering_again_changes_nothing_and_shows_no_secret(at: Desk) -> None:
+    register(at)
+    before = len(at.log.values("governance"))
+    again = register(at)
+    assert (again.records, again.webhook_secret) == (0, None)
+    assert len(at.log.values("governance")) == before
+
+
+def test_a_change_writes_what_changed_and_retires_what_is_gone(at: Desk) -> None:
+    register(at)
+    done = register(at, medical=True, subscriptions=[description()["subscriptions"][0]])
+    assert done.records == 2
+    found = governance(at)
+    assert stakeholder(found).medical
+    assert [one.id for one in found.subscriptions.values() if one.stakeholder == "harbor-house"] == [
+        "harbor-house-care-coordination-webhook"
+    ]
+
+
+def test_retiring_takes_a_stakeholder_and_its_subscriptions_out(at: Desk) -> None:
+    register(at)
+    at.registration.retire("harbor-house", "test")
+    found = governance(at)
+    assert "harbor-house" not in found.stakeholders
+    assert not [one for one in found.subscriptions.values() if one.stakeholder == "harbor-house"]
+    assert not at.register().registered("harbor-house")
+    with pytest.raises(Invalid):
+        at.registration.retire("harbor-house", "test")
+
+
+def test_the_register_and_the_compiled_governance_agree(at: Desk) -> None:
+    register(at)
+    at.registration.retire("court", "test")
+    plain, compiled = at.register(), governance(at)
+    assert set(plain.stakeholders) == {one.id for one in compiled.stakeholders}
+    assert set(plain.subscriptions) == set(compiled.subscriptions)
+    assert plain.offset == compiled.offset
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"id": "Harbor House"}, "/id"),
+        ({"id": "x" * 42}, "/id"),
+        ({"role": "judge"}, "/role"),
+        ({"agreement": {"from": "yesterday"}}, "/agreement/from"),
+        ({"agreement": {"from": "2026-01-01T00:00:00"}}, "/agreement/from"),
+        ({"webhook": "ftp://example.org"}, "/webhook"),
+        ({"webhook": None}, "/webhook"),
+        ({"treatin": True}, "/treatin"),
+        ({"subscriptions": [{"purpose": "care", "categories": ["service"]}]}, "/subscriptions/0/purpose"),
+        (
+            {"subscriptions": [{"purpose": "treatment", "categories": ["serv"]}]},
+            "/subscriptions/0/categories/0",
+        ),
+        ({"subscriptions": [{"purpose": "treatment", "categories": []}]}, "/subscriptions/0/categories"),
+        ({"subscriptions": [description()["subscriptions"][0]] * 2}, "/subscriptions/1/id"),
+    ],
+)
+def test_a_description_that_cannot_be_is_refused_with_its_place_and_nothing_is_done(
+    at: Desk, change: dict[str, Any], path: str
+) -> None:
+    before = len(at.log.values("governance"))
+    with pytest.raises(Invalid) as caught:
+        register(at, **change)
+    assert caught.value.path == path
+    assert len(at.log.values("governance")) == before
+    assert "harbor-house" not in at.created
+
+
+def test_of_several_one_bad_one_keeps_all_out(at: Desk) -> None:
+    both = [described(description()), described(description(id="other", role="judge"))]
+    with pytest.raises(Invalid):
+        at.registration.register(both, "test")
+    assert not at.register().registered("harbor-house")
+
+
+def test_a_signing_secret_rotates_without_a_gap(at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = at.signing.ensure("harbor-house")
+    assert at.signing.ensure("harbor-house") is None
+    second = at.signing.rotate("harbor-house")
+    assert at.signing.webhook("harbor-house") == [second, first]
+    assert at.signing.webhook("nobody") == []
+    later = signing._now() + signing.OVERLAP_MS + 1
+    monkeypatch.setattr(signing, "_now", lambda: later)
+    assert at.signing.webhook("harbor-house") == [second]
+
+
+def test_the_store_holds_no_secret_or_token_in_the_clear(at: Desk, tmp_path: Path) -> None:
+    secret = at.signing.rotate("harbor-house").encode()
+    token = tokens.mint(at.store, "harbor-house").encode()
+    at.store.close()
+    for file in tmp_path.iterdir():
+        assert secret not in file.read_bytes()
+        assert token not in file.read_bytes()
+
+
+def test_canonical_json_is_one_for_equal_values() -> None:
+    assert (
+        canonical({"b": [1, None], "a": "é"})
+        == '{"a":"é","b":[1,null]}'.encode()
+        == canonical({"a": "é", "b": [1, None]})
+    )
+
+
+class TestCommand:
+    """`hub agency`, as an operator uses it, on a real broker."""
+
+    @pytest.fixture
+    def hub(self, empty_kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+        given = {"DATA": str(tmp_path), "KAFKA_BOOTSTRAP": empty_kafka, "REPLICATION": "1"}
+        for name, value in given.items():
+            monkeypatch.setenv(f"HUB_{name}", value)
+        monkeypatch.chdir(tmp_path)
+        prepare(settings.load(), empty_kafka)
+        return lambda *words: CliRunner().invoke(agency.app, words)
+
+    @pytest.mark.broker
+    def test_loads_lists_mints_and_refuses(self, hub: Any, tmp_path: Path) -> None:
+        file = tmp_path / "county.json"
+        file.write_text(json.dumps({"stakeholder": [description()]}))
+        loaded = hub("load", str(file), "--json")
+        assert loaded.exit_code == 0, loaded.exception
+        (row,) = json.loads(loaded.stdout)
+        assert row["token"].startswith(tokens.PREFIX)
+        assert row["webhook_secret"].startswith(signing.PREFIX)
+        again = json.loads(hub("load", str(file), "--json").stdout)
+        assert again == [{"id": "harbor-house", "records": 0, "token": None, "webhook_secret": None}]
+
+        listed = json.loads(hub("list", "--json").stdout)
+        assert [one["id"] for one in listed] == ["harbor-house"]
+        assert len(listed[0]["subscriptions"]) == 2
+
+        minted = json.loads(hub("token", "harbor-house", "--json").stdout)
+        assert minted["token"] != row["token"]
+        wrong = ("add", "court", "--role", "judge", "--name", "C", "--from", "2026-01-01T00:00:00Z")
+        for words, said in ((("token", "nobody"), "`nobody`"), (wrong, "/role")):
+            refused = hub(*words)
+            assert refused.stdout == ""
+            assert isinstance(refused.exception, agency.BadDescription)
+            assert refused.exception.exit_status == 2
+            assert said in refused.exception.detail
+
+        assert hub("retire", "harbor-house").exit_code == 0
+        assert json.loads(hub("list", "--json").stdout) == []
+        with opened(f"sqlite:///{tmp_path / 'hub.db'}") as store:
+            assert tokens.check(store, minted["token"]) is None
+
+    def test_a_file_that_is_none_is_refused_before_anything_is_asked(self, tmp_path: Path) -> None:
+        for name, content in (
+            ("a.toml", b"[[stakeholder]\n"),
+            ("b.json", b'{"stakeholder": 5}'),
+            ("c.json", b"\xff"),
+        ):
+            (tmp_path / name).write_bytes(content)
+            done = CliRunner().invoke(agency.app, ["load", str(tmp_path / name)])
+            assert isinstance(done.exception, agency.BadDescription)
+            assert "\n" not in done.exception.detail
+
+
+def test_every_topic_of_a_stakeholder_can_be_named() -> None:
+    named = [topic.name for topic in (*topics.agency_topics("reach"), *topics.stakeholder_topics("reach"))]
+    assert {"inbox.reach", "receipts.reach", "outbox.reach"} <= set(named)
+
+
+def test_a_subscription_on_the_command_line() -> None:
+    assert agency._subscription("treatment:service,contact:alerts") == {
+        "purpose": "treatment",
+        "categories": ["service", "contact"],
+        "adapter": "alerts",
+    }
+    for text in ("treatment", "treatment:", ":service", ""):
+        with pytest.raises(agency.BadDescription):
+            agency._subscription(text)

@@ -35,7 +35,7 @@ from examples.county.running import command, policy
 
 pytestmark = pytest.mark.broker
 ROOT = Path(__file__).parent.parent
-PEOPLE, SEED = 27, 5
+PEOPLE, SEED = 22, 5
 play_ms_max = 240_000
 goes_ms_max = 20_000
 

@@ -84,7 +84,7 @@ def perform(chosen: argparse.Namespace, folder: Path, console: Console) -> bool:
         running.ready()
         credentials = register(county, folder, endpoints)
         endpoints.trust(credentials.secrets)
-        console.print(f"The hub answers at {running.address}")
+        running.invite(console)
         hub = Hub(running.address, credentials.tokens, running.alive)
         stack.callback(hub.close)
         files = Files(folder / "files", running.address, credentials.tokens)
@@ -100,7 +100,7 @@ def perform(chosen: argparse.Namespace, folder: Path, console: Console) -> bool:
         else:
             show(console, lines)
         if not chosen.once:
-            running.invite(console)
+            console.print("The hub goes on. Ctrl-C stops everything.")
             running.wait()
     return exact(lines)
 

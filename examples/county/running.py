@@ -27,6 +27,11 @@ from examples.county.plan import Plan
 ready_ms_max = 120_000
 stop_ms_max = 15_000
 command_ms_max = 120_000
+VISITORS = (
+    ("case manager", "/cases", "who needs me now?"),
+    ("privacy officer", "/officer", "is anything wrong?"),
+    ("operator", "/operator", "does everything flow?"),
+)
 POLICY = Path(__file__).parents[2] / "consent" / "policy.json"
 
 
@@ -107,11 +112,10 @@ class RunningHub:
 
     def invite(self, console: Console) -> None:
         """Says where the pages are and how to sign in."""
-        console.print(f"\nThe hub runs on: {self.address}/signin", style="bold")
-        console.print("  case manager at Reach Diversion: who needs me now?   /cases")
-        console.print("  privacy officer: live decisions, and why             /officer")
-        console.print("  operator: does everything flow?                      /operator")
-        console.print("Choose one on the sign-in page; no password in a demo. Ctrl-C stops everything.")
+        console.print(f"The hub answers at {self.address}", style="bold", highlight=False)
+        for who, page, question in VISITORS:
+            console.print(f"  {who:<16} {self.address}{page:<10} {question}", highlight=False)
+        console.print(f"Sign in at {self.address}/signin as any of them; a demo asks for no password.")
 
     def wait(self) -> None:
         """Stays until Ctrl-C, or until the hub ends. Raises `NotDone` then."""

@@ -14,9 +14,9 @@ demo:  ## the hub on a synthetic county, until Ctrl-C; ONCE=1 plays it, prints t
 	@setup/setup.sh run
 	@.venv/bin/python -m examples.county $(if $(ONCE),--once)
 
-test: gates  ## linters, types, layers, and every test with its coverage
+test: gates  ## linters, types, layers, every test with its coverage; TESTS=tests/test_x.py for some
 	@.venv/bin/coverage erase
-	@.venv/bin/pytest --cov --cov-report=term:skip-covered $(TESTS)
+	@.venv/bin/pytest $(or $(TESTS),--cov)
 
 gates:
 	@setup/setup.sh test

@@ -128,20 +128,18 @@ class Block:
                 grants ^= lowest
         return grants
 
-    def granted(self, grants: int, policy: Policy) -> tuple[list[str], int]:
+    def granted(self, grants: int, policy: Policy) -> tuple[tuple[str, ...], int]:
         """`consent_id/grant_id` of each, and the union of their compartments as a set of the policy's."""
         if self.policy is not policy:
             self.masks = _share(tuple([policy.granted(names) for names in self.compartments]))
             self.policy = policy
-        names: list[str] = []
-        union = 0
-        while grants:
-            lowest = grants & -grants
-            grants ^= lowest
-            place = lowest.bit_length() - 1
-            union |= self.masks[place]
-            names.append(f"{self.consents[self.owners[place]]}/{self.ids[place]}")
-        return names, union
+        lowest = grants & -grants
+        place = lowest.bit_length() - 1
+        name = f"{self.consents[self.owners[place]]}/{self.ids[place]}"
+        if lowest == grants:
+            return (name,), self.masks[place]
+        names, union = self.granted(grants ^ lowest, policy)
+        return (name, *names), self.masks[place] | union
 
 
 def blocks(held: Iterable[Held]) -> tuple[Block, ...]:

@@ -14,6 +14,7 @@ from consent.state import State
 from consent.untyped import ALL, TREATING
 
 _plans = Plans()
+_new = tuple.__new__
 
 
 def decide(
@@ -160,7 +161,7 @@ def _granted(counting: Sequence[tuple[Block, int]], policy: Policy) -> tuple[tup
         more, others = block.granted(live, policy)
         names += more
         granted |= others
-    return tuple(names if len(names) == 1 else sorted(set(names))), granted
+    return names if len(names) == 1 else tuple(sorted(set(names))), granted
 
 
 def _orders(question: Question, asker: Asker) -> tuple[str, ...]:
@@ -205,4 +206,5 @@ def _permit(question: Question, asker: Asker, basis: str, grants: tuple[str, ...
     if not shared:
         return says.NOTHING_SHAREABLE
     obligations = OBLIGATIONS[basis, question.part2, asker.proceedings]
-    return Decision("permit", basis, basis, grants, question.policy.names(shared), obligations)
+    compartments = question.policy.names(shared)
+    return _new(Decision, ("permit", basis, basis, grants, compartments, obligations))  # the quickest way

@@ -11,6 +11,8 @@ from consent.state import State
 from consent.terms import Restriction
 from consent.untyped import ALL, TREATING, moment
 
+About = tuple[Stakeholder, int, tuple[str, ...]]
+
 
 class Question:
     """An event with all that its decisions have in common.
@@ -32,16 +34,13 @@ class Question:
         "state",
     )
 
-    def __init__(
-        self, event: Event, carried: int, discloser: Stakeholder, at: int, state: State, policy: Policy
-    ) -> None:
+    def __init__(self, event: Event, about: About, at: int, state: State, policy: Policy) -> None:
         labels = event.labels
+        discloser, self.carried, self.lineage = about
         self.at = at
         self.state = state
         self.policy = policy
         self.category = event.category
-        self.carried = carried
-        self.lineage = policy.lineages[event.category]
         self.part2 = PART2 in labels
         self.notes = COUNSELLING_NOTES in labels
         self.candidates: list[tuple[Block, int, int, int]] = []
@@ -65,15 +64,21 @@ class Question:
         """The question, or None where the first rule makes it indeterminate whoever asks."""
         asked = event if isinstance(event, Event) else Event.of(event)
         instant = moment(at) if isinstance(at, str) else at
-        if asked is None or type(instant) is not int or not policy.sound:
+        if asked is None or type(instant) is not int:
             return None
-        discloser = stakeholders.get(asked.discloser)
-        if discloser is None or not discloser.sound or not asked.readable:
-            return None
-        carried = policy.carried(asked.compartments)
-        if asked.category not in policy.lineages or carried is None or not policy.labelled(asked.labels):
-            return None
-        return cls(asked, carried, discloser, instant, state, policy)
+        about = _about(asked, policy, stakeholders)
+        return None if about is None else cls(asked, about, instant, state, policy)
+
+
+def _about(event: Event, policy: Policy, stakeholders: Stakeholders) -> About | None:
+    """The discloser, the compartments carried, and the category's lineage; None where one can't be read."""
+    if not event.readable or not policy.sound:
+        return None
+    discloser, lineage = stakeholders.get(event.discloser), policy.lineages.get(event.category)
+    if discloser is None or not discloser.sound or lineage is None or not policy.labelled(event.labels):
+        return None
+    carried = policy.carried(event.compartments)
+    return None if carried is None else (discloser, carried, lineage)
 
 
 def _covering(block: Block, event: Event, lineage: Sequence[str], discloser: Stakeholder, at: int) -> int:

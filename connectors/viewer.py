@@ -51,7 +51,7 @@ class Permission:
 
     alerts: frozenset[str]
     deadline_ms: int
-    _close: Callable[[Outcome], Any]
+    _close: Callable[[Outcome], asyncio.Task[None]]
 
     @property
     def late(self) -> bool:
@@ -59,8 +59,8 @@ class Permission:
         return awake_ms() >= self.deadline_ms
 
     async def close(self, left: bool) -> None:
-        """Write the receipts."""
-        await self._close(LEFT if left else NOT_LEFT)
+        """Write the receipts; they are written also when whoever waits for it is cancelled."""
+        await asyncio.shield(self._close(LEFT if left else NOT_LEFT))
 
 
 class Viewer:
@@ -81,7 +81,7 @@ class Viewer:
         self._name = f"v-{secrets.token_hex(8)}"
         self._count = 0
         self._askings: dict[str, _Asking] = {}
-        self._late: set[asyncio.Task[None]] = set()
+        self._writing: set[asyncio.Task[None]] = set()
         follower.listen(self._heard)
 
     async def ask(self, stakeholder: str, alerts: Iterable[tuple[str, str]]) -> Permission:
@@ -94,7 +94,11 @@ class Viewer:
             by_participant.setdefault(participant, []).append(alert)
         asked_at = awake_ms()
         if not by_participant:
-            return Permission(frozenset(), asked_at + self._send_ms_max, self._nothing)
+            return Permission(
+                frozenset(),
+                asked_at + self._send_ms_max,
+                lambda outcome: self._closing(_Asking(set()), outcome),
+            )
         if len(self._askings) >= askings_max:
             raise Unavailable("too many pages are being asked for at once")
         self._count += 1
@@ -105,18 +109,16 @@ class Viewer:
             async with asyncio.timeout(answer_ms_max / 1000):
                 await self._asked(name, stakeholder, by_participant, asking)
         except BaseException as error:
-            self._give_up(asking)
+            self._closing(asking, NOT_LEFT)
             if isinstance(error, TimeoutError):
                 raise Unavailable("what may be shown now could not be checked in time") from None
             raise
         finally:
             del self._askings[name]
         granted = frozenset(key.partition("/")[2] for key in asking.intents)
-
-        async def close(outcome: Outcome) -> None:
-            await self._receipts(asking, outcome)
-
-        return Permission(granted, asked_at + self._send_ms_max, close)
+        return Permission(
+            granted, asked_at + self._send_ms_max, lambda outcome: self._closing(asking, outcome)
+        )
 
     async def _asked(
         self, name: str, stakeholder: str, by_participant: Mapping[str, list[str]], asking: _Asking
@@ -146,7 +148,7 @@ class Viewer:
         asking = self._askings.get(name)
         if asking is None:
             if record["intent"] is not None:  # too late for its page: it will not be shown
-                self._give_up(_Asking(set(), {told["key"]: (partition, told)}))
+                self._closing(_Asking(set(), {told["key"]: (partition, told)}), NOT_LEFT)
             return
         if record["intent"] is not None:
             asking.intents[told["key"]] = (partition, told)
@@ -154,11 +156,12 @@ class Viewer:
         if not asking.open:
             asking.done.set()
 
-    def _give_up(self, asking: _Asking) -> None:
-        """Nothing will be shown on this: say so, whoever waits for it or not."""
-        task = asyncio.ensure_future(self._receipts(asking, NOT_LEFT))
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
+    def _closing(self, asking: _Asking, outcome: Outcome) -> asyncio.Task[None]:
+        """Write the receipts, whether somebody waits for it or not."""
+        task = asyncio.ensure_future(self._receipts(asking, outcome))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return task
 
     async def _receipts(self, asking: _Asking, outcome: Outcome) -> None:
         """A receipt for each intent. One that cannot be stored leaves its intent open, which is in doubt."""
@@ -170,6 +173,3 @@ class Viewer:
                     deliveries.TOPIC, value, parcel.participant.encode(), partition
                 )
         asking.intents = {}
-
-    async def _nothing(self, outcome: Outcome) -> None:
-        return

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterable
 from functools import cached_property, partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from confluent_kafka.admin import AdminClient
@@ -34,6 +34,9 @@ from hub.worker import say, work
 from streams import topology
 from streams.slots import Slot
 from streams.step import Step
+
+if TYPE_CHECKING:
+    from hub.parts import Viewing
 
 CONNECTORS: Final = "connectors"
 
@@ -79,6 +82,13 @@ class Hub:
     def follower(self) -> governance.Follower:
         """The register, kept up to date."""
         return governance.Follower(self.client)
+
+    def viewer(self, producer: Any, follower: Any) -> "Viewing":
+        """What asks the owners before a page shows an alert."""
+        from connectors.viewer import Viewer  # noqa: PLC0415
+
+        settings = self.settings
+        return Viewer(producer, follower, settings.partitions, settings.send_ms_max, now_ms)
 
     def register(self) -> Register:
         """The register as of now."""
@@ -192,6 +202,7 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
     from connectors.log import KafkaHistory, KafkaLog  # noqa: PLC0415
     from connectors.schedule import Schedule  # noqa: PLC0415
     from connectors.sender import Sender  # noqa: PLC0415
+    from connectors.views import Views  # noqa: PLC0415
     from hub.shown import ShownAlerts  # noqa: PLC0415
 
     settings, vault = hub.settings, hub.vault
@@ -218,6 +229,7 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
         Governance(),
         alerts.Watch(sink, vault),
         now_ms,
+        Views(sink, vault),
     )
     sender.start()
     try:
@@ -268,6 +280,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             submissions=taking,
             intake=intake,
             fences=fences,
+            viewer=hub.viewer(producer, fences),
             lookup=Lookup(hub.client),
             clock_ms=now_ms,
         )

@@ -1,12 +1,16 @@
 """Who is connected to a live page, and when they look again. Bounded, and quickly over when the hub stops."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from prometheus_client import Gauge
+
+from schemas.errors import Unavailable
 
 STREAMS_MAX: Final = 500
 STREAMS_PER_ORGANISATION_MAX: Final = 50
@@ -46,12 +50,13 @@ class Streams:
         organisation: str,
         seen: str,
         mark: Callable[[], Awaitable[str]],
-        picture: Callable[[], Awaitable[tuple[str, str]]],
+        picture: Callable[[], AbstractAsyncContextManager[tuple[str, str]]],
         signed_in: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[str]:
         """The stream of one page: an event whenever its organisation's mark is not the one it has seen.
 
-        In: how to get the mark; how to get mark and data together; whether whoever listens still may.
+        In: how to get the mark; how to get mark and data together, which have left when the block ends;
+        whether whoever listens still may.
         """
         self._connected[organisation] += 1
         _connected.inc()
@@ -65,9 +70,10 @@ class Streams:
                         return
                     checked = now
                 if await self._look(organisation, mark) != seen:
-                    seen, data = await picture()
-                    yield frame("changed", seen, data)
-                    spoke = now
+                    with contextlib.suppress(Unavailable):  # the next look comes soon
+                        async with picture() as (now_seen, data):
+                            yield frame("changed", now_seen, data)
+                        seen, spoke = now_seen, now
                 elif now - spoke >= PING_MS:
                     yield ": still here\n\n"
                     spoke = now

@@ -8,6 +8,7 @@ from fastapi import Request
 
 from connectors.fence import Answer, Narrowing
 from connectors.intake import Intake
+from connectors.viewer import Permission
 from hub.appender import Appender
 from hub.directives import Directives
 from hub.governance import Register
@@ -34,6 +35,13 @@ class Fences(Protocol):
         """The same as soon as it is another than `closing`, at the latest after `wait_ms_max`."""
 
 
+class Viewing(Protocol):
+    """Asks owners what may be shown: `connectors.viewer.Viewer`."""
+
+    async def ask(self, stakeholder: str, alerts: Iterable[tuple[str, str]]) -> Permission:
+        """What of these alerts, each with its participant, may be shown. Raises `Unavailable`."""
+
+
 @dataclass(slots=True)
 class Parts:
     """Everything a route may need. `client` are librdkafka settings; `clock_ms` gives the time."""
@@ -50,6 +58,7 @@ class Parts:
     submissions: Submissions
     intake: Intake
     fences: Fences
+    viewer: Viewing
     lookup: Lookup
     clock_ms: Callable[[], int]
 

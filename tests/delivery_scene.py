@@ -28,6 +28,7 @@ from schemas import codec, compartments, instant, sealing, topics
 from schemas.errors import Erased, Unsealable
 
 WORKER = Path(__file__).with_name("delivery_worker.py")
+PAGE = Path(__file__).with_name("delivery_page.py")
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 WAIT_S_MAX = 40.0
 GROUP = "deliver"
@@ -259,7 +260,7 @@ class Scene:
         self._producer = Producer({**self.client, "acks": "all", "linger.ms": 0})
         self._stack = ExitStack()
         self._workers = 0
-        names = [topics.TOPICS[name] for name in ("consent", "governance", "pending", "deliveries")]
+        names = [topics.TOPICS[name] for name in ("consent", "governance", "pending", "deliveries", "views")]
         names += [topic for one in STAKEHOLDERS for topic in topics.stakeholder_topics(one["id"])[:1]]
         new = [NewTopic(topic.name, topic.count(partitions), 1, config=topic.config()) for topic in names]
         self._admin = AdminClient(self.client)
@@ -396,6 +397,12 @@ class Scene:
                     f"the intent at {offset} knew less than was acknowledged"
                 )
 
+    def page(self, screen: Receiver, store: str, crash: str = "") -> "Page":
+        """A web process that shows all there is to see to `screen`, once."""
+        made = Page(self, screen, store, crash)
+        self._stack.callback(made.end)
+        return made
+
     def worker(self, name: str = "w1", crash: str = "", **settings: Any) -> "Worker":
         made = Worker(self, name, crash, settings)
         self._workers += 1
@@ -403,19 +410,17 @@ class Scene:
         return made
 
 
-class Worker:
-    """A delivery worker in a process of its own."""
+class Child:
+    """A process of its own, which may freeze, thaw, die."""
 
-    def __init__(self, scene: Scene, name: str, crash: str, settings: Mapping[str, Any]) -> None:
-        config = {"bootstrap": scene.bootstrap, "partitions": scene.partitions, "name": name, **settings}
-        config["send_ms_max"] = scene.send_ms_max
+    def __init__(self, script: Path, config: Mapping[str, Any], crash: str) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("HUB_")}
         if crash:
             environment["HUB_CRASH_POINT"] = crash
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(WORKER), json.dumps(config)],
+            [sys.executable, "-W", "error", str(script), json.dumps(config)],
             env=environment,
-            cwd=WORKER.parent.parent,
+            cwd=script.parent.parent,
             start_new_session=True,
         )
 
@@ -449,6 +454,28 @@ class Worker:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+
+
+class Worker(Child):
+    """A delivery worker."""
+
+    def __init__(self, scene: Scene, name: str, crash: str, settings: Mapping[str, Any]) -> None:
+        config = {"bootstrap": scene.bootstrap, "partitions": scene.partitions, "name": name, **settings}
+        super().__init__(WORKER, {**config, "send_ms_max": scene.send_ms_max}, crash)
+
+
+class Page(Child):
+    """A web process."""
+
+    def __init__(self, scene: Scene, screen: Receiver, store: str, crash: str) -> None:
+        config = {
+            "bootstrap": scene.bootstrap,
+            "partitions": scene.partitions,
+            "send_ms_max": scene.send_ms_max,
+            "screen": screen.url,
+            "store": store,
+        }
+        super().__init__(PAGE, config, crash)
 
 
 def until(what: Callable[[], Any], seconds: float = WAIT_S_MAX, why: str = "") -> Any:

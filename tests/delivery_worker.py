@@ -17,12 +17,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from connectors import projection
+from connectors.alerts import ADAPTER, Alerts, Watch
 from connectors.engine import Engine, EngineSettings
 from connectors.log import KafkaHistory, KafkaLog
 from connectors.schedule import Schedule
 from connectors.sender import Sender
+from connectors.views import Views
 from connectors.webhook import Webhooks, WebhookSettings
 from consent import Governance
+from hub.shown import ShownAlerts
+from hub.store import Store
 from schemas import crash
 from streams.runner import Runner
 from streams.settings import RunnerSettings
@@ -48,8 +52,14 @@ def main(config: dict[str, Any]) -> None:
     keys = Keys()
     log = KafkaLog(client)
     history = KafkaHistory(client)
+    adapters: dict[str, Any] = {"webhook": Webhooks(Secret(), WebhookSettings(private=True, plain=True))}
+    watch, views = None, None
+    if "store" in config:
+        sink = ShownAlerts(Store(config["store"]))
+        adapters[ADAPTER] = Alerts(sink, keys, now_ms)
+        watch, views = Watch(sink, keys), Views(sink, keys)
     sender = Sender(
-        {"webhook": Webhooks(Secret(), WebhookSettings(private=True, plain=True))},
+        adapters,
         keys,
         Nobody(),
         log,
@@ -70,12 +80,13 @@ def main(config: dict[str, Any]) -> None:
         log,
         partial(projection.idempotency_key, keys),
         Governance(),
-        None,
+        watch,
         now_ms,
+        views,
     )
     settings = RunnerSettings(
         group=GROUP,
-        inputs=("^outbox[.].*",),
+        inputs=("^outbox[.].*", "views"),
         instance_id=config["name"],
         beside=("consent",),
         whole=("governance",),

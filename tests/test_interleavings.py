@@ -9,8 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from connectors.adapter import Alert
+from connectors.alerts import aad
 from connectors.fence import Narrowing
-from tests.delivery_scene import Receiver, Scene, Worker, event, granted, revoked, scene, until
+from hub.shown import ShownAlerts
+from hub.store import Store
+from tests.delivery_scene import (
+    Keys,
+    Receiver,
+    Scene,
+    Worker,
+    event,
+    granted,
+    revoked,
+    scene,
+    share_of,
+    until,
+)
 
 pytestmark = pytest.mark.broker
 
@@ -148,6 +163,58 @@ def test_4_freezes_between_intent_and_sending(town: Scene) -> None:
     never_after(town, receiver, narrowing)
     assert len(receiver.got) <= 1, "only what was listed may still have gone"
     assert [one["attempt"] for one in town.told("receipt")] == [1]
+
+
+def test_5_a_web_process_freezes_with_a_permitted_page(town: Scene, tmp_path: Path) -> None:
+    """The page had its intent, so it is in doubt until its receipt; the next page is denied."""
+    store = f"sqlite:///{tmp_path / 'hub.db'}"
+    Store(store).migrate()
+    screen = town.receiver()
+    town.subscribe("reach", "alerts")
+    town.direct("p1", granted())
+    ready(town, town.worker("first", store=store))
+    town.offer("reach", event(1, category="contact.custody-booking"), share_of("reach-alerts"))
+    sink = ShownAlerts(Store(store))
+    until(sink.shown, why="for the alert")
+    page = town.page(screen, store, crash="page.permitted:freeze")
+    until(page.frozen, why="for the page to be permitted")
+    assert [one["adapter"] for one in town.told("intent")] == ["alerts", "page"]
+    narrowing = take_back(town)
+    until(lambda: not sink.shown(), why="for the alert to be taken off the screens")
+    answer = until(
+        lambda: (found := town.answer(narrowing)).state != "closing" and found,
+        why="for the fence to be in doubt",
+    )
+    assert answer.state == "closed-in-doubt"
+    assert [one.adapter for one in answer.in_doubt] == ["page"]
+    page.thaw()
+    until(lambda: page.code() is not None, why="for the page")
+    assert page.code() == 0
+    never_after(town, screen, narrowing)
+    assert len(screen.got) == 1, "only what was listed has still gone"
+
+
+def test_5_a_page_after_the_fence_shows_nothing(town: Scene, tmp_path: Path) -> None:
+    """Even where a row was left standing: the owner decides, not the table."""
+    store = f"sqlite:///{tmp_path / 'hub.db'}"
+    Store(store).migrate()
+    screen = town.receiver()
+    town.subscribe("reach", "alerts")
+    town.direct("p1", granted())
+    ready(town, town.worker("first", store=store))
+    town.offer("reach", event(1, category="contact.custody-booking"), share_of("reach-alerts"))
+    sink = ShownAlerts(Store(store))
+    [row] = until(sink.shown, why="for the alert")
+    narrowing = take_back(town)
+    never_after(town, screen, narrowing)
+    keys = Keys().sealer(row.participant)
+    sealed = keys.seal(aad("late"), keys.open(aad(row.id), row.sealed))
+    late = Alert("late", row.stakeholder, row.participant, "e-1", "r", "urgent", 0, sealed)
+    sink.insert(late)  # as a worker would that was replaced and thaws too late
+    page = town.page(screen, store)
+    until(lambda: page.code() is not None, why="for the page")
+    assert page.code() == 0
+    assert [body for _, _, body, _ in screen.got] == [{"alerts": []}]
 
 
 def test_6_checks_and_acknowledges_in_one_loop(town: Scene) -> None:

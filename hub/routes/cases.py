@@ -1,13 +1,16 @@
 """The case manager's page: who needs me now? And the stream that keeps it true."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, cast
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from starlette.background import BackgroundTask
 
+from connectors.viewer import Permission
 from hub import acts, today
 from hub.access import person
 from hub.language import Tongue
@@ -71,9 +74,18 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:  # n
     async def mark() -> str:
         return await run_in_threadpool(today.cursor, of.store, organisation)
 
-    async def picture() -> tuple[str, str]:
-        now = await run_in_threadpool(today.picture, of.store, of.vault, organisation, of.clock_ms())
-        return now.cursor, json.dumps(_as_json(now))
+    @contextlib.asynccontextmanager
+    async def picture() -> AsyncIterator[tuple[str, str]]:
+        now, permission = await _permitted(of, organisation)
+        left = False
+        try:
+            data = json.dumps(_as_json(now))
+            left = not permission.late
+            if not left:
+                raise Unavailable("the permission to show this has run out")
+            yield now.cursor, data
+        finally:
+            await permission.close(left)
 
     async def signed_in() -> bool:
         return await run_in_threadpool(_still_there, request, of)
@@ -119,8 +131,32 @@ def _organisation(request: Request) -> str:
 
 
 async def _shown(request: Request, of: Parts, template: str) -> Response:
-    organisation, now, words = _organisation(request), of.clock_ms(), speak(request)
-    picture = await run_in_threadpool(today.picture, of.store, of.vault, organisation, now)
+    picture, permission = await _permitted(of, _organisation(request))
+    try:
+        page = _page(request, of, template, picture)
+        if permission.late:
+            raise Unavailable("the permission to show this has run out; try again")
+    except BaseException:
+        await permission.close(False)
+        raise
+    page.background = BackgroundTask(permission.close, True)  # runs once the page has left
+    return page
+
+
+async def _permitted(of: Parts, organisation: str) -> tuple[Picture, Permission]:
+    """What an organisation sees now, as far as the owners let it be shown. Raises `Unavailable`."""
+    picture = await run_in_threadpool(today.picture, of.store, of.vault, organisation, of.clock_ms())
+    asked = [(alert.id, alert.participant) for alert in (*picture.waiting, *picture.taken)]
+    permission = await of.viewer.ask(organisation, asked)
+    shown = picture._replace(
+        waiting=[alert for alert in picture.waiting if alert.id in permission.alerts],
+        taken=[alert for alert in picture.taken if alert.id in permission.alerts],
+    )
+    return shown, permission
+
+
+def _page(request: Request, of: Parts, template: str, picture: Picture) -> Response:
+    now, words = of.clock_ms(), speak(request)
     count = len(picture.waiting)
     said = words.say("Nobody needs you now.")
     if count:

@@ -69,7 +69,7 @@ class Consent(NamedTuple):
         if not STATEMENTS.issubset(texts(source.get("statements"))):
             return None
         expires_at, expires_on = moment(source.get("expires_at")), text(source.get("expires_on"))
-        if not _ends(expires_at, expires_on, grants):
+        if not ends(expires_at, expires_on, grants):
             return None
         end = NEVER_MS if expires_at is None else expires_at
         return cls(name, signed_at, starts_at, end, expires_on == PROGRAM_EXIT, grants)
@@ -83,7 +83,7 @@ class Consent(NamedTuple):
         return all(label in grant.labels for grant in self.grants)
 
 
-def _ends(expires_at: int | None, expires_on: str | None, grants: tuple[Grant, ...]) -> bool:
+def ends(expires_at: int | None, expires_on: str | None, grants: tuple[Grant, ...]) -> bool:
     """Whether a consent has an end that is allowed; for treatment alone it may have none."""
     if expires_on is None:
         return expires_at is not None

@@ -11,17 +11,18 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from consent import direction
+from consent.entrance import read
 from hub import acts
 from hub.appender import Appender
 from hub.entrance import Sender, check
 from hub.governance import Register, canonical
 from hub.participants import Participants
 from hub.rule import NAMES, ORDERS, Splitter, letters, refuse_idle
+from hub.standing import Standing, directive_aad
 from hub.store import Store, upsert
-from hub.tables import directives, requests
+from hub.tables import requests
 from hub.vault import Vault
 from schemas import codec
-from schemas import directives as shapes
 from schemas.errors import Refused
 
 TOPIC: Final = "consent"
@@ -75,6 +76,7 @@ class Directives:
         self._participants = participants
         self._register = register
         self._splitter = Splitter(vault.mac)
+        self._standing = Standing(store, vault)
 
     def send(self, sender: Sender, body: Any) -> Sent:
         """Checks a directive and writes it to `consent`; an order waits instead.
@@ -93,12 +95,12 @@ class Directives:
 
     def checked(self, sender: Sender, body: Any) -> Any:
         """The directive, where this sender may send it now. Raises as `send`; a refusal is recorded."""
-        directive = shapes.parse(body)
+        directive = read(body)
         exists = self._participants.exists(directive.participant)
         try:
+            self._allowed(sender, directive)
             if not exists:
                 raise Refused("no such participant", path="/participant", code="not-found")
-            check(directive, sender, self._register())
             refuse_idle(directive, self._register())
             self._known(sender, directive)
         except Refused as refusal:
@@ -147,38 +149,33 @@ class Directives:
         )
         return self._settle(row, {"state": "rejected", "decided_by": officer.principal}, new=True)
 
+    def _allowed(self, sender: Sender, directive: Any) -> None:
+        """Refuses what this sender may not send."""
+        standing = None
+        if directive.type in ("restriction-lifted", "order-vacated"):
+            _, _, concerns = self._splitter.split(sender, directive)
+            standing = self._standing.term(directive.participant, concerns)
+        check(directive, sender, self._register(), standing)
+
     def _known(self, sender: Sender, directive: Any) -> None:
         """Refuses to take back what was never given, and to replace a restriction for the participant."""
         _, _, concerns = self._splitter.split(sender, directive)
-        if directive.type in NAMES and not self._exists(directive.participant, concerns):
+        if directive.type in NAMES and not self._standing.known(directive.participant, concerns):
             path = "/" + NAMES[directive.type][0]
             raise Refused("nothing is on record under this id", path=path, code="not-found")
         own = sender.participant is not None
         if (
             directive.type == "restriction-placed"
             and not own
-            and self._exists(directive.participant, concerns, other_than=(sender.principal, directive.id))
+            and self._standing.known(
+                directive.participant, concerns, other_than=(sender.principal, directive.id)
+            )
         ):
             raise Refused(
                 "only the participant replaces a restriction, for it may weaken it; give this one another id",
                 path="/restriction/id",
                 code="conflict",
             )
-
-    def _exists(
-        self, participant: str, concerns: str | None, other_than: tuple[str, str] | None = None
-    ) -> bool:
-        asked = sa.select(requests.c.sender, requests.c.id).where(
-            requests.c.participant == participant, requests.c.made == concerns
-        )
-        logged = sa.select(sa.literal(1)).where(
-            directives.c.participant == participant, directives.c.concerns == concerns
-        )
-        with self._store.read() as connection:
-            rows = {tuple(row) for row in connection.execute(asked)}
-            if other_than is not None:
-                return bool(rows - {other_than})
-            return bool(rows) or connection.execute(logged.limit(1)).scalar() is not None
 
     def _reserve(
         self, sender: Sender, directive: Any, concerns: str | None, asked: bytes
@@ -237,6 +234,7 @@ class Directives:
             "partition": place.partition,
             "offset": place.offset,
             "decided_by": decided_by,
+            "sealed": self._standing.sealed(row.directive, row.type, rule),
         }
         return self._settle(row, changes, new=new)
 
@@ -255,10 +253,11 @@ class Directives:
     def _settle(self, row: "sa.Row[Any]", changes: dict[str, Any], *, new: bool) -> Sent:
         """Notes the outcome, unless another call came first; out: what stands."""
         mine = requests.c.directive == row.directive
-        forgotten = {} if changes["state"] == "waiting" else {"sealed": None}
         with self._store.write() as connection:
             connection.execute(
-                requests.update().where(mine, requests.c.state == row.state).values(**changes, **forgotten)
+                requests.update()
+                .where(mine, requests.c.state == row.state)
+                .values(**{"sealed": None} | changes)
             )
             return _sent(connection.execute(sa.select(requests).where(mine)).one(), new=new)
 
@@ -292,11 +291,6 @@ def check_second(officer: Sender, order: Waiting, asked_by: str) -> None:
         "recipient"
     ):
         raise Refused("a recipient does not approve an order for itself", code="recipient")
-
-
-def directive_aad(directive: str) -> bytes:
-    """Associated data of a directive's sealed half."""
-    return b"directive\0" + directive.encode()
 
 
 def _sent(row: "sa.Row[Any]", *, new: bool) -> Sent:

@@ -129,17 +129,19 @@ class Block:
         return grants
 
     def granted(self, grants: int, policy: Policy) -> tuple[tuple[str, ...], int]:
-        """`consent_id/grant_id` of each, and the union of their compartments as a set of the policy's."""
+        """The sorted `consent_id/grant_id` of each of these grants, of which there is at least one, and the
+        union of their compartments as a set of the policy's.
+        """
         if self.policy is not policy:
             self.masks = _share(tuple([policy.granted(names) for names in self.compartments]))
             self.policy = policy
-        lowest = grants & -grants
-        place = lowest.bit_length() - 1
+        place = grants.bit_length() - 1
         name = f"{self.consents[self.owners[place]]}/{self.ids[place]}"
-        if lowest == grants:
+        rest = grants ^ 1 << place
+        if not rest:  # the usual case
             return (name,), self.masks[place]
-        names, union = self.granted(grants ^ lowest, policy)
-        return (name, *names), self.masks[place] | union
+        names, union = self.granted(rest, policy)
+        return tuple(sorted({name, *names})), self.masks[place] | union
 
 
 def blocks(held: Iterable[Held]) -> tuple[Block, ...]:

@@ -157,11 +157,12 @@ def _granted(counting: Sequence[tuple[Block, int]], policy: Policy) -> tuple[tup
     """The sorted names of the grants that count, and the union of their compartments."""
     block, live = counting[0]
     names, granted = block.granted(live, policy)
-    for block, live in counting[1:]:
-        more, others = block.granted(live, policy)
-        names += more
-        granted |= others
-    return names if len(names) == 1 else tuple(sorted(set(names))), granted
+    if len(counting) > 1:
+        some = [block.granted(live, policy) for block, live in counting]
+        names = tuple(sorted({name for more, _ in some for name in more}))
+        for _, others in some:
+            granted |= others
+    return names, granted
 
 
 def _orders(question: Question, asker: Asker) -> tuple[str, ...]:

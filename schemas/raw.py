@@ -184,9 +184,18 @@ def entries(sealed: bytes) -> dict[str, bytes]:
                 count = -count
                 _, at = _read_long(sealed, at)
             for _ in range(count):
-                name, end = _read_string(sealed, at)
-                size, end = _read_long(sealed, end)
-                end += size
+                size = sealed[at]
+                if size & 129 == 0:  # up to 63 bytes
+                    end = at + 1 + (size >> 1)
+                    name = sealed[at + 1 : end].decode()
+                else:
+                    name, end = _read_string(sealed, at)
+                size, second = sealed[end], sealed[end + 1]
+                if size & 129 == 128 and second < 128:  # 64 to 8191 bytes
+                    end += 2 + (size >> 1 & 63 | second << 6)
+                else:
+                    size, end = _read_long(sealed, end)
+                    end += size
                 found[name] = sealed[at:end]
                 at = end
     except (IndexError, UnicodeDecodeError):

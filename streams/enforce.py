@@ -5,7 +5,7 @@ before each batch; each decision says how far it had been applied. What it passe
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Final
 
@@ -14,13 +14,15 @@ import structlog
 from consent import Decision, Event, Governance, State, States, Subscription, decide_all
 from schemas import codec, raw
 from schemas.errors import BrokenRecord, HubError
-from schemas.topics import outbox
 from streams import metrics, quarantine
 from streams.errors import Corrupt
 from streams.step import Out, Record
+from streams.templates import Template, written
 
 STAGE: Final = "enforce"
 RECONSIDER: Final = "reconsider"
+wanted_max: Final = 10_000  # kinds of events for which it is remembered who wants them
+compiled_max: Final = 262_144  # people of one partition whose consent is kept compiled
 
 _log = structlog.get_logger()
 _EFFECT_AND_REASON: Final = itemgetter(0, 1)
@@ -34,7 +36,7 @@ class Enforce:
         self._partitions = partitions
         self._governance = Governance()
         self._states: dict[int, States] = {}
-        self._outbox: dict[str, str] = {}
+        self._wanted: dict[tuple[str, str], tuple[Sequence[Subscription], list[Template]]] = {}
         self._at = 0
         self._when: dict[int, bytes] = {}
         self._decided: list[Decision] = []
@@ -42,7 +44,7 @@ class Enforce:
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Their participants' consent is applied from its beginning."""
         for _, partition in partitions:
-            self._states.setdefault(partition, States())
+            self._states.setdefault(partition, States(compiled_max))
 
     def revoked(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Forgets the consent of these partitions. The range assignor takes all topics of one at once."""
@@ -54,6 +56,7 @@ class Enforce:
         try:
             if record.topic == "governance":
                 self._governance.apply(record.offset, codec.decode_as("Governance", record.value or b""))
+                self._wanted.clear()
                 return
             directive = codec.decode_as("Directive", record.value or b"")
             participant = directive["participant"]
@@ -138,9 +141,7 @@ class Enforce:
             when = raw.applied(self._at, consent_offset, self._governance.offset)
             self._when[partition] = when
         governance = self._governance
-        wanted = governance.wanting(traits.category, traits.discloser)
-        if already:
-            wanted = tuple(one for one in wanted if one.stakeholder not in already)
+        wanted, templates = self._wanting(traits.category, traits.discloser, already)
         decisions = decide_all(
             Event(
                 event_id,
@@ -160,16 +161,27 @@ class Enforce:
         )
         self._decided += decisions
         position = raw.place(place[0], place[1]) + raw.long(place[2])
-        outcomes = [
-            raw.outcome(one.stakeholder, one.id, one.purpose, *decision)
-            for one, decision in zip(wanted, decisions, strict=True)
-        ]
-        value = raw.decision(name, cause, envelope, position, when, outcomes)
-        copies = self._copies(wanted, decisions, sealed)
-        out.produce("decisions", key, value, partition)
-        for stakeholder, kept, shares in copies:
-            outbound = raw.outbound(envelope, kept, position, when, shares)
-            out.produce(self._outbox_of(stakeholder), key, outbound, partition)
+        outcomes, copies = written(templates, decisions)
+        kept = _kept(sealed, {copy.compartments for copy in copies.values()}) if copies else {}
+        produce = out.produce
+        produce("decisions", key, raw.decision(name, cause, envelope, position, when, outcomes), partition)
+        for topic, compartments, shares in copies.values():
+            produce(topic, key, raw.outbound(envelope, kept[compartments], position, when, shares), partition)
+
+    def _wanting(
+        self, category: str, discloser: str, already: Sequence[str]
+    ) -> tuple[Sequence[Subscription], Sequence[Template]]:
+        """Who wants such an event, and the beginnings of what is written about each."""
+        known = self._wanted.get((category, discloser))
+        if known is None:
+            wanted = self._governance.wanting(category, discloser)
+            known = wanted, [Template(one) for one in wanted]
+            if len(self._wanted) < wanted_max:
+                self._wanted[category, discloser] = known
+        if already:
+            left = [pair for pair in zip(*known, strict=True) if pair[0].stakeholder not in already]
+            return [one for one, _ in left], [template for _, template in left]
+        return known
 
     def _state(self, partition: int, participant: str) -> State:
         try:
@@ -177,34 +189,11 @@ class Enforce:
         except HubError as error:  # one of the directives does not parse, and it may be a revocation
             raise Corrupt(f"consent/{partition}: {error.detail}", code=error.code) from None
 
-    def _copies(
-        self, wanted: Sequence[Subscription], decisions: Sequence[Decision], sealed: bytes
-    ) -> list[tuple[str, bytes, list[bytes]]]:
-        """For each stakeholder with a permit: what it may have, united over its subscriptions, and why."""
-        permitted: dict[str, list[tuple[Subscription, Decision]]] = {}
-        for one, decision in zip(wanted, decisions, strict=True):
-            if decision.effect == "permit":
-                permitted.setdefault(one.stakeholder, []).append((one, decision))
-        if not permitted:
-            return []
-        entries = raw.entries(sealed)
-        copies = []
-        for stakeholder, reasons in permitted.items():
-            names: Sequence[str] = reasons[0][1].compartments
-            if len(reasons) > 1:
-                names = sorted({name for _, decision in reasons for name in decision.compartments})
-            shares = [
-                raw.share(one.id, one.purpose, d.basis or "", d.grants, d.compartments, d.obligations)
-                for one, d in reasons
-            ]
-            try:
-                copies.append((stakeholder, raw.permitted(entries, names), shares))
-            except KeyError:
-                raise BrokenRecord("an event lacks a compartment that its envelope names") from None
-        return copies
 
-    def _outbox_of(self, stakeholder: str) -> str:
-        name = self._outbox.get(stakeholder)
-        if name is None:
-            name = self._outbox[stakeholder] = outbox(stakeholder)
-        return name
+def _kept(sealed: bytes, wanted: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], bytes]:
+    """Sealed maps of just these compartments, by their names."""
+    entries = raw.entries(sealed)
+    try:
+        return {names: raw.permitted(entries, names) for names in wanted}
+    except KeyError:
+        raise BrokenRecord("an event lacks a compartment that its envelope names") from None

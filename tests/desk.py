@@ -9,7 +9,7 @@ from consent import default_policy
 from hub.appender import Place
 from hub.directives import Directives
 from hub.entrance import Sender
-from hub.governance import Register
+from hub.governance import POLICY_ID, Register, write
 from hub.kek import LocalKek
 from hub.participants import Participants
 from hub.projections import project as projected
@@ -93,7 +93,6 @@ class Desk:
     def register(self) -> Register:
         """The register as the log has it."""
         found = Register()
-        found.apply(-1, {"kind": "policy", "id": "policy", "body": json.dumps(default_policy())})
         for offset, record in enumerate(self.log.values("governance")):
             found.apply(offset, record)
         return found
@@ -117,6 +116,7 @@ def desk(folder: Path) -> Desk:
     store = Store(f"sqlite:///{folder / 'hub.db'}")
     store.migrate()
     made = Desk(store)
+    write(made.log, "policy", POLICY_ID, default_policy(), "test")  # type: ignore[arg-type]
     made.registration.register(
         [
             described(

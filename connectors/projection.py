@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from connectors.adapter import Crosswalk, Share, Vault
-from consent import State
+from consent import State, notices
+from consent.record import Held
 from consent.untyped import NEVER_MS
 from schemas import compartments, instant, sealing
 from schemas.errors import Unsealable
@@ -60,28 +61,31 @@ def opened(outbound: Mapping[str, Any], allowed: Iterable[str], vault: Vault) ->
 def scope_of(shares: Iterable[Share], state: State) -> list[dict[str, Any]]:
     """What the participant agreed to, as far as it lets this recipient have this: one line for each grant.
 
-    `until` is the last instant of the consent (RFC 3339), None where only an event ends it. Categories and
-    labels of the grant are left out: they may say more than the recipient is to learn.
+    `until` is the last instant of the consent (RFC 3339), None where only an event ends it; `said` is the
+    line as a sentence, by language. Categories and labels of the grant are left out: they may say more than
+    the recipient is to learn.
     """
     asked = [share for share in shares if SCOPE in share.obligations]
     if not asked:
         return []
     held = {
-        f"{name}/{grant.id}": one.expires_at
+        f"{name}/{grant.id}": one
         for name, one in state.record().consents.items()
         for grant in one.consent.grants
     }
-    return [
-        {
-            "grant": grant,
-            "purpose": share.purpose,
-            "compartments": list(share.compartments),
-            "until": None if held[grant] >= NEVER_MS else instant.format(held[grant]),
-        }
-        for share in asked
-        for grant in share.grants
-        if grant in held
-    ]
+    return [_line(grant, share, held[grant]) for share in asked for grant in share.grants if grant in held]
+
+
+def _line(grant: str, share: Share, held: Held) -> dict[str, Any]:
+    until = None if held.expires_at >= NEVER_MS else held.expires_at
+    exits = held.consent.on_exit and held.exited_at == NEVER_MS
+    return {
+        "grant": grant,
+        "purpose": share.purpose,
+        "compartments": list(share.compartments),
+        "until": None if until is None else instant.format(until),
+        "said": notices.scopes(share.purpose, share.compartments, until, on_exit=exits),
+    }
 
 
 def view(
@@ -114,7 +118,9 @@ def view(
     if "subject" in allowed and (local_id := crosswalk.local_id(stakeholder, participant)) is not None:
         shown["local_id"] = local_id
     shown["purposes"] = sorted({share.purpose for share in shares})
-    shown["obligations"] = sorted({duty for share in shares for duty in share.obligations})
+    duties = {duty for share in shares for duty in share.obligations}
+    shown["obligations"] = sorted(duties)
+    shown["notices"] = [notice.as_json() for notice in notices.attached(duties)]
     shown["consent_scope"] = [
         {**line, "grant": name(vault, stakeholder, "grant", line["grant"])} for line in scope
     ]

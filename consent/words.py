@@ -73,6 +73,10 @@ class Words:
             text = self._texts.pgettext("why", case)
         return text % values
 
+    def scope(self, case: str, values: Mapping[str, str]) -> str:
+        """The sentence for how far a consent goes."""
+        return self._texts.pgettext("scope", case) % values
+
     def day(self, ms: int) -> str:
         """The date alone; the first or the last that there is where the instant has none."""
         return dates.format_date(self._local(ms), "medium", locale=self.locale)

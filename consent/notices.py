@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 
 from consent.words import LANGUAGES, Words, words_in
 
-
 _ORDER: Final = ("subject", "occurrence", "engagement", "activity", "clinical", "legal", "narrative")
 
 

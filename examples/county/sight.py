@@ -18,7 +18,7 @@ from examples.county.people import PREFIX, Person
 
 HUB = "urn:diversion-hub"
 MADE_FOR_RECIPIENT = {"id", "participant", "consent_scope"}
-PART2_NOTICES = ["42 CFR 2.32(a)(1)", "42 CFR 2.32(a)(2)"]
+PART2_NOTICES = [{"citation": "42 CFR 2.32(a)(1)"}, {"citation": "42 CFR 2.32(a)(2)"}]
 TELLS_CATEGORY = {"activity", "clinical", "legal"}
 LOCAL_ID = re.compile(rf"\b(?:{'|'.join(PREFIX.values())})-\d{{9}}\b")
 SENDERS_EVENT = re.compile(r"\b(?:weeks|opened|after|race)-\d{4}-\d+\b")
@@ -77,7 +77,7 @@ def leaks(body: dict[str, Any], own: str | None) -> list[str]:
 
 def arrived(body: dict[str, Any]) -> str:
     """A delivery's body in the same canonical form as `seen`, so that the two can be held together."""
-    cited = {"notices": [one["citation"] for one in body.get("notices", ())]}
+    cited = {"notices": [{"citation": one["citation"]} for one in body.get("notices", ())]}
     return canonical(
         {name: value for name, value in (body | cited).items() if name not in MADE_FOR_RECIPIENT}
     )

@@ -7,22 +7,24 @@ took its offsets, so it was the owner when it had applied them, and whoever come
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from connectors import deliveries, projection
 from connectors.adapter import History, Log, Out, Outcome, Record
 from connectors.alerts import Watch
 from connectors.breaker import Breakers
-from connectors.deliveries import Applied, Parcel
+from connectors.deliveries import Parcel
+from connectors.holding import Holding
+from connectors.knowledge import Knowledge, Owned
 from connectors.pending import Item, Lane, Left, Table
 from connectors.recheck import adapters, recheck
 from connectors.recovery import Recovered, recover
 from connectors.sender import Attempt, Result, Sender, awake_ms
 from connectors.views import TOPIC as VIEWS
 from connectors.views import Views
-from consent import Governance, State, States, direction
+from consent import Governance, State, direction
 from schemas import codec
 from schemas.errors import BrokenRecord
 from schemas.topics import partition_of
@@ -66,26 +68,21 @@ class Engine:
         self._settings = settings
         self._sender = sender
         self._history = history
+        self._holding = Holding(history, settings.held_bytes_max)
         self._log = acknowledgements
         self._name_key = name_key
-        self._governance = governance
-        self._governance_at = -1
+        self._known = Knowledge(governance)
+        self._owned = Owned(self._known)
         self._watch = watch
         self._views = views
         self._now = now
         self._breakers = Breakers(settings.in_flight_max)
-        self._owned: dict[int, set[str]] = {}
         self._fresh: set[tuple[str, int]] = set()
-        self._states: dict[int, States] = {}
-        self._consent_at: dict[int, int] = {}
-        self._acknowledged: dict[int, tuple[Applied, frozenset[str]]] = {}
         self._left: dict[int, Left] = {}
         self._table = Table()
         self._flying: dict[tuple[str, int], Item] = {}
-        self._held_bytes = 0
         self._touched: dict[bytes, Item] = {}
         self._attempts: list[Attempt] = []
-        self._telling: list[int] = []
 
     # -- the runner's side
 
@@ -94,12 +91,10 @@ class Engine:
         for topic, partition in partitions:
             if topic.startswith(OUTBOX):
                 stakeholder = topic.removeprefix(OUTBOX)
-                self._owned.setdefault(partition, set()).add(stakeholder)
+                self._owned.add(stakeholder, partition)
                 self._fresh.add((stakeholder, partition))
-            self._states[partition] = States()
+            self._known.begin(partition)
             self._left[partition] = Left()
-            self._consent_at[partition] = -1
-            self._acknowledged.pop(partition, None)
         if self._watch is not None:
             self._watch.everything()
 
@@ -112,40 +107,29 @@ class Engine:
             self._sender.drop(stakeholder, partition)
             self._table.drop(stakeholder, partition)
             self._fresh.discard((stakeholder, partition))
-            self._owned.get(partition, set()).discard(stakeholder)
-            self._acknowledged.pop(partition, None)
-            if not self._owned.get(partition):
-                self._owned.pop(partition, None)
-                self._states.pop(partition, None)
+            if self._owned.remove(stakeholder, partition):
+                self._known.end(partition)
                 self._left.pop(partition, None)
-                self._consent_at.pop(partition, None)
             for ref, item in list(self._flying.items()):
                 if (item.lane.stakeholder, item.partition) == (stakeholder, partition):
                     del self._flying[ref]
                     self._table.landed(item)
-        self._held_bytes = sum(item.bytes_held for item in self._table)
-        self._attempts, self._telling, self._touched = [], [], {}
+        self._holding.recount(self._table)
+        self._attempts, self._touched = [], {}
 
     def apply(self, record: Record) -> None:
         """One record of `consent`, `governance`, or at assignment `pending`."""
         if record.topic == PENDING:
             self._left[record.partition].apply(record)
             return
-        assert record.value is not None, "neither consent nor governance has tombstones"
         if record.topic == "governance":
-            change = codec.decode_as("Governance", record.value)
-            self._governance.apply(record.offset, change)
-            self._governance_at = record.offset
+            change = self._known.change(record)
             if change["kind"] == "subscription":
                 self._breakers.governed(json.loads(change["body"])["stakeholder"], change["at"])
             if self._watch is not None:
                 self._watch.everything()
             return
-        directive = codec.decode_as("Directive", record.value)
-        self._states[record.partition].apply(
-            directive["participant"], record.offset, directive["body"], directive["id"]
-        )
-        self._consent_at[record.partition] = record.offset
+        directive = self._known.directive(record)
         if self._watch is not None and "narrows" in direction(directive["type"]):
             self._watch.narrowed(directive["participant"])
 
@@ -153,8 +137,7 @@ class Engine:
         """Input partitions of which no more is wanted for now: too much of them waits."""
         return {
             (OUTBOX + stakeholder, partition)
-            for partition, stakeholders in self._owned.items()
-            for stakeholder in stakeholders
+            for stakeholder, partition in self._owned
             if self._table.count(stakeholder, partition) >= self._settings.waiting_records_max
         }
 
@@ -166,7 +149,7 @@ class Engine:
             or not self._sender.results.empty()
             or (rings is not None and rings <= now_ms)
             or any(self._room(recipient, now_ms) > 0 for recipient in self._table.recipients())
-            or any(self._news(partition) for partition in self._owned)
+            or self._owned.news()
             or (self._watch is not None and self._watch.due(now_ms))
         )
 
@@ -181,7 +164,8 @@ class Engine:
         self._show([record for record in batch if record.topic == VIEWS], now, out, places)
         self._settle()
         self._choose(now, out)
-        self._acknowledge(now, places)
+        if self._watch is None or self._watch.review(now, self._state_of, self._known.governance):
+            places |= self._owned.prepare()
         for ref, item in self._touched.items():
             if not item.done:
                 out.produce(PENDING, ref, item.encode(), item.partition)
@@ -197,10 +181,11 @@ class Engine:
     def committed(self) -> None:
         """The round stands: send, and acknowledge."""
         attempts, self._attempts = self._attempts, []
-        telling, self._telling = self._telling, []
         self._sender.submit(attempts)
-        for partition in telling:
-            self._tell(partition)
+        for partition, (applied, stakeholders) in self._owned.take().items():
+            owner = self._settings.owner
+            value = deliveries.acknowledgement(stakeholders, partition, applied, self._now(), owner)
+            self._log.append(deliveries.TOPIC, partition, None, value)
 
     # -- one round's parts
 
@@ -238,7 +223,7 @@ class Engine:
         ):
             raise BrokenRecord("an outbox record stands under another key than its participant's")
         stakeholder = record.topic.removeprefix(OUTBOX)
-        named = adapters(outbound, self._governance)
+        named = adapters(outbound, self._known.governance)
         if not named:
             reasons = [(share["subscription"], "no-subscription") for share in outbound["shares"]]
             key = self._name_key(stakeholder, NO_ADAPTER, envelope["id"])
@@ -252,7 +237,7 @@ class Engine:
                 self._name_key(stakeholder, adapter, envelope["id"]),
                 since=now,
             )
-            self._hold(item, outbound, len(record.value))
+            self._holding.hold(item, outbound, len(record.value))
             self._table.add(item)
             self._touched[item.ref] = item
 
@@ -260,7 +245,9 @@ class Engine:
         """Answer those who are about to look at alerts."""
         if self._views is None or not records:
             return
-        answers = self._views.answers(records, now, self._state_of, self._governance, self._applied)
+        answers = self._views.answers(
+            records, now, self._state_of, self._known.governance, self._known.applied
+        )
         for stakeholder, participant, partition, value in answers:
             out.produce(deliveries.TOPIC, participant.encode(), value, partition)
             places.add((stakeholder, partition))
@@ -281,11 +268,11 @@ class Engine:
             item.open = False
             self._touched[item.ref] = item
             if result.next_at is None:
-                self._release(item)
+                self._holding.release(item)
                 self._table.finish(item)
             else:
                 item.next_at = result.next_at
-                self._release(item)
+                self._holding.release(item)
                 self._table.wait(item)
 
     def _choose(self, now: int, out: Out) -> None:
@@ -302,7 +289,7 @@ class Engine:
             if not picked:
                 return
             left -= len(picked)
-            self._fetch(picked)
+            self._holding.fetch(picked)
             for item in picked:
                 self._decide(item, now, out)
 
@@ -314,14 +301,14 @@ class Engine:
             self._expire(item, now, out)
             return
         envelope = item.outbound["envelope"]
-        state = self._states[item.partition].get(participant)
+        state = self._known.state(item.partition, participant)
         verdict = recheck(
-            envelope, item.outbound["shares"], stakeholder, adapter, now, state, self._governance
+            envelope, item.outbound["shares"], stakeholder, adapter, now, state, self._known.governance
         )
         if not verdict.shares:
             parcel = self._parcel(item, envelope["id"])
             self._withhold(parcel, item.partition, verdict.withheld, now, out)
-            self._release(item)
+            self._holding.release(item)
             self._table.finish(item)
             return
         item.attempt, item.open, item.since = item.attempt + 1, True, now
@@ -330,7 +317,7 @@ class Engine:
             (item.partition, item.offset),
             item.attempt,
             now,
-            self._applied(item.partition),
+            self._known.applied(item.partition),
             verdict.shares,
         )
         out.produce(deliveries.TOPIC, participant.encode(), value, item.partition)
@@ -352,38 +339,11 @@ class Engine:
         self._flying[item.key, item.attempt] = item
         self._table.send(item)
 
-    def _acknowledge(self, now: int, places: set[tuple[str, int]]) -> None:
-        """Note what to acknowledge after the commit, for which each outbox concerned sends an offset."""
-        if self._watch is not None and not self._watch.review(now, self._state_of, self._governance):
-            return
-        for partition, stakeholders in self._owned.items():
-            if self._news(partition):
-                self._acknowledged[partition] = (self._applied(partition), frozenset(stakeholders))
-                self._telling.append(partition)
-                places.update((stakeholder, partition) for stakeholder in stakeholders)
-
-    def _tell(self, partition: int) -> None:
-        applied, stakeholders = self._acknowledged[partition]
-        value = deliveries.acknowledgement(
-            stakeholders, partition, applied, self._now(), self._settings.owner
-        )
-        self._log.append(deliveries.TOPIC, partition, None, value)
-
     # -- small things
-
-    def _applied(self, partition: int) -> Applied:
-        return Applied(self._consent_at[partition], self._governance_at)
-
-    def _news(self, partition: int) -> bool:
-        """Whether more is applied, or more is owned, than was acknowledged last."""
-        known = (self._applied(partition), frozenset(self._owned[partition]))
-        return self._acknowledged.get(partition) != known
 
     def _state_of(self, stakeholder: str, participant: str) -> State | None:
         partition = partition_of(participant, self._settings.partitions)
-        if stakeholder not in self._owned.get(partition, ()):
-            return None
-        return self._states[partition].get(participant)
+        return self._known.state(partition, participant) if (stakeholder, partition) in self._owned else None
 
     def _room(self, recipient: tuple[str, str], now: int) -> int:
         return self._breakers.room(recipient, self._table.in_flight(recipient), now)
@@ -396,7 +356,7 @@ class Engine:
         now: int,
         out: Out,
     ) -> None:
-        value = deliveries.withheld(parcel, now, self._applied(partition), reasons)
+        value = deliveries.withheld(parcel, now, self._known.applied(partition), reasons)
         out.produce(deliveries.TOPIC, parcel.participant.encode(), value, partition)
 
     def _expire(self, item: Item, now: int, out: Out) -> None:
@@ -409,25 +369,3 @@ class Engine:
     @staticmethod
     def _parcel(item: Item, event: str) -> Parcel:
         return Parcel(item.key, item.lane.stakeholder, item.lane.adapter, event, item.lane.participant)
-
-    def _hold(self, item: Item, outbound: Mapping[str, Any], size: int) -> None:
-        if self._held_bytes + size <= self._settings.held_bytes_max:
-            item.outbound, item.bytes_held = outbound, size
-            self._held_bytes += size
-
-    def _release(self, item: Item) -> None:
-        self._held_bytes -= item.bytes_held
-        item.outbound, item.bytes_held = None, 0
-
-    def _fetch(self, picked: Sequence[Item]) -> None:
-        """Read again the records that are not at hand."""
-        missing: dict[tuple[str, int], list[Item]] = {}
-        for item in picked:
-            if item.outbound is None:
-                missing.setdefault((item.lane.stakeholder, item.partition), []).append(item)
-        for (stakeholder, partition), items in missing.items():
-            found = self._history.fetch(OUTBOX + stakeholder, partition, [item.offset for item in items])
-            for item in items:
-                record = found.get(item.offset)
-                if record is not None and record.value is not None:
-                    item.outbound = codec.decode_as("Outbound", record.value)

@@ -93,6 +93,7 @@ class Cluster:
             found = self.admin.list_offsets(asked, isolation_level=level)
             with contextlib.suppress(KafkaException):  # a leader may be moving
                 return {at.partition: future.result().offset for at, future in found.items()}
+            self.admin.list_topics(timeout=10)  # else it asks on with what it knew of the leaders
             return None
 
         return until(answer, "the ends")

@@ -12,11 +12,18 @@
     root.dataset.link = state;
   }
 
-  document.addEventListener("htmx:sseOpen", function () { show("live"); });
+  let source = null;
+  document.addEventListener("htmx:sseOpen", function (event) { source = event.detail.source; show("live"); });
+  document.addEventListener("htmx:sseMessage", function () { show("live"); });
   document.addEventListener("htmx:sseError", function () { show("joining"); });
   document.addEventListener("htmx:sendError", function () { show("joining"); });
   window.addEventListener("offline", function () { show("offline"); });
-  window.addEventListener("online", function () { show("joining"); });
+  window.addEventListener("online", function () {
+    show(source && source.readyState === EventSource.OPEN ? "live" : "joining");
+    document.querySelectorAll("[data-keeps-focus][hx-get]").forEach(function (target) {
+      htmx.trigger(target, "refresh");
+    });
+  });
 
   // A session that ended answers 401: leave the page, for what it shows is somebody's.
   document.addEventListener("htmx:responseError", function (event) {
@@ -29,10 +36,13 @@
     if (event.detail.successful && !document.querySelector("[sse-connect]")) show("live");
   });
 
-  let focused = null;
+  // The button that was pressed is disabled while its request runs, and so loses the focus before the swap.
+  let pressed = null, focused = null;
+  document.addEventListener("htmx:beforeRequest", function () { pressed = document.activeElement.id; });
   document.addEventListener("htmx:beforeSwap", function (event) {
-    const target = event.detail.target;
-    focused = target.contains(document.activeElement) ? document.activeElement.id : null;
+    const target = event.detail.target, active = document.activeElement;
+    const lost = active === document.body && pressed && target.querySelector("#" + CSS.escape(pressed));
+    focused = lost ? pressed : target.contains(active) ? active.id : null;
   });
   document.addEventListener("htmx:afterSwap", function (event) {
     const target = event.detail.target;
@@ -44,11 +54,11 @@
       });
     }
     target.dataset.known = ids.join(" ");
-    if (focused !== null && !document.getElementById(focused)) {
-      const home = document.getElementById(target.dataset.keepsFocus || "main");
+    if (focused !== null && document.activeElement === document.body) {
+      const home = document.getElementById(focused) || document.getElementById(target.dataset.keepsFocus || "main");
       if (home) home.focus({ preventScroll: true });
     }
-    focused = null;
+    focused = pressed = null;
     const said = target.querySelector("[data-says]");
     const aloud = document.querySelector("[data-announce]");
     if (said && aloud && aloud.textContent !== said.dataset.says) aloud.textContent = said.dataset.says;

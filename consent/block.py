@@ -11,9 +11,10 @@ from consent.terms import Grant
 from consent.untyped import ALWAYS_MS, NEVER_MS
 
 grants_max: Final = 60  # in a block, so that a set of them is a small integer
-shared_max: Final = 1 << 12
+shared_max: Final = 1 << 9
 
 _shared: Final[dict[Hashable, Hashable]] = {}  # equal values are one object in all blocks
+_MASKS: Final = tuple(range(1 << 12))  # and so are the sets of up to twelve grants
 _NOBODY: Final[dict[str, int]] = {}  # read only
 
 _T = TypeVar("_T", bound=Hashable)
@@ -26,9 +27,9 @@ class Block:
 
     Of each grant there are its id, its consent (`owners`, places in `consents`), its data period (`since`,
     `until`; None where no grant bounds it) and its compartments, in `masks` as the `policy` that asked last
-    numbers them. `parts` has the grants of each
-    consent, and when it was signed, starts and expires. `parties` are the recipients for whom some of the
-    grants are revoked; `proceedings` and `notes` the grants of consents dedicated to these.
+    numbers them. `parts` has four numbers for each consent: its grants, and when it was signed, starts and
+    expires. `parties` are the recipients for whom some of the grants are revoked; `proceedings` and `notes`
+    the grants of consents dedicated to these.
     """
 
     __slots__ = (
@@ -67,7 +68,7 @@ class Block:
         self.ids = _share(tuple([intern(grant.id or "") for grant in grants]))
         self.owners = _share(tuple([place for place, (_, some) in enumerate(pieces) for _ in some]))
         self.consents = tuple([held.consent.id for held, _ in pieces])
-        self.parts: tuple[tuple[int, int, int, int], ...] = ()
+        self.parts: tuple[int, ...] = ()
         self.parties = _NOBODY
         self.policy: Policy | None = None
         self.masks: tuple[int, ...] = ()
@@ -79,9 +80,8 @@ class Block:
 
     def _add(self, held: Held, grants: Sequence[Grant], first: int) -> None:
         consent = held.consent
-        mask = _share(((1 << len(grants)) - 1) << first)
-        instants = [_share(one) for one in (consent.signed_at, consent.starts_at, held.expires_at)]
-        self.parts += ((mask, instants[0], instants[1], instants[2]),)
+        mask = ((1 << len(grants)) - 1) << first
+        self.parts += (mask, consent.signed_at, consent.starts_at, held.expires_at)
         if held.revoked:
             self.revoked |= mask
         for place, grant in enumerate(grants, first):
@@ -99,7 +99,8 @@ class Block:
     def alive(self, at: int) -> int:
         """The grants that are signed, started, not expired and not revoked altogether."""
         alive = 0
-        for mask, signed_at, starts_at, expires_at in self.parts:
+        each = iter(self.parts)
+        for mask, signed_at, starts_at, expires_at in zip(each, each, each, each, strict=True):
             if signed_at <= at and starts_at <= at <= expires_at:
                 alive |= mask
         return alive & ~self.revoked
@@ -107,7 +108,8 @@ class Block:
     def periods(self, at: int) -> tuple[int, int, int]:
         """The grants that are signed, those started, and those not expired."""
         signed = started = unexpired = 0
-        for mask, signed_at, starts_at, expires_at in self.parts:
+        each = iter(self.parts)
+        for mask, signed_at, starts_at, expires_at in zip(each, each, each, each, strict=True):
             if signed_at <= at:
                 signed |= mask
             if starts_at <= at:
@@ -175,7 +177,8 @@ def _index(lists: Sequence[Sequence[str]]) -> Masks:
                 found[name] = known | place
         place <<= 1
     for name, mask in found.items():
-        found[name] = _share(mask)
+        if mask < len(_MASKS):
+            found[name] = _MASKS[mask]
     return found
 
 

@@ -85,8 +85,13 @@ def _denials(restriction: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [base | {"securityLabel": [_label(one)]} for one in restriction["labels"]]
 
 
+def recipient(name: str) -> dict[str, Any]:
+    """An actor that receives: a stakeholder, or the class of treating providers."""
+    return _actor(codes.RECIPIENT, name)
+
+
 def _recipients(names: Sequence[str]) -> list[dict[str, Any]]:
-    return [_actor(codes.RECIPIENT, one) for one in names]
+    return [recipient(one) for one in names]
 
 
 def _actor(role: tuple[str, str], name: str) -> dict[str, Any]:

@@ -81,6 +81,8 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("POST", "/v1/submissions", scope="directives"),
         Rule("POST", "/v1/participants", scope="participants"),
         Rule("POST", "/v1/participants/{participant}/links", scope="participants"),
+        Rule("POST", "/v1/consents", scope="directives"),
+        Rule("GET", "/v1/consents/{consent}", scope="directives", roles=OFFICER),
         Rule("POST", "/v1/consents/{consent}/revocations", scope="directives"),
         Rule("GET", "/v1/fences/{partition}/{offset}", scope="directives", roles=OFFICER),
         Rule("GET", "/v1/alerts/stream", scope="alerts", roles=CASE_MANAGER, passive=True),

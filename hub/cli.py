@@ -39,6 +39,11 @@ COMMANDS: Final = {
         "hub.decide:decide",
         "hub decide < cases.json > results.json",
     ),
+    "consent": Entry(
+        "Consents as FHIR resources, in and out.",
+        "hub.consents:app",
+        "hub consent import-fhir consent.json",
+    ),
     "explain": Entry(
         "Why an event was, or was not, shared.",
         "hub.explain:explain",

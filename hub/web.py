@@ -19,6 +19,7 @@ from hub.live import Streams
 from hub.parts import Parts, parts
 from hub.routes import (
     cases,
+    consents,
     directives,
     health,
     home,
@@ -50,7 +51,18 @@ def create_app(of: Parts) -> FastAPI:
     app.openapi_version = "3.0.3"  # what the vendored page for reading it knows
     app.state.parts = of
     app.state.streams = Streams()
-    for module in (home, cases, officer, operator, participants, directives, submissions, schemas, health):
+    for module in (
+        home,
+        cases,
+        officer,
+        operator,
+        participants,
+        consents,
+        directives,
+        submissions,
+        schemas,
+        health,
+    ):
         app.include_router(module.routes)
     app.include_router(gateway.router(_intake, _sender))
     app.add_api_route("/openapi.json", lambda: describe(app), include_in_schema=False)

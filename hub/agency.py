@@ -1,9 +1,10 @@
 """`hub agency`: who takes part. Adds stakeholders, alone or from a file, and gives their programs tokens."""
 
+import asyncio
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -12,13 +13,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from connectors.fence import Answer, Fence, Follower, Narrowing
 from hub import bootstrap, settings, tokens
 from hub.errors import OperatorError
-from hub.registration import STAKEHOLDERS_MAX, Registered, described
+from hub.registration import STAKEHOLDERS_MAX, Description, described
 from schemas.errors import Invalid
 
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 BY: Final = "operator"
+FENCE_MS_MAX: Final = 15_000
+FENCES: Final = {
+    "closed": "nothing begins to be delivered on what stood before",
+    "closing": "not every owner has acknowledged it yet; is the hub running?",
+    "closed-in-doubt": "a delivery on what stood before is in doubt",
+}
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Who takes part, and how their programs sign in."
@@ -78,8 +86,7 @@ def add(
         "subscriptions": [_subscription(one) for one in subscribe or ()],
     }
     with _hub() as hub:
-        done = hub.registration.register([described(source)], BY)
-        _say([_with_token(hub, one) for one in done], as_json)
+        _registered(hub, [described(source)], as_json)
 
 
 @app.command(epilog="Example: hub agency load county.toml --json")
@@ -97,8 +104,7 @@ def load(
     """
     wanted = [described(one) for one in _listed(file)]
     with _hub() as hub:
-        done = hub.registration.register(wanted, BY)
-        _say([_with_token(hub, one) for one in done], as_json)
+        _registered(hub, wanted, as_json)
 
 
 @app.command("list", epilog="Example: hub agency list --json")
@@ -167,9 +173,16 @@ def secret(stakeholder: Id, as_json: AsJson = False) -> None:
 def retire(stakeholder: Id, as_json: AsJson = False) -> None:
     """Take a stakeholder out: nothing goes to it, or is taken from it, any more."""
     with _hub() as hub:
-        hub.registration.retire(stakeholder, BY)
+        everybody = list(hub.register().stakeholders)
+        offset = hub.registration.retire(stakeholder, BY)
         tokens.revoke(hub.store, stakeholder)
-    typer.echo(json.dumps({"id": stakeholder, "retired": True}) if as_json else f"retired {stakeholder}")
+        fence = _fenced(hub, offset, everybody)
+    if as_json:
+        typer.echo(json.dumps({"id": stakeholder, "retired": True, "fence": fence}))
+    else:
+        typer.echo(f"retired {stakeholder}; {FENCES[fence]}")
+    if fence != "closed":
+        raise typer.Exit(1)
 
 
 def _subscription(text: str) -> dict[str, Any]:
@@ -199,10 +212,41 @@ def _known(hub: bootstrap.Hub, stakeholder: str) -> None:
         raise BadDescription(f"no stakeholder is called `{stakeholder}`", "See `hub agency list`.")
 
 
-def _with_token(hub: bootstrap.Hub, done: Registered) -> dict[str, Any]:
-    """What registering gave, with a token where anything was new."""
-    fresh = tokens.mint(hub.store, done.id) if done.records else None
-    return {"id": done.id, "records": done.records, "token": fresh, "webhook_secret": done.webhook_secret}
+def _registered(hub: bootstrap.Hub, wanted: Sequence[Description], as_json: bool) -> None:
+    everybody = list(hub.register().stakeholders)
+    done = hub.registration.register(wanted, BY)
+    changed = max((one.changed for one in done if one.changed is not None), default=None)
+    rows = [
+        {
+            "id": one.id,
+            "records": one.records,
+            "token": tokens.mint(hub.store, one.id) if one.records else None,
+            "webhook_secret": one.webhook_secret,
+        }
+        for one in done
+    ]
+    _say(rows, as_json)
+    fence = "closed" if changed is None else _fenced(hub, changed, everybody)
+    if fence != "closed":
+        typer.echo(FENCES[fence], err=True)
+        raise typer.Exit(1)
+
+
+def _fenced(hub: bootstrap.Hub, offset: int, stakeholders: Sequence[str]) -> str:
+    """Waits until nothing can begin to be delivered on what was allowed before; out: a key of `FENCES`."""
+    narrowing = Narrowing.of_governance(offset, "stakeholder")
+    return asyncio.run(_answer(hub, narrowing, stakeholders)).state
+
+
+async def _answer(hub: bootstrap.Hub, narrowing: Narrowing, stakeholders: Sequence[str]) -> Answer:
+    partitions = hub.settings.partitions
+    fence = Fence(partitions, hub.settings.send_ms_max)
+    follower = Follower(hub.client["bootstrap.servers"], fence, partitions)
+    await follower.start()
+    try:
+        return await follower.wait(narrowing, stakeholders, FENCE_MS_MAX)
+    finally:
+        await follower.stop()
 
 
 def _say(rows: list[dict[str, Any]], as_json: bool) -> None:

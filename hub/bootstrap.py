@@ -21,6 +21,7 @@ from hub import broker, governance, kek
 from hub.appender import Appender
 from hub.crosswalk import Crosswalk, Links, local_hash
 from hub.directives import Directives
+from hub.errors import SettingsInvalid
 from hub.governance import Register
 from hub.health import Pulse
 from hub.participants import Participants
@@ -110,11 +111,16 @@ class Hub:
         return Registration(self.appender, self.register, self.signing, self.create_topics)
 
     def create_topics(self, stakeholders: Iterable[str] = ()) -> None:
-        """Creates the topics that are missing: the hub's, and these stakeholders'. Raises `Unavailable`."""
+        """Creates the topics that are missing: the hub's, and these stakeholders'.
+
+        Raises `Unavailable`, and `SettingsInvalid` where topics have another number of partitions.
+        """
         settings = self.settings
-        topology.ensure(
-            AdminClient(self.client), settings.partitions, settings.replication_factor, stakeholders
-        )
+        admin = AdminClient(self.client)
+        try:
+            topology.ensure(admin, settings.partitions, settings.replication_factor, stakeholders)
+        except ValueError as error:
+            raise SettingsInvalid(str(error), "Set `partitions` back: topics keep their number.") from None
 
     def close(self) -> None:
         """Lets go of every connection that was opened."""

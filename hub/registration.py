@@ -4,7 +4,7 @@ One description says everything about a stakeholder, whether it comes from a com
 register has already is not written again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -98,11 +98,16 @@ class Description(_Shape):
 
 
 class Registered(NamedTuple):
-    """What registering did: how many records it wrote, and the signing secret if one was made."""
+    """What registering did: how many records it wrote, and the signing secret if one was made.
+
+    `changed` is the last offset in `governance` at which something that stood was replaced or retired: from
+    there on less may be allowed. None where all was new.
+    """
 
     id: str
     records: int
     webhook_secret: str | None
+    changed: int | None
 
 
 def described(source: object) -> Description:
@@ -151,28 +156,31 @@ class Registration:
     def _register_one(self, wanted: Description, register: Register, by: str) -> Registered:
         subscriptions = wanted.wanted()
         secret = self._signing.ensure(wanted.id) if wanted.webhook else None
-        records = self._put("stakeholder", wanted.id, wanted.body(), register.stakeholders, by)
-        for name, body in subscriptions.items():
-            records += self._put("subscription", name, body, register.subscriptions, by)
+        bodies = {("stakeholder", wanted.id): wanted.body()}
+        bodies |= {("subscription", name): body for name, body in subscriptions.items()}
+        standing = {("stakeholder", name): body for name, body in register.stakeholders.items()}
+        standing |= {("subscription", name): body for name, body in register.subscriptions.items()}
+        places, changed = [], [-1]
+        for (kind, name), body in bodies.items():
+            before = standing.get((kind, name))
+            if before != body:
+                places.append(write(self._appender, kind, name, body, by).offset)
+                changed += places[-1:] if before is not None else []
         for name, body in sorted(register.subscriptions.items()):
             if body["stakeholder"] == wanted.id and name not in subscriptions:
-                write(self._appender, "retired", name, {"kind": "subscription"}, by)
-                records += 1
-        return Registered(wanted.id, records, secret)
+                changed.append(write(self._appender, "retired", name, {"kind": "subscription"}, by).offset)
+                places += changed[-1:]
+        last = max(changed)
+        return Registered(wanted.id, len(places), secret, last if last >= 0 else None)
 
-    def retire(self, stakeholder: str, by: str) -> None:
-        """Takes a stakeholder and its subscriptions out of force. Raises `Invalid` for an unknown one."""
+    def retire(self, stakeholder: str, by: str) -> int:
+        """Takes a stakeholder and its subscriptions out of force; out: the offset of that in `governance`.
+
+        Raises `Invalid` for an unknown one.
+        """
         if not self._register().registered(stakeholder):
             raise Invalid.one("/id", "not-found", f"no stakeholder is called `{stakeholder}`")
-        write(self._appender, "retired", stakeholder, {"kind": "stakeholder"}, by)
-
-    def _put(
-        self, kind: str, name: str, body: dict[str, Any], standing: Mapping[str, dict[str, Any]], by: str
-    ) -> int:
-        if standing.get(name) == body:
-            return 0
-        write(self._appender, kind, name, body, by)
-        return 1
+        return write(self._appender, "retired", stakeholder, {"kind": "stakeholder"}, by).offset
 
 
 def _within_policy(wanted: Description, register: Register) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import sqlalchemy as sa
 
@@ -22,9 +23,8 @@ class ShownAlerts:
         with self._store.write() as connection:
             standing = connection.execute(sa.select(alerts.c.id).where(alerts.c.id == alert.id)).scalar()
             if standing is None:
-                row = alert.__class__.__dataclass_fields__
-                values = {name: getattr(alert, name) for name in row}
-                upsert(connection, alerts, [{**values, "changed": next_number(connection, "alerts")}])
+                row = asdict(alert) | {"changed": next_number(connection, "alerts")}
+                upsert(connection, alerts, [row])
 
     def shown(self, participants: Sequence[str] | None = None) -> Sequence[Shown]:
         """See `AlertSink.shown`."""

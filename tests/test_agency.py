@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from consent import Governance
@@ -13,8 +14,9 @@ from hub import agency, settings, signing, tokens
 from hub.bootstrap import prepare
 from hub.governance import canonical
 from hub.registration import described
-from schemas import topics
+from schemas import codec, topics
 from schemas.errors import Invalid
+from schemas.topics import partitions_default
 from tests.desk import Desk, desk
 from tests.stores import opened
 
@@ -76,6 +78,15 @@ def test_registering_again_changes_nothing_and_shows_no_secret(at: Desk) -> None
     again = register(at)
     assert (again.records, again.webhook_secret) == (0, None)
     assert len(at.log.values("governance")) == before
+
+
+def test_only_a_change_of_what_stood_can_narrow(at: Desk) -> None:
+    assert register(at).changed is None
+    assert register(at).changed is None
+    last = len(at.log.values("governance"))
+    assert register(at, medical=True).changed == last
+    assert register(at, medical=True, subscriptions=[]).changed == last + 2
+    assert at.registration.retire("harbor-house", "test") == last + 3
 
 
 def test_a_change_writes_what_changed_and_retires_what_is_gone(at: Desk) -> None:
@@ -188,7 +199,9 @@ class TestCommand:
         return lambda *words: CliRunner().invoke(agency.app, words)
 
     @pytest.mark.broker
-    def test_loads_lists_mints_and_refuses(self, hub: Any, tmp_path: Path) -> None:
+    def test_loads_lists_mints_and_refuses(
+        self, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         file = tmp_path / "county.json"
         file.write_text(json.dumps({"stakeholder": [description()]}))
         loaded = hub("load", str(file), "--json")
@@ -213,10 +226,31 @@ class TestCommand:
             assert refused.exception.exit_status == 2
             assert said in refused.exception.detail
 
-        assert hub("retire", "harbor-house").exit_code == 0
+        monkeypatch.setattr(agency, "FENCE_MS_MAX", 100)
+        unfenced = hub("retire", "harbor-house", "--json")
+        assert unfenced.exit_code == 1
+        assert json.loads(unfenced.stdout)["fence"] == "closing"
         assert json.loads(hub("list", "--json").stdout) == []
         with opened(f"sqlite:///{tmp_path / 'hub.db'}") as store:
             assert tokens.check(store, minted["token"]) is None
+
+    @pytest.mark.broker
+    def test_what_is_changed_is_done_when_every_owner_says_so(
+        self, hub: Any, tmp_path: Path, empty_kafka: str
+    ) -> None:
+        file = tmp_path / "county.json"
+        file.write_text(json.dumps({"stakeholder": [description()]}))
+        assert hub("load", str(file)).exit_code == 0
+        told = {"stakeholders": ["harbor-house"], "consent_offset": -1, "governance_offset": 1_000}
+        producer = Producer({"bootstrap.servers": empty_kafka})
+        for partition in range(partitions_default):
+            value = {"acknowledgement": told | {"partition": partition, "at": 1, "owner": "o"}}
+            producer.produce("deliveries", codec.encode("Delivery", value), b"", partition)
+        assert producer.flush(30) == 0
+        file.write_text(json.dumps({"stakeholder": [description(subscriptions=[])]}))
+        assert hub("load", str(file)).exit_code == 0
+        retired = hub("retire", "harbor-house", "--json")
+        assert (retired.exit_code, json.loads(retired.stdout)["fence"]) == (0, "closed")
 
     def test_a_file_that_is_none_is_refused_before_anything_is_asked(self, tmp_path: Path) -> None:
         for name, content in (

@@ -101,11 +101,11 @@ class Past:
 
 def starts(state: State) -> set[int]:
     """The instants at which something of a participant's starts to allow more."""
-    found = {order.starts_at for order in state.orders}
-    found |= {emergency.declared_at for emergency in state.emergencies}
-    for block in state.blocks:
-        for _, signed_at, starts_at, _ in block.parts:
-            found |= {signed_at, starts_at}
+    record = state.record()
+    found = {order.starts_at for order in record.orders.values()}
+    found |= {emergency.declared_at for emergency in record.emergencies.values()}
+    for held in record.consents.values():
+        found |= {held.consent.signed_at, held.consent.starts_at}
     return found
 
 

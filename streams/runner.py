@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from confluent_kafka import KafkaException, Producer, TopicPartition
@@ -22,10 +22,10 @@ from streams import metrics
 from streams.errors import Fenced, Stalled, cause, code
 from streams.group import Group
 from streams.health import Health, Progress
-from streams.settings import Client, RunnerSettings, answer_ms_max
+from streams.settings import Client, RunnerSettings
 from streams.side import Place, SideInputs
 from streams.step import Record, Step
-from streams.transaction import Transaction
+from streams.transaction import Transaction, within
 
 _log = structlog.get_logger()
 _SLICE_S: Final = 0.05
@@ -37,6 +37,7 @@ class Runner:
 
     def __init__(self, settings: RunnerSettings, step: Step, client: Client) -> None:
         self._settings = settings
+        self._bound_ms = settings.transaction_timeout_ms
         self._client = client
         self._step = step
         self._held: Callable[[], Collection[Place]] = getattr(step, "held", tuple)
@@ -66,8 +67,8 @@ class Runner:
         Raises `Fenced`, `Stalled`, `Unavailable`, or what the step raised, with nothing left half done; the
         process should end then and be started again.
         """
-        self._within(self._producer.init_transactions)  # ends what a predecessor of this name left open
-        self._whole = self._partitions(self._settings.whole)
+        within(self._settings.join_ms_max, self._producer.init_transactions)  # ends what one left
+        self._whole = self._side.partitions(self._settings.whole)
         self._group = Group(self._settings, self._client, self._assigned, self._revoked, self._noted)
         self._log.info("worker started")
         try:
@@ -114,18 +115,6 @@ class Runner:
         return self._step.due(time.time_ns() // 1_000_000)
 
     # -- side inputs, and becoming ready ------------------------------------------------------------------
-
-    def _partitions(self, names: Iterable[str]) -> list[Place]:
-        places: list[Place] = []
-        for name in names:
-            try:
-                known = self._admin.list_topics(name, timeout=answer_ms_max / 1000).topics[name]
-            except KafkaException as error:
-                raise Unavailable("the cluster does not answer", code=code(error)) from None
-            if known.error is not None or not known.partitions:
-                raise Unavailable(f"topic `{name}` does not exist")
-            places += [(name, partition) for partition in known.partitions]
-        return places
 
     def _beside(self, places: Iterable[Place], names: Sequence[str]) -> set[Place]:
         return {
@@ -215,7 +204,7 @@ class Runner:
         if batch or out.produced or out.offsets:
             offsets = {**after, **out.offsets} or dict([next(iter(positions.items()))])
             if self._settings.flush_first:
-                self._within(self._flush)
+                within(self._bound_ms, self._flush)
             self._send(offsets)
             crash.point(f"{stage}.offsets-sent")
         self._commit()
@@ -232,7 +221,10 @@ class Runner:
         """Never an empty list: the broker would not check the membership of one."""
         positions = [TopicPartition(topic, partition, at) for (topic, partition), at in offsets.items()]
         metadata = self._group.metadata
-        self._within(lambda wait_s: self._producer.send_offsets_to_transaction(positions, metadata, wait_s))
+        within(
+            self._bound_ms,
+            lambda wait_s: self._producer.send_offsets_to_transaction(positions, metadata, wait_s),
+        )
 
     def _flush(self, wait_s: float) -> None:
         if self._producer.flush(wait_s):
@@ -240,25 +232,12 @@ class Runner:
 
     def _commit(self) -> None:
         try:
-            self._within(self._producer.commit_transaction)
+            within(self._bound_ms, self._producer.commit_transaction)
         except KafkaException as error:
             if cause(error).retriable():
                 raise Fenced("it cannot be known whether a transaction was committed") from None
             raise
         self._open = False
-
-    def _within(self, act: Callable[[float], Any]) -> None:
-        """Does it, again where that may help, for as long as a transaction may last."""
-        deadline = time.monotonic() + self._settings.transaction_timeout_ms / 1000
-        while True:
-            left_s = max(deadline - time.monotonic(), 0.1)
-            try:
-                act(left_s)
-            except KafkaException as error:
-                if not cause(error).retriable() or time.monotonic() >= deadline:
-                    raise
-            else:
-                return
 
     def _start_over(self, error: KafkaException | Unavailable | Stalled, stop: threading.Event) -> None:
         """Back to the committed offsets with empty memory. Raises when that cannot help, or did not."""
@@ -272,7 +251,7 @@ class Runner:
         if self._aborts > self._settings.aborts_max:
             raise error
         if self._open:
-            self._within(self._producer.abort_transaction)
+            within(self._bound_ms, self._producer.abort_transaction)
             self._open = False
         held = self._group.held
         self._batch, self._after = [], {}

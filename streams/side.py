@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.errors import Unavailable
 from streams.errors import Stalled, code
-from streams.settings import Client, RunnerSettings
+from streams.settings import Client, RunnerSettings, answer_ms_max
 from streams.step import Record
 
 Place = tuple[str, int]
@@ -57,6 +57,19 @@ class SideInputs:
         self._consumer: Consumer | None = None
         self._next: dict[Place, int] = {}
         self._stale = False
+
+    def partitions(self, names: Iterable[str]) -> list[Place]:
+        """All partitions of these topics. Raises `Unavailable` where one does not exist."""
+        places: list[Place] = []
+        for name in names:
+            try:
+                known = self._admin.list_topics(name, timeout=answer_ms_max / 1000).topics[name]
+            except KafkaException as error:
+                raise Unavailable("the cluster does not answer", code=code(error)) from None
+            if known.error is not None or not known.partitions:
+                raise Unavailable(f"topic `{name}` does not exist")
+            places += [(name, partition) for partition in known.partitions]
+        return places
 
     def follow(self, places: Iterable[Place]) -> None:
         """Reads exactly these from now on: known ones from where they are, new ones from their beginnings."""

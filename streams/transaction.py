@@ -1,18 +1,36 @@
 """Where one step writes: the runner's producer, seen through the narrow opening of `streams.step.Out`."""
 
-from collections.abc import Mapping
-from typing import Final
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from schemas import topics
-from streams.errors import Stalled
+from streams.errors import Stalled, cause
 from streams.side import Place, SideInputs
 
 _BUFFER_WAIT_S: Final = 0.05
 _BUFFER_TRIES_MAX: Final = 100
+_TRY_S_MIN: Final = 0.1
 
 Headers = list[tuple[str, str | bytes]]
+
+
+def within(ms: int, act: Callable[[float], Any]) -> None:
+    """Does something that takes its timeout in seconds, again where that may help, for at most so long.
+
+    Raises the `KafkaException` of the last try.
+    """
+    deadline = time.monotonic() + ms / 1000
+    while True:
+        try:
+            act(max(deadline - time.monotonic(), _TRY_S_MIN))
+        except KafkaException as error:
+            if not cause(error).retriable() or time.monotonic() >= deadline:
+                raise
+        else:
+            return
 
 
 class Transaction:

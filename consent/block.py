@@ -1,6 +1,7 @@
 """Grants compiled for look-up: for every name that a grant may list, the grants that list it, as bits."""
 
 from collections.abc import Hashable, Iterable, Sequence
+from struct import Struct
 from sys import intern
 from typing import Final, TypeVar
 
@@ -15,6 +16,7 @@ shared_max: Final = 1 << 9
 
 _shared: Final[dict[Hashable, Hashable]] = {}  # equal values are one object in all blocks
 _MASKS: Final = tuple(range(1 << 12))  # and so are the sets of up to twelve grants
+_PART: Final = Struct("=qqqq")
 _NOBODY: Final[dict[str, int]] = {}  # read only
 
 _T = TypeVar("_T", bound=Hashable)
@@ -27,7 +29,7 @@ class Block:
 
     Of each grant there are its id, its consent (`owners`, places in `consents`), its data period (`since`,
     `until`; None where no grant bounds it) and its compartments, in `masks` as the `policy` that asked last
-    numbers them. `parts` has four numbers for each consent: its grants, and when it was signed, starts and
+    numbers them. `parts` packs four numbers for each consent: its grants, when it was signed, starts and
     expires. `parties` are the recipients for whom some of the grants are revoked; `proceedings` and `notes`
     the grants of consents dedicated to these.
     """
@@ -68,10 +70,10 @@ class Block:
         self.ids = _share(tuple([intern(grant.id or "") for grant in grants]))
         self.owners = _share(tuple([place for place, (_, some) in enumerate(pieces) for _ in some]))
         self.consents = tuple([held.consent.id for held, _ in pieces])
-        self.parts: tuple[int, ...] = ()
+        self.parts = b""
         self.parties = _NOBODY
         self.policy: Policy | None = None
-        self.masks: tuple[int, ...] = ()
+        self.masks: Sequence[int] = ()
         self.revoked = self.proceedings = self.notes = 0
         first = 0
         for held, some in pieces:
@@ -81,7 +83,7 @@ class Block:
     def _add(self, held: Held, grants: Sequence[Grant], first: int) -> None:
         consent = held.consent
         mask = ((1 << len(grants)) - 1) << first
-        self.parts += (mask, consent.signed_at, consent.starts_at, held.expires_at)
+        self.parts += _PART.pack(mask, consent.signed_at, consent.starts_at, held.expires_at)
         if held.revoked:
             self.revoked |= mask
         for place, grant in enumerate(grants, first):
@@ -99,8 +101,7 @@ class Block:
     def alive(self, at: int) -> int:
         """The grants that are signed, started, not expired and not revoked altogether."""
         alive = 0
-        each = iter(self.parts)
-        for mask, signed_at, starts_at, expires_at in zip(each, each, each, each, strict=True):
+        for mask, signed_at, starts_at, expires_at in _PART.iter_unpack(self.parts):
             if signed_at <= at and starts_at <= at <= expires_at:
                 alive |= mask
         return alive & ~self.revoked
@@ -108,8 +109,7 @@ class Block:
     def periods(self, at: int) -> tuple[int, int, int]:
         """The grants that are signed, those started, and those not expired."""
         signed = started = unexpired = 0
-        each = iter(self.parts)
-        for mask, signed_at, starts_at, expires_at in zip(each, each, each, each, strict=True):
+        for mask, signed_at, starts_at, expires_at in _PART.iter_unpack(self.parts):
             if signed_at <= at:
                 signed |= mask
             if starts_at <= at:
@@ -135,7 +135,8 @@ class Block:
         union of their compartments as a set of the policy's.
         """
         if self.policy is not policy:
-            self.masks = _share(tuple([policy.granted(names) for names in self.compartments]))
+            masks = [policy.granted(names) for names in self.compartments]
+            self.masks = bytes(masks) if policy.everything < 256 else masks
             self.policy = policy
         place = grants.bit_length() - 1
         name = f"{self.consents[self.owners[place]]}/{self.ids[place]}"

@@ -742,7 +742,8 @@ def test_the_same_state_under_another_policy_shares_what_that_policy_allows() ->
     state = fold([granted(grant(compartments=["activity", "subject"]))])
     fewer = Policy.of(POLICY | {"compartments": ["activity", "zeal", "clinical"]})
     about = event(compartments=["activity"])
-    for policy in (POLICIES, fewer, POLICIES):
+    more = Policy.of(POLICY | {"compartments": [*POLICY["compartments"], "dreams", "aims", "zeal"]})
+    for policy in (POLICIES, fewer, more, POLICIES):
         answer = decide(about, "harbor-house", "care-coordination", AT, state, policy, REGISTERED)
         assert answer.compartments == ("activity",)
 

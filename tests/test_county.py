@@ -22,8 +22,9 @@ from standardwebhooks import Webhook
 from examples.county.comparison import compare
 from examples.county.consents import PROFILES, SCENES
 from examples.county.endpoints import Arrival, Endpoints, Shelf
-from examples.county.expected import Due, Reckoner
+from examples.county.expected import Due, Reckoner, Share
 from examples.county.journal import Journal
+from examples.county.people import Person
 from examples.county.plan import Plan, plan
 from examples.county.sight import seen
 from examples.county.summary import exact
@@ -41,6 +42,15 @@ def county() -> tuple[Plan, list[Due]]:
     return planned, Reckoner(planned, POLICY, moments).dues()
 
 
+def body_of(due: Due, share: Share, person: Person) -> dict[str, Any]:
+    """A delivery's body as a hub without fault would send it, but for the event's id."""
+    body = json.loads(seen(due.event, share, person, due.stakeholder))
+    body["notices"] = [{"citation": one, "text": "…"} for one in body["notices"]]
+    lines = body["consent_scope"]
+    body["consent_scope"] = [{"purpose": purpose, "compartments": parts} for purpose, parts in lines]
+    return {**body, "participant": f"{due.stakeholder}-{due.event.person}"}
+
+
 def deliveries(planned: Plan, dues: list[Due]) -> list[Arrival]:
     """What a hub without fault would have delivered, the races all lost by the revocations."""
     found = []
@@ -48,8 +58,7 @@ def deliveries(planned: Plan, dues: list[Due]) -> list[Arrival]:
         share = due.variants[-1]
         if share is not None:
             person = planned.people[due.event.person]
-            body = json.loads(seen(due.event, share, person, due.stakeholder))
-            body |= {"id": f"id-{number}", "participant": f"{due.stakeholder}-{due.event.person}"}
+            body = body_of(due, share, person) | {"id": f"id-{number}"}
             found.append(Arrival(due.stakeholder, f"key-{number}", ANCHOR, body))
     return found
 
@@ -149,6 +158,15 @@ def test_a_compartment_too_many_is_found(county: tuple[Plan, list[Due]]) -> None
     assert {one.partition(":")[0] for one in found} == {"missing", "unexpected"}
 
 
+def test_a_notice_too_few_is_found(county: tuple[Plan, list[Due]]) -> None:
+    planned, dues = county
+    arrivals = deliveries(planned, dues)
+    number, arrival = next((n, one) for n, one in enumerate(arrivals) if one.body["notices"])
+    arrivals[number] = replace(arrival, body={**arrival.body, "notices": []})
+    found = strange(planned, dues, arrivals)
+    assert {one.partition(":")[0] for one in found} == {"missing", "unexpected"}
+
+
 def test_a_senders_number_that_leaks_is_found(county: tuple[Plan, list[Due]]) -> None:
     planned, dues = county
     arrivals = deliveries(planned, dues)
@@ -165,8 +183,7 @@ def test_a_raced_delivery_may_come_or_not_but_not_begin_after_the_fence(
     number, due = next((n, one) for n, one in enumerate(dues) if one.raced and one.variants[-1] is None)
     share = due.variants[0]
     assert share is not None
-    body = json.loads(seen(due.event, share, planned.people[due.event.person], due.stakeholder))
-    body |= {"id": "raced", "participant": f"{due.stakeholder}-{due.event.person}"}
+    body = body_of(due, share, planned.people[due.event.person]) | {"id": "raced"}
     arrivals = [*deliveries(planned, dues), Arrival(due.stakeholder, f"raced-{number}", ANCHOR + 5, body)]
     assert strange(planned, dues, arrivals, closed_at={due.event.person: ANCHOR + 5}) == []
     (found,) = strange(planned, dues, arrivals, closed_at={due.event.person: ANCHOR + 4})

@@ -26,11 +26,15 @@ RULES = (
 
 @dataclass(frozen=True)
 class Share:
-    """What one stakeholder may see of one event: the compartments, for which purposes, with which duties."""
+    """What one stakeholder may see of one event: the compartments, for which purposes, with which duties.
+
+    `scope` has a line for each grant that lets it see them: the purpose, and the compartments for it.
+    """
 
     purposes: tuple[str, ...]
     compartments: tuple[str, ...]
     obligations: tuple[str, ...]
+    scope: tuple[tuple[str, tuple[str, ...]], ...]
     scene: str
 
 
@@ -114,6 +118,14 @@ class Reckoner:
             tuple(sorted({purpose for purpose, _ in permitted})),
             tuple(sorted({part for _, one in permitted for part in one.compartments})),
             tuple(sorted({duty for _, one in permitted for duty in one.obligations})),
+            tuple(
+                sorted(
+                    (purpose, one.compartments)
+                    for purpose, one in permitted
+                    if "attach-consent-scope" in one.obligations
+                    for _ in one.grants
+                )
+            ),
             SCENES[scene],
         )
         return share, "permit"

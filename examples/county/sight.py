@@ -17,8 +17,8 @@ from examples.county.fields import COMPARTMENTS
 from examples.county.people import PREFIX, Person
 
 HUB = "urn:diversion-hub"
-MADE_FOR_RECIPIENT = {"id", "participant", "consent_scope"}
-PART2_NOTICES = [{"citation": "42 CFR 2.32(a)(1)"}, {"citation": "42 CFR 2.32(a)(2)"}]
+MADE_FOR_RECIPIENT = {"id", "participant"}
+PART2_NOTICES = ["42 CFR 2.32(a)(1)", "42 CFR 2.32(a)(2)"]
 TELLS_CATEGORY = {"activity", "clinical", "legal"}
 LOCAL_ID = re.compile(rf"\b(?:{'|'.join(PREFIX.values())})-\d{{9}}\b")
 SENDERS_EVENT = re.compile(r"\b(?:weeks|opened|after|race)-\d{4}-\d+\b")
@@ -33,6 +33,7 @@ def seen(event: Event, share: Share, person: Person, stakeholder: str) -> str:
         "purposes": list(share.purposes),
         "obligations": list(share.obligations),
         "notices": PART2_NOTICES if "attach-part2-notice" in share.obligations else [],
+        "consent_scope": [[purpose, list(parts)] for purpose, parts in share.scope],
     }
     if shared & TELLS_CATEGORY:
         sight |= {"category": event.category, "source": f"urn:agency:{event.source}"}
@@ -77,7 +78,7 @@ def leaks(body: dict[str, Any], own: str | None) -> list[str]:
 
 def arrived(body: dict[str, Any]) -> str:
     """A delivery's body in the same canonical form as `seen`, so that the two can be held together."""
-    cited = {"notices": [{"citation": one["citation"]} for one in body.get("notices", ())]}
-    return canonical(
-        {name: value for name, value in (body | cited).items() if name not in MADE_FOR_RECIPIENT}
-    )
+    sight = {name: value for name, value in body.items() if name not in MADE_FOR_RECIPIENT}
+    sight["notices"] = [one["citation"] for one in body["notices"]]
+    sight["consent_scope"] = sorted([one["purpose"], one["compartments"]] for one in body["consent_scope"])
+    return canonical(sight)

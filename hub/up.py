@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -78,7 +79,7 @@ def _watch(
             waiting = False
         elif time.monotonic() > late:
             log.error("hub is not ready", problems=missing)
-            waiting = False
+            late = math.inf
 
 
 def _say_ready(configured: Settings, bootstrap_address: str, as_json: bool) -> None:

@@ -20,7 +20,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from examples.county.comparison import compare
-from examples.county.consents import PROFILES, SCENES
+from examples.county.consents import PROFILES
 from examples.county.endpoints import Arrival, Endpoints, Shelf
 from examples.county.expected import Due, Reckoner, Share
 from examples.county.journal import Journal
@@ -28,6 +28,7 @@ from examples.county.people import Person
 from examples.county.plan import Plan, plan
 from examples.county.sight import seen
 from examples.county.summary import exact
+from examples.county.wishes import SCENES
 
 ROOT = Path(__file__).parent.parent
 POLICY = json.loads((ROOT / "consent" / "policy.json").read_text("utf-8"))

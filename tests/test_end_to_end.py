@@ -30,8 +30,8 @@ from examples.county.expected import Reckoner
 from examples.county.hubside import Hub, Visitor
 from examples.county.journal import kept
 from examples.county.plan import Plan, plan
-from examples.county.play import moments
 from examples.county.running import command, policy
+from examples.county.waiting import moments
 
 pytestmark = pytest.mark.broker
 ROOT = Path(__file__).parent.parent

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from consent import Event, Policy, Stakeholders, decide, fold
-from examples.county.consents import SCENES
 from examples.county.expected import Reckoner
 from examples.county.plan import plan
 from examples.county.reading import answer
 from examples.county.record import instant, valid
+from examples.county.wishes import SCENES
 
 ROOT = Path(__file__).parent.parent
 POLICY = json.loads((ROOT / "consent" / "policy.json").read_text("utf-8"))

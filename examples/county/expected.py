@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from examples.county.calendar import rfc3339
-from examples.county.consents import SCENES
 from examples.county.events import Event
 from examples.county.fields import carried
 from examples.county.plan import NARROWS, RACING, Plan
 from examples.county.reading import Answer, answer
+from examples.county.wishes import SCENES
 
 RULES = (
     "indeterminate", "no-agreement", "role", "proceedings", "counselling-notes", "no-emergency",

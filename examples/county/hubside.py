@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from examples.county.consents import Directive
 from examples.county.events import Event
+from examples.county.wishes import Directive
 
 BATCH = "application/cloudevents-batch+json"
 wait_ms_max = 60_000

@@ -6,8 +6,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from examples.county.consents import Directive
 from examples.county.hubside import NotDone, Visitor
+from examples.county.wishes import Directive
 
 FIRST, SECOND = "officer", "officer-2"
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from examples.county.agencies import Agency, agencies
-from examples.county.consents import PROFILES, SCENES, Directive, wishes
+from examples.county.consents import PROFILES, wishes
 from examples.county.events import AFTER, RACE, SIDEWALK, WEEKS, Event, told
 from examples.county.people import Person, people
+from examples.county.wishes import SCENES, Directive
 
 RACING = frozenset({"races", "races-a-party"})
 NARROWS = frozenset({"consent-revoked", "restriction-placed", "program-exited"})

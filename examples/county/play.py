@@ -7,14 +7,13 @@ race has none, and is counted apart.
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from examples.county.bad import conflicting, refused, strangers
-from examples.county.consents import SCENES, STARTS_DURING_PLAY_MS, Directive
 from examples.county.endpoints import Shelf
 from examples.county.events import Event
 from examples.county.expected import Due, Reckoner
@@ -24,7 +23,8 @@ from examples.county.journal import Journal
 from examples.county.officers import Officers
 from examples.county.people import REACHED_BY
 from examples.county.plan import RACING, Plan, Scene, Submission
-from examples.county.sight import arrived, seen
+from examples.county.waiting import Show, Waiting, moments
+from examples.county.wishes import Directive
 
 Thing = TypeVar("Thing")
 
@@ -32,20 +32,7 @@ hands = 8
 batch_events_max = 100
 strangers_count = 12
 repeats_share = 20  # one in so many is sent twice
-arrival_stall_ms_max = 180_000  # longer than the pause before a third try
-quiet_ms = 3_000
 race_ms_max = 1_000  # so far may the revocation be behind the first event
-poll_ms = 100
-
-
-class Show(Protocol):
-    """Where the play says how far it is."""
-
-    def scene(self, name: str) -> None:
-        """A scene begins."""
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """So much of one thing is done."""
 
 
 class Play:
@@ -71,8 +58,7 @@ class Play:
         self.officers = officers
         self.show = show
         self.pool = ThreadPoolExecutor(hands, thread_name_prefix="hand")
-        # What each scene waits for, reckoned while nothing moves; the account at the end is reckoned anew.
-        self.foreseen = Reckoner(plan, policy, foreseen(plan.anchor)).dues()
+        self.waiting = Waiting(plan, policy, shelf, show)
 
     def run(self) -> list[Due]:
         """Plays what is left to play; gives back everything that was due. Raises `NotDone`."""
@@ -87,10 +73,10 @@ class Play:
             else:
                 self.publish(scene)
             if scene.name == "settled":
-                self.rest_until(self.plan.anchor + STARTS_DURING_PLAY_MS)
+                self.waiting.rest()
                 self.journal.moment("rested")
-            self.arrive(scene)
-        self.quiet()
+            self.waiting.arrive(scene.name)
+        self.waiting.quiet()
         return self.dues()
 
     def close(self) -> None:
@@ -251,59 +237,9 @@ class Play:
         said = [one for scene in self.plan.scenes if scene.name == "race" for one in scene.directives]
         return {one.person: int(self.journal.done[one.id]) for one in said if one.id in self.journal}
 
-    # ---- arrivals ------------------------------------------------------------------------------------
-
     def dues(self) -> list[Due]:
         """Everything that was due, by the moments at which the scenes began."""
         return Reckoner(self.plan, self.policy, moments(self.journal.done)).dues()
-
-    def arrive(self, scene: Scene) -> None:
-        """Waits until all that is due by now has come. Gives up, and says so later, when nothing moves."""
-        wanted: Counter[tuple[str, str]] = Counter()
-        reached = SCENES.index(scene.name)
-        for due in self.foreseen:
-            share = due.certain
-            if share is not None and SCENES.index(share.scene) <= reached:
-                person = self.plan.people[due.event.person]
-                wanted[(due.stakeholder, seen(due.event, share, person, due.stakeholder))] += 1
-        total, counted, moved = wanted.total(), 0, time.monotonic()
-        while wanted and time.monotonic() - moved < arrival_stall_ms_max / 1000:
-            arrivals = self.shelf.all()
-            for arrival in arrivals[counted:]:
-                what = (arrival.stakeholder, arrived(arrival.body))
-                if wanted[what] <= 1:
-                    del wanted[what]
-                else:
-                    wanted[what] -= 1
-                moved = time.monotonic()
-            counted = len(arrivals)
-            self.show.progress("delivered", total - wanted.total(), total)
-            time.sleep(poll_ms / 1000)
-
-    def rest_until(self, moment: int) -> None:
-        """Lets the clock pass an instant (milliseconds since 1970) by which something begins."""
-        while now() <= moment:
-            self.show.progress("until a consent begins, s", 0, max(0, (moment - now()) // 1000))
-            time.sleep(poll_ms / 1000)
-
-    def quiet(self) -> None:
-        """Waits until nothing more has come for a while: what comes too much is to be seen as well."""
-        seen_last, since = -1, time.monotonic()
-        while time.monotonic() - since < quiet_ms / 1000:
-            if len(self.shelf.all()) != seen_last:
-                seen_last, since = len(self.shelf.all()), time.monotonic()
-            time.sleep(poll_ms / 1000)
-
-
-def moments(done: dict[str, Any]) -> dict[str, int]:
-    """When each scene began (ms), from a journal that is whole; the last waited for what began meanwhile."""
-    begun = {scene: int(done[f"{scene}/begun"]) for scene in SCENES}
-    return {**begun, SCENES[-1]: int(done["rested"])}
-
-
-def foreseen(anchor: int) -> dict[str, int]:
-    """The scenes' moments as they are planned: what begins during the play has begun in the last one only."""
-    return {scene: anchor + STARTS_DURING_PLAY_MS * (scene == SCENES[-1]) for scene in SCENES}
 
 
 def chunks(things: Sequence[Thing], size: int) -> list[Sequence[Thing]]:

@@ -12,6 +12,10 @@ from connectors.adapter import Share
 from consent import fold, notices
 from consent.decision import OBLIGATIONS
 from consent.words import LANGUAGES, words_in
+from hub import rendering
+from hub.language import tongue
+from hub.routes import cases
+from hub.today import Alert
 from schemas import instant
 from tests.delivery_scene import Keys, Nobody, event, granted, outbound, share_of
 
@@ -133,3 +137,16 @@ def test_the_end_of_the_program_is_said_until_it_has_come() -> None:
     (line,) = view([share("attach-consent-scope")], fold([consent, left]))["consent_scope"]
     assert line["until"] == "2026-08-01T00:00:00.000Z"
     assert "until Aug 1, 2026 unless they take it back" in line["said"]["en"]
+
+
+@pytest.mark.parametrize("place", ["waiting", "taken"])
+def test_an_alert_shows_the_short_notice(place: str) -> None:
+    shown = view([share("no-redisclosure", PART2)], fold([granted("c1", ["reach"])]))
+    alert = Alert("d-1", "p-1", "booked-into-custody", "urgent", DAY, shown, None, None)
+    told = {"waiting": [], "taken": [], "more": False, "said": "", "as_of": "", "person": {"csrf": ""}}
+    template = rendering._environment("en").get_template("_alerts.html")
+    page = template.render(**{**told, place: [cases._in_words(alert, tongue("en", "UTC"), DAY)]})
+    assert "42 CFR part 2 prohibits unauthorized use or disclosure of these records." in page
+    plain = alert._replace(view=view([share("no-redisclosure")], fold([granted("c1", ["reach"])])))
+    page = template.render(**{**told, place: [cases._in_words(plain, tongue("en", "UTC"), DAY)]})
+    assert "42 CFR" not in page

@@ -208,6 +208,7 @@ def _in_words(alert: Alert, words: Tongue, now_ms: int) -> dict[str, Any]:
             purposes=words.listed(words.term("purpose", one) for one in view.get("purposes", ())),
         ),
         "taken": taken,
+        "notices": [one["text"] for one in view.get("notices", ()) if one["form"] == "short"],
     }
 
 

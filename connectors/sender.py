@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from prometheus_client import Counter, Histogram
 
 from connectors import deliveries, projection
 from connectors.adapter import Adapter, Closing, Crosswalk, Log, Outcome, Outgoing, Share, Vault
@@ -25,6 +26,10 @@ from schemas.errors import Erased, HubError
 log = structlog.get_logger(__name__)
 
 NOT_BEGUN: Final = Outcome("failed", "not-begun")
+ATTEMPTS: Final = Counter("hub_delivery_attempts", "Attempts at handing over", ("adapter", "outcome"))
+SECONDS: Final = Histogram(
+    "hub_delivery_seconds", "From the handing in of an attempt to its end", ("adapter",)
+)
 receipt_tries_max: Final = 3
 receipt_pause_ms: Final = 100
 
@@ -144,7 +149,10 @@ class Sender:
             task.add_done_callback(self._tasks.discard)
 
     async def _run(self, attempt: Attempt) -> None:
+        began = time.monotonic()
         outcome = await self._deliver(attempt)
+        SECONDS.labels(attempt.adapter).observe(time.monotonic() - began)
+        ATTEMPTS.labels(attempt.adapter, outcome.state).inc()
         crash.point("deliver.delivered")
         at = self._now()
         next_at = None

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -30,7 +30,7 @@ from schemas.errors import Erased, Unsealable
 WORKER = Path(__file__).with_name("delivery_worker.py")
 PAGE = Path(__file__).with_name("delivery_page.py")
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-WAIT_S_MAX = 40.0
+WAIT_S_MAX = 90.0
 GROUP = "deliver"
 SEND_MS_MAX = 2_000
 
@@ -275,6 +275,13 @@ class Scene:
         self._stack.close()
         if self._workers:
             until(lambda: not self.members(), why="for the workers to be forgotten")
+
+    def committed(self, who: str) -> int:
+        """How many records of a stakeholder's outbox have been taken in."""
+        places = [TopicPartition(topics.outbox(who), number) for number in range(self.partitions)]
+        request = ConsumerGroupTopicPartitions(GROUP, places)
+        found = self._admin.list_consumer_group_offsets([request])[GROUP].result().topic_partitions
+        return sum(max(place.offset, 0) for place in found)
 
     def members(self) -> list[Any]:
         """The group's members, as the coordinator sees them."""

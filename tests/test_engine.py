@@ -754,6 +754,33 @@ def test_killed_in_the_middle_nothing_is_lost_and_repeats_carry_their_key(town: 
 
 
 @pytest.mark.broker
+def test_a_recipient_that_hangs_pauses_its_own_outbox_and_no_other(empty_kafka: str) -> None:
+    with scene(empty_kafka) as town:
+        stuck, well = town.receiver(), town.receiver()
+        town.subscribe("reach", url=stuck.url)
+        town.subscribe("shelter", url=well.url)
+        people = [f"p{number}" for number in range(8)]
+        for person in people:
+            town.direct(person, granted())
+        stuck.gate.clear()
+        town.send_ms_max = 500
+        town.worker("w", in_flight_max=2, waiting_records_max=5, pauses_ms=(200,) * 200)
+        for number in range(20):
+            town.offer("reach", event(number, people[number % 8]))
+        until(lambda: stuck.got)
+        until(lambda: len(town.read("pending")) >= 20, why="for all of them to wait")
+        before = town.committed("reach")
+        for number in range(20, 60):
+            town.offer("reach", event(number, people[number % 8]))
+            town.offer("shelter", event(number, people[number % 8]))
+        until(lambda: len(well.counts()) == 40, why="for the others not to be held up")
+        assert town.committed("reach") == before, "more was taken in than there is room for"
+        stuck.gate.set()
+        until(lambda: len(stuck.counts()) == 60, why="for the backlog")
+        town.check_order()
+
+
+@pytest.mark.broker
 def test_revocations_under_load_close_and_stay_closed(town: Scene) -> None:
     """Whoever is told `closed` hears of no delivery that began later, while others' deliveries go on."""
     receiver = town.receiver()

@@ -65,6 +65,29 @@ def test_deliveries_that_fail_together_open_the_breaker_for_no_longer_than_one()
     assert breakers.room(WHO, 0, 1_000 + probe_pause_ms_min) == 1
 
 
+def test_pauses_grow_with_each_try_and_not_with_what_failed_beside_it() -> None:
+    breakers, now = Breakers(32), 0
+    for _ in range(32):
+        breakers.ended(WHO, FAILED, now)
+    pauses = []
+    for _ in range(12):
+        before = now
+        while not breakers.room(WHO, 0, now):
+            now += 100
+        pauses.append(now - before)
+        breakers.ended(WHO, FAILED, now)
+    assert pauses[:4] == [1_000, 2_000, 4_000, 8_000]
+    assert pauses[-1] == probe_pause_ms_max
+
+
+def test_a_recipient_may_ask_for_a_pause() -> None:
+    breakers = Breakers(1)
+    for _ in range(failures_min):
+        breakers.ended(WHO, Outcome("failed", "http-429", 90_000), 0)
+    assert breakers.room(WHO, 0, 89_999) == 0
+    assert breakers.room(WHO, 0, 90_000) == 1
+
+
 def test_what_the_hub_could_not_do_is_not_held_against_the_recipient() -> None:
     breakers = Breakers(8)
     for _ in range(failures_min * 2):

@@ -1,0 +1,48 @@
+"""`python -m benchmarks`: everything measured, beside its peers, in one run; writes `bench-results.json`.
+
+Names of modules as arguments run just those: `python -m benchmarks decide`.
+"""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+MEASURED = ("decide", "memory")
+RESULTS = Path("bench-results.json")
+
+
+def main() -> int:
+    """Runs the benchmarks, prints a table, and writes the results. Exit status 2 for a name there is not."""
+    wanted = sys.argv[1:] or list(MEASURED)
+    if unknown := set(wanted) - set(MEASURED):
+        print(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {', '.join(MEASURED)}")
+        return 2
+    console = Console()
+    results = []
+    for name in wanted:
+        with console.status(f"measuring: {name}"):
+            results += importlib.import_module(f"benchmarks.{name}").rows()
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    table = Table(box=None)
+    for heading in ("what", "ours", "peer", "peer's", "unit", "ratio"):
+        table.add_column(heading, justify="right" if heading in ("ours", "peer's", "ratio") else "left")
+    for row in results:
+        table.add_row(
+            row["name"],
+            f"{row['ours']:,}",
+            row["peer"],
+            f"{row['peer_value']:,}",
+            row["unit"],
+            f"{row['ratio']}",
+        )
+    console.print(table)
+    console.print(f"written to {RESULTS}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

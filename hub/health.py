@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from hub import metrics
+
 BEAT_MS: Final = 1_000
 SILENCE_MS_MAX: Final = 10_000  # longer than any step, with its transaction, may take
 SUFFIX: Final = ".heartbeat.json"
@@ -67,10 +69,12 @@ class Pulse:
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(asdict(heartbeat)))
         new.replace(self._path)
+        metrics.leave(self._path.parent, self._stage)
 
     def close(self) -> None:
         """The process ends as it should: it is not missed."""
         self._path.unlink(missing_ok=True)
+        metrics.take_away(self._path.parent, self._stage)
 
 
 def expect(run_dir: Path, stages: Iterable[str]) -> None:

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from hub import health
+from hub import health, metrics
 from hub.parts import Parts, parts
 from hub.rendering import render
 
@@ -27,10 +27,10 @@ def readyz(of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008 - how Fast
     return JSONResponse({"status": "not ready" if found else "ready", "problems": found}, status)
 
 
-@routes.get("/metrics", summary="Metrics of this process", response_class=Response)
-def metrics() -> Response:
-    """In Prometheus' text format."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+@routes.get("/metrics", summary="Metrics of every process of this hub", response_class=Response)
+def tell_metrics(of: Parts = Depends(parts)) -> Response:  # noqa: B008 - how FastAPI is told
+    """In Prometheus' text format; the label `process` says which one."""
+    return Response(metrics.together(of.settings.run_dir, "web"), media_type=CONTENT_TYPE_LATEST)
 
 
 @routes.get("/docs", include_in_schema=False)

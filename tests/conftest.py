@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 if TYPE_CHECKING:
     from hub.store import Store
+    from tests.webside import Side
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ROOMS = ("hub", "streams", "schemas", "consent", "connectors")
@@ -144,3 +145,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["Store"]:
         url = stores.database(request.getfixturevalue("postgres"))
     with stores.opened(url) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Side"]:
+    """A hub whose web is served, for all tests of the web."""
+    from tests.webside import alone  # noqa: PLC0415  measured by coverage only once it is running
+
+    with alone(tmp_path_factory.mktemp("web")) as running:
+        yield running

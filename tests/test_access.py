@@ -18,7 +18,7 @@ from hub.tables import accounts
 from hub.tables import sessions as kept_sessions
 from hub.tables import tokens as kept_tokens
 from hub.web import create_app, refuse_open_demo
-from tests.webside import HARBOR, REACH, Side, records, side  # noqa: F401
+from tests.webside import HARBOR, REACH, Side, records
 
 ROLES = {"case-manager": "case-manager", "privacy-officer": "officer", "operator": "operator"}
 
@@ -36,7 +36,7 @@ def filled(path: str) -> str:
     return re.sub(r"\{[^}]+\}", "1", path)
 
 
-def test_every_route_stands_in_the_table_and_every_rule_has_its_route(side: Side) -> None:  # noqa: F811
+def test_every_route_stands_in_the_table_and_every_rule_has_its_route(side: Side) -> None:
     class Parts:
         settings = side.hub.settings
         store = side.hub.store
@@ -71,7 +71,7 @@ def test_what_the_table_opens_to_anyone_is_no_more_than_this() -> None:
 
 
 @pytest.mark.broker
-def test_without_a_token_or_a_session_nothing_opens(side: Side) -> None:  # noqa: F811
+def test_without_a_token_or_a_session_nothing_opens(side: Side) -> None:
     with side.client() as nobody, side.client(token="hub_guessed") as guesser:
         for (method, path), rule in RULES.items():
             if rule.anyone:
@@ -87,7 +87,7 @@ def test_without_a_token_or_a_session_nothing_opens(side: Side) -> None:  # noqa
 
 
 @pytest.mark.broker
-def test_people_open_only_what_is_their_roles(side: Side) -> None:  # noqa: F811
+def test_people_open_only_what_is_their_roles(side: Side) -> None:
     for role, account in ROLES.items():
         with side.person(account) as client:
             client.follow_redirects = False
@@ -103,7 +103,7 @@ def test_people_open_only_what_is_their_roles(side: Side) -> None:  # noqa: F811
 
 
 @pytest.mark.broker
-def test_a_token_does_only_what_its_scopes_say(side: Side) -> None:  # noqa: F811
+def test_a_token_does_only_what_its_scopes_say(side: Side) -> None:
     for scope in tokens.SCOPES:
         token = tokens.mint(side.hub.store, REACH, [scope], rotation_ms=tokens.ROTATION_MS)
         with side.client(token=token) as client:
@@ -232,7 +232,7 @@ def test_a_demo_refuses_to_be_reached_from_elsewhere() -> None:
 
 
 @pytest.mark.broker
-def test_a_foreign_name_for_this_machine_is_not_answered(side: Side) -> None:  # noqa: F811
+def test_a_foreign_name_for_this_machine_is_not_answered(side: Side) -> None:
     port = side.address.rpartition(":")[2]
     for name, status in (
         (f"127.0.0.1:{port}", 200),
@@ -246,7 +246,7 @@ def test_a_foreign_name_for_this_machine_is_not_answered(side: Side) -> None:  #
 
 
 @pytest.mark.broker
-def test_other_sites_can_send_nothing_on_a_persons_behalf(side: Side) -> None:  # noqa: F811
+def test_other_sites_can_send_nothing_on_a_persons_behalf(side: Side) -> None:
     with side.person("officer") as officer:
         officer.follow_redirects = False
         for headers in (
@@ -266,7 +266,7 @@ def test_other_sites_can_send_nothing_on_a_persons_behalf(side: Side) -> None:  
 
 
 @pytest.mark.broker
-def test_signing_out_ends_the_session_everywhere(side: Side) -> None:  # noqa: F811
+def test_signing_out_ends_the_session_everywhere(side: Side) -> None:
     with side.person("officer") as officer:
         cookie = officer.cookies["hub_session"]
         assert officer.post("/signout").url.path == "/signin"
@@ -275,7 +275,7 @@ def test_signing_out_ends_the_session_everywhere(side: Side) -> None:  # noqa: F
 
 
 @pytest.mark.broker
-def test_a_cookie_is_for_browsers_alone_and_for_this_site_alone(side: Side) -> None:  # noqa: F811
+def test_a_cookie_is_for_browsers_alone_and_for_this_site_alone(side: Side) -> None:
     with side.client() as client:
         cookie = client.post("/signin", data={"account": "officer"}).headers["set-cookie"].lower()
     assert "httponly" in cookie
@@ -284,7 +284,7 @@ def test_a_cookie_is_for_browsers_alone_and_for_this_site_alone(side: Side) -> N
 
 
 @pytest.mark.broker
-def test_every_answer_carries_the_headers(side: Side) -> None:  # noqa: F811
+def test_every_answer_carries_the_headers(side: Side) -> None:
     with side.client() as client:
         for path in ("/", "/signin", "/livez", "/v1/events/x", "/nope", "/static/hub.css", "/docs"):
             answer = client.get(path)
@@ -298,7 +298,7 @@ def test_every_answer_carries_the_headers(side: Side) -> None:  # noqa: F811
 
 
 @pytest.mark.broker
-def test_nobody_is_sent_elsewhere_after_choosing_a_language(side: Side) -> None:  # noqa: F811
+def test_nobody_is_sent_elsewhere_after_choosing_a_language(side: Side) -> None:
     with side.client() as client:
         for back in ("https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", ""):
             answer = client.post("/language", data={"language": "es", "back": back})
@@ -309,7 +309,7 @@ def test_nobody_is_sent_elsewhere_after_choosing_a_language(side: Side) -> None:
 
 
 @pytest.mark.broker
-def test_who_signs_in_is_written_down(side: Side) -> None:  # noqa: F811
+def test_who_signs_in_is_written_down(side: Side) -> None:
     with side.person("operator"):
         written = [record.value() for record in records(side.hub.client["bootstrap.servers"], "access")]
     assert any(b"signed-in" in value and b"person:operator" in value for value in written)

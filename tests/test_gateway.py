@@ -20,7 +20,7 @@ from connectors.problems import problem
 from hub import tokens
 from schemas import codec, naming
 from schemas.errors import Problem, Unavailable
-from tests.webside import CLINIC, HARBOR, JAIL, REACH, Side, records, side  # noqa: F401
+from tests.webside import CLINIC, HARBOR, JAIL, REACH, Side, records
 
 pytestmark = pytest.mark.broker
 STRUCTURED = {"content-type": "application/cloudevents+json"}
@@ -41,12 +41,12 @@ def event(given: str, agency: str = HARBOR, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def harbor(side: Side) -> Iterator[httpx.Client]:  # noqa: F811
+def harbor(side: Side) -> Iterator[httpx.Client]:
     with side.client(HARBOR) as client:
         yield client
 
 
-def inbox(side: Side, agency: str) -> list[dict[str, Any]]:  # noqa: F811
+def inbox(side: Side, agency: str) -> list[dict[str, Any]]:
     """The originals in an agency's inbox, opened."""
     found = []
     for record in records(side.hub.client["bootstrap.servers"], f"inbox.{agency}"):
@@ -58,7 +58,7 @@ def inbox(side: Side, agency: str) -> list[dict[str, Any]]:  # noqa: F811
     return found
 
 
-def quarantined(side: Side) -> dict[str, tuple[dict[str, Any], bytes]]:  # noqa: F811
+def quarantined(side: Side) -> dict[str, tuple[dict[str, Any], bytes]]:
     """What quarantine holds, by reference: the record and the original, opened."""
     found = {}
     for record in records(side.hub.client["bootstrap.servers"], "quarantine"):
@@ -68,7 +68,7 @@ def quarantined(side: Side) -> dict[str, tuple[dict[str, Any], bytes]]:  # noqa:
     return found
 
 
-def test_each_mode_reaches_the_inbox_in_order(side: Side) -> None:  # noqa: F811
+def test_each_mode_reaches_the_inbox_in_order(side: Side) -> None:
     with side.client(CLINIC) as client:
         one = event("structured", CLINIC)
         client.post("/v1/events", json=one, headers=STRUCTURED).raise_for_status()
@@ -95,7 +95,7 @@ def test_each_mode_reaches_the_inbox_in_order(side: Side) -> None:  # noqa: F811
     assert stored[-1]["data"] == one["data"]
 
 
-def test_the_hubs_id_of_an_event_repeats_and_says_nothing(side: Side, harbor: httpx.Client) -> None:  # noqa: F811
+def test_the_hubs_id_of_an_event_repeats_and_says_nothing(side: Side, harbor: httpx.Client) -> None:
     first = harbor.post("/v1/events", json=event("case 26-00417"), headers=STRUCTURED).json()[0]["event"]
     again = harbor.post("/v1/events", json=event("case 26-00417"), headers=STRUCTURED).json()[0]["event"]
     other = harbor.post("/v1/events", json=event("case 26-00418"), headers=STRUCTURED).json()[0]["event"]
@@ -104,7 +104,7 @@ def test_the_hubs_id_of_an_event_repeats_and_says_nothing(side: Side, harbor: ht
     assert "417" not in first
 
 
-def test_nobody_can_ask_who_is_known(side: Side, harbor: httpx.Client) -> None:  # noqa: F811
+def test_nobody_can_ask_who_is_known(side: Side, harbor: httpx.Client) -> None:
     with side.client(REACH) as reach:
         person = reach.post("/v1/participants", json={"local_id": "R-77"}).json()["participant"]
         link = {"agency": HARBOR, "local_id": "known"}
@@ -134,7 +134,7 @@ def test_nobody_can_ask_who_is_known(side: Side, harbor: httpx.Client) -> None: 
     ],
 )
 def test_a_bad_event_is_kept_with_its_reason_and_the_next_goes_through(
-    side: Side,  # noqa: F811
+    side: Side,
     harbor: httpx.Client,
     bad: dict[str, Any],
     code: str,
@@ -168,7 +168,7 @@ def test_no_answer_repeats_what_was_sent(harbor: httpx.Client) -> None:
         assert secret not in answer.text
 
 
-def test_a_field_of_ten_megabytes_is_refused_and_kept_whole(side: Side, harbor: httpx.Client) -> None:  # noqa: F811
+def test_a_field_of_ten_megabytes_is_refused_and_kept_whole(side: Side, harbor: httpx.Client) -> None:
     huge = json.dumps([event("huge", data={"narrative": "x" * 10_000_000}), event("after-huge")]).encode()
     first, second = harbor.post("/v1/events", content=huge, headers=BATCH).json()
     assert (first["status"], first["errors"][0]["code"]) == ("rejected", "too-large")
@@ -177,7 +177,7 @@ def test_a_field_of_ten_megabytes_is_refused_and_kept_whole(side: Side, harbor: 
     assert record["size"] == len(original) > 10_000_000
 
 
-def test_what_cannot_be_read_at_all_is_kept_too(side: Side, harbor: httpx.Client) -> None:  # noqa: F811
+def test_what_cannot_be_read_at_all_is_kept_too(side: Side, harbor: httpx.Client) -> None:
     for body, headers, code in (
         (b'{"specversion": "1.0", ', STRUCTURED, "not-json"),
         ("[{}, caf\xe9]".encode("latin-1"), BATCH, "not-utf-8"),
@@ -215,7 +215,7 @@ def test_a_batch_has_a_bound(harbor: httpx.Client) -> None:
     assert harbor.post("/v1/events", json=[], headers=BATCH).json() == []
 
 
-def test_one_sender_too_much_at_once_waits_and_others_do_not(side: Side, harbor: httpx.Client) -> None:  # noqa: F811
+def test_one_sender_too_much_at_once_waits_and_others_do_not(side: Side, harbor: httpx.Client) -> None:
     place = urlsplit(side.address)
     head = (
         f"POST /v1/events HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: 1000\r\n"
@@ -260,7 +260,7 @@ def test_bytes_under_way_have_a_bound() -> None:
             pass
 
 
-def test_a_retired_sender_is_refused(side: Side) -> None:  # noqa: F811
+def test_a_retired_sender_is_refused(side: Side) -> None:
     token = tokens.mint(side.hub.store, "somebody-else")
     answer = httpx.post(
         side.address + "/v1/events",
@@ -270,7 +270,7 @@ def test_a_retired_sender_is_refused(side: Side) -> None:  # noqa: F811
     assert (answer.status_code, answer.json()["code"]) == (403, "not-registered")
 
 
-async def test_nothing_is_accepted_that_is_not_stored(side: Side) -> None:  # noqa: F811
+async def test_nothing_is_accepted_that_is_not_stored(side: Side) -> None:
     class Away:
         async def send(self, *_: Any, **__: Any) -> Any:
             raise KafkaConnectionError
@@ -282,7 +282,7 @@ async def test_nothing_is_accepted_that_is_not_stored(side: Side) -> None:  # no
         await intake.append(taken)
 
 
-def test_a_files_record_is_handed_over(side: Side, harbor: httpx.Client) -> None:  # noqa: F811
+def test_a_files_record_is_handed_over(side: Side, harbor: httpx.Client) -> None:
     original = b'17,"Rosa\nMaldonado",caf\xe9'
     body = {
         "reason": "not-utf-8",
@@ -299,7 +299,7 @@ def test_a_files_record_is_handed_over(side: Side, harbor: httpx.Client) -> None
         assert harbor.post("/v1/quarantine", json=wrong).status_code == 400
 
 
-def test_headers_of_a_refused_binary_event_are_kept_sealed(side: Side, harbor: httpx.Client) -> None:  # noqa: F811
+def test_headers_of_a_refused_binary_event_are_kept_sealed(side: Side, harbor: httpx.Client) -> None:
     headers = {
         "content-type": "application/json",
         "ce-specversion": "1.0",

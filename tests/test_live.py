@@ -12,7 +12,7 @@ import pytest
 
 from hub import live, tokens
 from hub.live import Streams
-from tests.webside import NORTH, REACH, Side, side  # noqa: F401
+from tests.webside import NORTH, REACH, Side
 
 pytestmark = pytest.mark.broker
 WAIT_S = 15
@@ -38,7 +38,6 @@ class Listener:
                 event[name] = value
         raise EOFError
 
-
     def ends(self) -> bool:
         """Whether the stream is ended by the hub, in time."""
         return all(True for _ in self.lines)
@@ -53,7 +52,7 @@ def listening(client: httpx.Client, **more: Any) -> Iterator[Listener]:
 
 
 @pytest.fixture
-def organisation(side: Side) -> Iterator[httpx.Client]:  # noqa: F811
+def organisation(side: Side) -> Iterator[httpx.Client]:
     """Programs of an organisation that nobody else's test shows alerts to."""
     name = "org-" + secrets.token_hex(4)
     with side.client(token=tokens.mint(side.hub.store, name)) as client:
@@ -65,7 +64,7 @@ def name(client: httpx.Client) -> str:
     return str(client.headers["x-name"])
 
 
-def test_an_alert_comes_and_goes_by_itself(side: Side, organisation: httpx.Client) -> None:  # noqa: F811
+def test_an_alert_comes_and_goes_by_itself(side: Side, organisation: httpx.Client) -> None:
     with listening(organisation, params={"after": "0"}) as told:
         alert = side.alert("Rosa Maldonado", stakeholder=name(organisation))
         picture = told.next()
@@ -76,7 +75,7 @@ def test_an_alert_comes_and_goes_by_itself(side: Side, organisation: httpx.Clien
 
 
 def test_who_comes_back_gets_what_changed_meanwhile_and_nothing_twice(
-    side: Side,  # noqa: F811
+    side: Side,
     organisation: httpx.Client,
 ) -> None:
     first = side.alert("Rosa Maldonado", stakeholder=name(organisation))
@@ -91,7 +90,7 @@ def test_who_comes_back_gets_what_changed_meanwhile_and_nothing_twice(
         assert told.next()["open"] == [second]
 
 
-def test_an_alert_goes_from_every_screen_when_somebody_has_it(side: Side) -> None:  # noqa: F811
+def test_an_alert_goes_from_every_screen_when_somebody_has_it(side: Side) -> None:
     alert = side.alert("Nia Abara", stakeholder=NORTH)
     with (
         side.person("case-manager-2") as one,
@@ -107,7 +106,7 @@ def test_an_alert_goes_from_every_screen_when_somebody_has_it(side: Side) -> Non
         assert alert not in second.next()["open"]
 
 
-def test_nobody_hears_of_another_organisations_alerts(side: Side, organisation: httpx.Client) -> None:  # noqa: F811
+def test_nobody_hears_of_another_organisations_alerts(side: Side, organisation: httpx.Client) -> None:
     foreign = side.alert("Somebody Else", stakeholder=REACH)
     with listening(organisation, params={"after": "0"}) as told:
         own = side.alert("Rosa Maldonado", stakeholder=name(organisation))
@@ -119,7 +118,7 @@ def test_nobody_hears_of_another_organisations_alerts(side: Side, organisation: 
     side.withdraw(foreign)
 
 
-def test_the_stream_ends_with_the_session(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_the_stream_ends_with_the_session(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "SIGNED_IN_MS", 100)
     with side.person("case-manager-2") as manager:
         cookie = manager.cookies["hub_session"]
@@ -129,7 +128,7 @@ def test_the_stream_ends_with_the_session(side: Side, monkeypatch: pytest.Monkey
 
 
 def test_the_stream_ends_with_the_token(
-    side: Side,  # noqa: F811
+    side: Side,
     organisation: httpx.Client,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -140,7 +139,7 @@ def test_the_stream_ends_with_the_token(
 
 
 def test_too_many_pages_are_turned_away(
-    side: Side,  # noqa: F811
+    side: Side,
     organisation: httpx.Client,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -199,7 +198,8 @@ async def test_who_looks_at_the_same_time_looks_once() -> None:
 
     streams = Streams()
     pages = [
-        streams.follow("o", "1", mark, lambda: contextlib.nullcontext(("1", "")), lambda: _always(True)) for _ in range(20)
+        streams.follow("o", "1", mark, lambda: contextlib.nullcontext(("1", "")), lambda: _always(True))
+        for _ in range(20)
     ]
     for page in pages:
         await anext(page)

@@ -18,7 +18,7 @@ from hub.language import LANGUAGES, Tongue, choose, tongue
 from hub.rendering import files
 from tests.browser import chromium, launched
 from tests.screenshots import PAGES, populate
-from tests.webside import Side, deny, side  # noqa: F401
+from tests.webside import Side, deny
 
 pytestmark = [
     pytest.mark.browser,
@@ -51,13 +51,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def peopled(side: Side) -> Side:  # noqa: F811
+def peopled(side: Side) -> Side:
     populate(side)
     return side
 
 
 @pytest.fixture
-def context(browser: Browser, side: Side) -> Iterator[BrowserContext]:  # noqa: F811
+def context(browser: Browser, side: Side) -> Iterator[BrowserContext]:
     made = browser.new_context(base_url=side.address, locale="en-US")
     made.set_default_timeout(WAIT_MS)
     yield made
@@ -135,7 +135,7 @@ def test_body_text_has_the_highest_contrast(browser: Browser, peopled: Side) -> 
         context.close()
 
 
-def test_the_keyboard_reaches_everything_in_reading_order(context: BrowserContext, side: Side) -> None:  # noqa: F811
+def test_the_keyboard_reaches_everything_in_reading_order(context: BrowserContext, side: Side) -> None:
     side.alert("Keyboard Kay")
     page = at(context, "case-manager", "/cases")
     page.locator("[data-state=live]").wait_for()
@@ -148,7 +148,7 @@ def test_the_keyboard_reaches_everything_in_reading_order(context: BrowserContex
     assert positions == sorted(positions)
 
 
-def test_nothing_personal_stands_in_a_title_or_an_address(context: BrowserContext, side: Side) -> None:  # noqa: F811
+def test_nothing_personal_stands_in_a_title_or_an_address(context: BrowserContext, side: Side) -> None:
     side.alert("Tamsin Quill")
     page = at(context, "case-manager", "/cases")
     expect(page.get_by_text("Tamsin Quill")).to_be_visible()
@@ -167,7 +167,7 @@ def test_the_description_of_the_interface_can_be_read(context: BrowserContext) -
 
 def test_an_alert_appears_and_goes_on_every_screen_by_itself(
     browser: Browser,
-    side: Side,  # noqa: F811
+    side: Side,
 ) -> None:
     screens = [browser.new_context(base_url=side.address) for _ in range(2)]
     pages = [at(context, "case-manager", "/cases") for context in screens]
@@ -186,7 +186,7 @@ def test_an_alert_appears_and_goes_on_every_screen_by_itself(
         context.close()
 
 
-def test_i_have_this_moves_the_alert_and_says_who_has_it(context: BrowserContext, side: Side) -> None:  # noqa: F811
+def test_i_have_this_moves_the_alert_and_says_who_has_it(context: BrowserContext, side: Side) -> None:
     name = f"Wim {secrets.token_hex(3)}"
     alert = side.alert(name)
     page = at(context, "case-manager", "/cases")
@@ -197,7 +197,7 @@ def test_i_have_this_moves_the_alert_and_says_who_has_it(context: BrowserContext
     assert page.url.endswith("/cases")
 
 
-def test_the_focus_stays_where_it_was(context: BrowserContext, side: Side) -> None:  # noqa: F811
+def test_the_focus_stays_where_it_was(context: BrowserContext, side: Side) -> None:
     mine = side.alert(f"Focus {secrets.token_hex(3)}", ago_ms=60_000)
     page = at(context, "case-manager", "/cases")
     expect(page.locator("[data-state=live]")).to_be_visible()
@@ -211,7 +211,7 @@ def test_the_focus_stays_where_it_was(context: BrowserContext, side: Side) -> No
     side.withdraw(other)
 
 
-def test_a_lost_connection_is_seen_and_comes_back(context: BrowserContext, side: Side) -> None:  # noqa: F811
+def test_a_lost_connection_is_seen_and_comes_back(context: BrowserContext, side: Side) -> None:
     page = at(context, "case-manager", "/cases")
     expect(page.locator("[data-state=live]")).to_be_visible()
     context.set_offline(True)
@@ -225,7 +225,7 @@ def test_a_lost_connection_is_seen_and_comes_back(context: BrowserContext, side:
     side.withdraw(alert)
 
 
-def test_without_its_stream_a_page_asks_by_itself(context: BrowserContext, side: Side) -> None:  # noqa: F811
+def test_without_its_stream_a_page_asks_by_itself(context: BrowserContext, side: Side) -> None:
     def refused(route: Route) -> None:
         route.fulfill(status=503)
 
@@ -242,7 +242,7 @@ def test_without_its_stream_a_page_asks_by_itself(context: BrowserContext, side:
 
 def test_a_page_that_is_left_when_its_session_ends_shows_nothing(
     context: BrowserContext,
-    side: Side,  # noqa: F811
+    side: Side,
 ) -> None:
     alert = side.alert("Left Behind")
     page = at(context, "case-manager", "/cases")
@@ -254,7 +254,7 @@ def test_a_page_that_is_left_when_its_session_ends_shows_nothing(
     side.withdraw(alert)
 
 
-def test_decisions_come_by_themselves(context: BrowserContext, side: Side) -> None:  # noqa: F811
+def test_decisions_come_by_themselves(context: BrowserContext, side: Side) -> None:
     page = at(context, "officer", "/officer?stakeholder=public-defense&reason=restriction&period=hour")
     expect(page.get_by_text("No such decision.")).to_be_visible()
     side.decision([deny("public-defense", "restriction")], category="court.warrant")
@@ -268,14 +268,14 @@ def test_decisions_come_by_themselves(context: BrowserContext, side: Side) -> No
 
 
 @pytest.fixture
-def plain(browser: Browser, side: Side) -> Iterator[BrowserContext]:  # noqa: F811
+def plain(browser: Browser, side: Side) -> Iterator[BrowserContext]:
     made = browser.new_context(base_url=side.address, java_script_enabled=False)
     made.set_default_timeout(WAIT_MS)
     yield made
     made.close()
 
 
-def test_every_page_works_without_script(plain: BrowserContext, side: Side) -> None:  # noqa: F811
+def test_every_page_works_without_script(plain: BrowserContext, side: Side) -> None:
     name = f"Plain {secrets.token_hex(3)}"
     alert = side.alert(name)
     page = at(plain, "case-manager", "/cases")
@@ -317,7 +317,7 @@ def test_an_order_is_approved_by_another_officer_alone(plain: BrowserContext, pe
 # ---- words ----------------------------------------------------------------------------------------------
 
 
-def test_the_reader_chooses_the_language(plain: BrowserContext, side: Side) -> None:  # noqa: F811
+def test_the_reader_chooses_the_language(plain: BrowserContext, side: Side) -> None:
     alert = side.alert("Luz Ferreira")
     page = at(plain, "case-manager", "/cases")
     page.get_by_role("button", name="Español").click()

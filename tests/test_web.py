@@ -24,7 +24,7 @@ from hub.store import upsert
 from hub.tables import event_status
 from schemas import codec, naming
 from tests.test_gateway import BATCH, STRUCTURED, event
-from tests.webside import ATTORNEY, CLINIC, HARBOR, REACH, STAKEHOLDERS, Side, records, side  # noqa: F401
+from tests.webside import ATTORNEY, CLINIC, HARBOR, REACH, STAKEHOLDERS, Side, records
 
 pytestmark = pytest.mark.broker
 EVERYBODY = [one["id"] for one in STAKEHOLDERS]
@@ -32,13 +32,13 @@ QUICK = {"prefer": "wait=0"}
 
 
 @pytest.fixture
-def reach(side: Side) -> Iterator[httpx.Client]:  # noqa: F811
+def reach(side: Side) -> Iterator[httpx.Client]:
     with side.client(REACH) as client:
         yield client
 
 
 @pytest.fixture
-def harbor(side: Side) -> Iterator[httpx.Client]:  # noqa: F811
+def harbor(side: Side) -> Iterator[httpx.Client]:
     with side.client(HARBOR) as client:
         yield client
 
@@ -81,7 +81,7 @@ def consented(reach: httpx.Client) -> tuple[str, str, dict[str, Any]]:
     return participant, answer.json()["concerns"], answer.json()
 
 
-def tell(side: Side, partition: int, *values: bytes) -> None:  # noqa: F811
+def tell(side: Side, partition: int, *values: bytes) -> None:
     """Write to `deliveries` what owners of outboxes would."""
     producer = Producer({"bootstrap.servers": side.hub.client["bootstrap.servers"], "acks": "all"})
     for value in values:
@@ -134,7 +134,7 @@ def test_bodies_that_do_not_fit_are_refused_with_every_reason(reach: httpx.Clien
 # ---- directives -----------------------------------------------------------------------------------------
 
 
-def test_a_grant_stands_in_the_log_where_the_answer_says(side: Side, reach: httpx.Client) -> None:  # noqa: F811
+def test_a_grant_stands_in_the_log_where_the_answer_says(side: Side, reach: httpx.Client) -> None:
     participant, concerns, answer = consented(reach)
     written = {
         (record.partition(), record.offset()): codec.decode_as("Directive", record.value())
@@ -164,7 +164,7 @@ def test_others_learn_nothing_of_a_directive(reach: httpx.Client, harbor: httpx.
     assert harbor.get(f"/v1/directives/{answer['directive']}").status_code == 404
 
 
-def test_a_sender_sends_only_what_it_may(side: Side, reach: httpx.Client) -> None:  # noqa: F811
+def test_a_sender_sends_only_what_it_may(side: Side, reach: httpx.Client) -> None:
     participant = added(reach)
     with side.client(ATTORNEY) as attorney:
         refused = attorney.post("/v1/directives", json=granting(participant))
@@ -185,7 +185,7 @@ def test_a_sender_sends_only_what_it_may(side: Side, reach: httpx.Client) -> Non
     assert reach.post("/v1/directives", json=order).status_code == 403
 
 
-def test_an_order_waits_for_a_second_officer(side: Side, reach: httpx.Client) -> None:  # noqa: F811
+def test_an_order_waits_for_a_second_officer(side: Side, reach: httpx.Client) -> None:
     order = {
         "id": "order-" + secrets.token_hex(6),
         "participant": added(reach),
@@ -219,7 +219,7 @@ def test_an_order_waits_for_a_second_officer(side: Side, reach: httpx.Client) ->
 
 
 def test_a_revocation_is_closed_only_when_every_outbox_said_so(
-    side: Side,  # noqa: F811
+    side: Side,
     reach: httpx.Client,
     harbor: httpx.Client,
 ) -> None:
@@ -239,7 +239,7 @@ def test_a_revocation_is_closed_only_when_every_outbox_said_so(
     assert (closed.status_code, closed.json()["state"]) == (200, "closed")
 
 
-def test_a_revocation_answers_as_soon_as_it_is_closed(side: Side, reach: httpx.Client) -> None:  # noqa: F811
+def test_a_revocation_answers_as_soon_as_it_is_closed(side: Side, reach: httpx.Client) -> None:
     participant, consent, granted = consented(reach)
     stop = threading.Event()
 
@@ -262,7 +262,7 @@ def test_a_revocation_answers_as_soon_as_it_is_closed(side: Side, reach: httpx.C
 
 
 def test_what_may_have_gone_is_listed_and_never_answered_200(
-    side: Side,  # noqa: F811
+    side: Side,
     reach: httpx.Client,
 ) -> None:
     participant, consent, granted = consented(reach)
@@ -282,7 +282,7 @@ def test_what_may_have_gone_is_listed_and_never_answered_200(
 
 
 def test_a_fence_is_shown_to_who_asked_for_it_and_to_officers(
-    side: Side,  # noqa: F811
+    side: Side,
     reach: httpx.Client,
     harbor: httpx.Client,
 ) -> None:
@@ -337,7 +337,7 @@ def test_how_long_a_caller_wants_to_wait(said: str, wait_ms: int) -> None:
 # ---- submissions, and what became of events -------------------------------------------------------------
 
 
-def test_a_signature_and_its_event_come_in_one(side: Side, reach: httpx.Client) -> None:  # noqa: F811
+def test_a_signature_and_its_event_come_in_one(side: Side, reach: httpx.Client) -> None:
     local = "R-" + secrets.token_hex(6)
     participant = reach.post("/v1/participants", json={"local_id": local}).json()["participant"]
     body = {
@@ -359,7 +359,7 @@ def test_a_signature_and_its_event_come_in_one(side: Side, reach: httpx.Client) 
 
 
 def test_a_sender_asks_what_became_of_its_own_events(
-    side: Side,  # noqa: F811
+    side: Side,
     harbor: httpx.Client,
     reach: httpx.Client,
 ) -> None:
@@ -386,13 +386,13 @@ def test_a_sender_asks_what_became_of_its_own_events(
 
 
 @pytest.fixture
-def registry(side: Side) -> Iterator[SchemaRegistryClient]:  # noqa: F811
+def registry(side: Side) -> Iterator[SchemaRegistryClient]:
     with SchemaRegistryClient({"url": side.address}) as client:
         yield client
 
 
 def test_a_stock_client_decodes_what_the_hub_wrote(
-    side: Side,  # noqa: F811
+    side: Side,
     registry: SchemaRegistryClient,
     reach: httpx.Client,
 ) -> None:
@@ -423,7 +423,7 @@ def test_a_stock_client_encodes_an_agencys_event_without_registering(registry: S
     assert (name, value["local_id"]) == ("Contact", "H-1")
 
 
-def test_a_stock_client_is_told_what_is_not_there(registry: SchemaRegistryClient, side: Side) -> None:  # noqa: F811
+def test_a_stock_client_is_told_what_is_not_there(registry: SchemaRegistryClient, side: Side) -> None:
     for ask, code in (
         (lambda: registry.get_schema(9_999), 40403),
         (lambda: registry.get_versions("nothing-value"), 40401),
@@ -446,7 +446,7 @@ def test_a_stock_client_is_told_what_is_not_there(registry: SchemaRegistryClient
 # ---- the rest -------------------------------------------------------------------------------------------
 
 
-def test_the_description_names_every_call_for_programs(side: Side) -> None:  # noqa: F811
+def test_the_description_names_every_call_for_programs(side: Side) -> None:
     with side.client() as client:
         described = client.get("/openapi.json").json()
     assert described["openapi"].startswith("3.0")
@@ -477,7 +477,7 @@ def _references(value: Any) -> Iterator[str]:
             yield from _references(item)
 
 
-def test_health_is_open_and_says_what_is_wrong(side: Side) -> None:  # noqa: F811
+def test_health_is_open_and_says_what_is_wrong(side: Side) -> None:
     with side.client() as client:
         assert client.get("/livez").json() == {"status": "alive"}
         assert client.get("/readyz").status_code == 200
@@ -494,7 +494,7 @@ def test_health_is_open_and_says_what_is_wrong(side: Side) -> None:  # noqa: F81
 
 
 def test_a_broken_part_is_told_without_its_insides(
-    side: Side,  # noqa: F811
+    side: Side,
     reach: httpx.Client,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -507,7 +507,7 @@ def test_a_broken_part_is_told_without_its_insides(
     assert "Rosa" not in answer.text
 
 
-def test_many_senders_at_once_lose_nothing(side: Side) -> None:  # noqa: F811
+def test_many_senders_at_once_lose_nothing(side: Side) -> None:
     token, done = secrets.token_hex(4), []
 
     def send(number: int) -> None:

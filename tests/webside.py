@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from connectors.adapter import Outgoing, Share
@@ -142,7 +141,16 @@ class Side:
             "category": category,
             "occurred_at": at - 3_600_000,
             "at": at,
-            "envelope": {},
+            "envelope": {
+                "id": event,
+                "participant": participant,
+                "type": kind,
+                "category": category,
+                "labels": [],
+                "discloser": discloser,
+                "occurred_at": at - 3_600_000,
+                "compartments": ["engagement", "occurrence", "subject"],
+            },
             "position": {"topic": kind, "partition": 1, "offset": number},
             "consent_offset": 41,
             "governance_offset": 23,
@@ -247,10 +255,9 @@ def _address(run_dir: Path) -> str:
     raise AssertionError("the web did not come up: " + json.dumps([str(b) for b in health.read_all(run_dir)]))
 
 
-@pytest.fixture(scope="session")
-def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
-    """A served hub for all tests of the web, on a broker of its own, which no other test empties."""
-    folder = tmp_path_factory.mktemp("web")
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[Side]:
+    """A served hub on a broker of its own, which no other test empties."""
     with (
         broker.start(settings.load(data=folder / "kafka")) as kafka,
         served(kafka.bootstrap, folder / "hub") as running,

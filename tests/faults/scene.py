@@ -64,7 +64,7 @@ class Watcher:
         )
         places = [(topic, p) for topic in WATCHED for p in range(PARTITIONS)]
         self._consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
-        self._thread = threading.Thread(target=self._read)
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
@@ -89,7 +89,7 @@ class Workers:
         self.running: list[Process] = []
         self._guard = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._supervise)
+        self._thread = threading.Thread(target=self._supervise, daemon=True)
         self._thread.start()
 
     def _supervise(self) -> None:

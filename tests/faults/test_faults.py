@@ -21,6 +21,7 @@ from tests.streams_kit import until
 EVENTS = int(os.environ.get("FAULTS_EVENTS", "2000"))
 FULL = "FAULTS_EVENTS" in os.environ
 REPORT = os.environ.get("FAULTS_REPORT")
+LEFT_BYTES = 512 * 1024  # on the full disk: less than the events take
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(1_800)]
 at_full_length = pytest.mark.skipif(not FULL, reason="the long form: `make faults`")
@@ -69,7 +70,7 @@ def test_killed_in_the_middle_of_a_transaction(scene: Scene, noted: Callable[...
 def test_killed_again_and_again_at_any_moment(scene: Scene, noted: Callable[..., None]) -> None:
     kills = 0
     with scene.workers(2) as workers:
-        publishing = threading.Thread(target=scene.publish, args=(EVENTS,))
+        publishing = threading.Thread(target=scene.publish, args=(EVENTS,), daemon=True)
         publishing.start()
         until(lambda: scene.decided() > 0, "the first decision")
         wanted = 12 if FULL else 3
@@ -101,7 +102,7 @@ def test_frozen_taken_over_and_thawed(scene: Scene, noted: Callable[..., None], 
 @pytest.mark.parametrize("hard", [False, True], ids=["cleanly", "hard"])
 def test_the_broker_goes_away_and_comes_back(scene: Scene, noted: Callable[..., None], hard: bool) -> None:
     with scene.workers(2) as workers:
-        publishing = threading.Thread(target=scene.publish, args=(EVENTS,))
+        publishing = threading.Thread(target=scene.publish, args=(EVENTS,), daemon=True)
         publishing.start()
         away = []
         for _ in range(3 if FULL else 1):
@@ -143,8 +144,8 @@ def test_a_full_disk(tmp_path: Path, noted: Callable[..., None]) -> None:
             filler = disk / "filler"
             with filler.open("wb") as out:
                 free = os.statvfs(disk)
-                out.write(b"\0" * (free.f_bavail * free.f_frsize - 4_000_000))
-            publishing = threading.Thread(target=scene.publish, args=(EVENTS // 2,))
+                out.write(b"\0" * (free.f_bavail * free.f_frsize - LEFT_BYTES))
+            publishing = threading.Thread(target=scene.publish, args=(EVENTS,), daemon=True)
             publishing.start()
             until(lambda: scene.broker.ended, "the broker to give up on its full disk", 300)
             filler.unlink()

@@ -1,4 +1,7 @@
-"""Pictures of every page for the documentation: `python -m tests.screenshots [FOLDER] [PAGE…]`."""
+"""Pictures of the pages: `python -m tests.screenshots [FOLDER [PAGE…]]`.
+
+Without arguments those of the documentation; with a folder every page, on desk and phone, light and dark.
+"""
 
 import sys
 import tempfile
@@ -9,7 +12,7 @@ from playwright.sync_api import sync_playwright
 
 from hub import broker, settings
 from hub.store import upsert
-from hub.tables import quarantine
+from hub.tables import quarantine, receipts
 from tests.browser import launched
 from tests.webside import ATTORNEY, CLINIC, DEFENSE, HARBOR, JAIL, REACH, Side, deny, permit, served
 
@@ -56,8 +59,29 @@ def populate(side: Side) -> None:
         category="service.substance-use",
         discloser=CLINIC,
     )
+    _deliver(side, time.time_ns() // 1_000_000)
     _order(side)
     _refused(side)
+
+
+def _deliver(side: Side, at: int) -> None:
+    """Receipts of what the decisions led to."""
+    row = {"stakeholder": REACH, "adapter": "webhook", "participant": "p-1", "attempt": 1, "next_at": None}
+    rows = [
+        row
+        | {
+            "partition": 0,
+            "offset": number,
+            "key": f"d-{number}",
+            "event": f"e-{number}",
+            "at": at - number * MINUTE,
+            "outcome": "failed" if number in (17, 18) else "delivered",
+            "code": "http-503" if number in (17, 18) else "http-204",
+        }
+        for number in range(140)
+    ]
+    with side.hub.store.write() as connection:
+        upsert(connection, receipts, rows)
 
 
 def _order(side: Side) -> None:
@@ -104,14 +128,21 @@ def _refused(side: Side) -> None:
         upsert(connection, quarantine, [{k: v for k, v in row.items() if k in columns} for row in rows])
 
 
+def documented(name: str, size: str, scheme: str) -> bool:
+    """Whether the documentation shows this one."""
+    return (size, scheme) == ("desktop", "light") or (name in {"cases", "why-not"} and scheme == "dark")
+
+
 def take(side: Side, folder: Path, wanted: list[str]) -> None:
-    """A picture of each page: on desk and phone, light and dark."""
+    """The pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright, launched(playwright) as browser:
         for size, (width, height) in SIZES.items():
             for scheme in ("light", "dark"):
                 for name, (account, path) in PAGES.items():
                     if wanted and name not in wanted:
+                        continue
+                    if folder == FOLDER and not documented(name, size, scheme):
                         continue
                     context = browser.new_context(
                         base_url=side.address,
@@ -128,7 +159,7 @@ def take(side: Side, folder: Path, wanted: list[str]) -> None:
                     page.goto(path)
                     if page.locator("[data-link-state]").count():
                         page.locator("[data-state=live]").wait_for()
-                    page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+                    page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=folder != FOLDER)
                     context.close()
 
 

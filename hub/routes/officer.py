@@ -193,10 +193,10 @@ def _fields(
 ) -> list[dict[str, Any]]:
     everything = ("", words.say("All"))
     periods = {
-        "hour": words.say("The last hour"),
-        "day": words.say("The last 24 hours"),
-        "week": words.say("The last 7 days"),
-        "month": words.say("The last 30 days"),
+        "hour": words.say("Last hour"),
+        "day": words.say("Last 24 hours"),
+        "week": words.say("Last 7 days"),
+        "month": words.say("Last 30 days"),
     }
     reasons = sorted((words.term("reason", code), code) for code in outcomes.reasons(of.store))
     recipients = sorted((name, code) for code, name in names.items())

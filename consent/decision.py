@@ -20,10 +20,10 @@ class Decision(NamedTuple):
 
     effect: Literal["permit", "deny"]
     reason: str
-    basis: str | None
-    grants: tuple[str, ...]
-    compartments: tuple[str, ...]
-    obligations: tuple[str, ...]
+    basis: str | None = None
+    grants: tuple[str, ...] = ()
+    compartments: tuple[str, ...] = ()
+    obligations: tuple[str, ...] = ()
 
     @property
     def permitted(self) -> bool:
@@ -42,40 +42,32 @@ class Decision(NamedTuple):
         }
 
 
-def _denial(reason: str) -> Decision:
-    return Decision("deny", reason, None, (), (), ())
+INDETERMINATE: Final = Decision("deny", "indeterminate")
+NO_AGREEMENT: Final = Decision("deny", "no-agreement")
+ROLE: Final = Decision("deny", "role")
+NO_DEDICATED_PROCEEDINGS: Final = Decision("deny", PROCEEDINGS)
+NO_DEDICATED_NOTES: Final = Decision("deny", COUNSELLING_NOTES)
+NO_EMERGENCY: Final = Decision("deny", "no-emergency")
+RESTRICTION: Final = Decision("deny", "restriction")
+REVOKED: Final = Decision("deny", "revoked")
+EXPIRED: Final = Decision("deny", "expired")
+NOT_STARTED: Final = Decision("deny", "not-started")
+NO_CONSENT: Final = Decision("deny", "no-consent")
+NOTHING_SHAREABLE: Final = Decision("deny", "nothing-shareable")
 
+_SCOPE: Final = ("attach-consent-scope", "no-redisclosure", "record-disclosure")
+_SCOPE_PART2: Final = ("attach-consent-scope", "attach-part2-notice", "no-redisclosure")
 
-INDETERMINATE: Final = _denial("indeterminate")
-NO_AGREEMENT: Final = _denial("no-agreement")
-ROLE: Final = _denial("role")
-NO_DEDICATED_PROCEEDINGS: Final = _denial(PROCEEDINGS)
-NO_DEDICATED_NOTES: Final = _denial(COUNSELLING_NOTES)
-NO_EMERGENCY: Final = _denial("no-emergency")
-RESTRICTION: Final = _denial("restriction")
-REVOKED: Final = _denial("revoked")
-EXPIRED: Final = _denial("expired")
-NOT_STARTED: Final = _denial("not-started")
-NO_CONSENT: Final = _denial("no-consent")
-NOTHING_SHAREABLE: Final = _denial("nothing-shareable")
-
-
-def _obligations(basis: str, part2: bool, proceedings: bool) -> tuple[str, ...]:
-    duties = {"record-disclosure"}
-    if basis == CONSENT:
-        duties |= {"attach-consent-scope", "no-redisclosure"}
-    if part2:
-        duties.add("attach-part2-notice")
-        if not proceedings:
-            duties.add("not-for-proceedings")
-    if basis == EMERGENCY:
-        duties.add("review-emergency")
-    return tuple(sorted(duties))
-
-
+# by basis, whether the event is labelled `part2`, and whether the purpose is `proceedings`
 OBLIGATIONS: Final = {
-    (basis, part2, proceedings): _obligations(basis, part2, proceedings)
-    for basis in (CONSENT, COURT_ORDER, EMERGENCY)
-    for part2 in (False, True)
-    for proceedings in (False, True)
-}
+    (CONSENT, False, False): _SCOPE,
+    (CONSENT, False, True): _SCOPE,
+    (CONSENT, True, False): (*_SCOPE_PART2, "not-for-proceedings", "record-disclosure"),
+    (CONSENT, True, True): (*_SCOPE_PART2, "record-disclosure"),
+    (COURT_ORDER, False, True): ("record-disclosure",),
+    (COURT_ORDER, True, True): ("attach-part2-notice", "record-disclosure"),
+    (EMERGENCY, False, False): ("record-disclosure", "review-emergency"),
+    (EMERGENCY, True, False): (
+        "attach-part2-notice", "not-for-proceedings", "record-disclosure", "review-emergency",
+    ),
+}  # fmt: skip

@@ -1,6 +1,7 @@
 """The decision point: the worked cases, the model, every edge by name, and whatever anybody may hand in."""
 
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -414,6 +415,11 @@ def test_only_one_thing_is_overlooked(changes: dict[str, Any], expected: str) ->
         assert reason(granted(**one), revoked()) == "no-consent"
 
 
+@pytest.mark.parametrize("edge", ["signed_at", "starts_at", "expires_at"])
+def test_what_was_revoked_is_told_up_to_the_very_ends_of_its_period(edge: str) -> None:
+    assert reason(granted(**{edge: AT}), revoked()) == "revoked"
+
+
 def test_the_first_near_miss_in_order_is_told() -> None:
     early = granted(id="c2", starts_at="2026-07-01T00:00:00Z")
     late = granted(id="c3", expires_at="2026-05-01T00:00:00Z")
@@ -691,10 +697,17 @@ WANTED = tuple(
 )
 
 
+def no_fall_back(*_: Any) -> None:
+    raise AssertionError("decided one by one")
+
+
 @pytest.mark.parametrize("wanted", [WANTED, list(WANTED), WANTED[:1], ()])
 @pytest.mark.parametrize("at", [AT, "2024-01-01T00:00:00Z", "2026-05-28T20:26:40.000Z"])
 @pytest.mark.parametrize("labels", [(), ("counselling-notes",)])
-def test_all_at_once_is_the_same_as_one_by_one(wanted: Any, at: str, labels: tuple[str, ...]) -> None:
+def test_all_at_once_is_the_same_as_one_by_one(
+    wanted: Any, at: str, labels: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["consent.decide"], "decide", no_fall_back)
     about = Event.of(event(labels=list(labels), category="service.medical"))
     assert about is not None
     directives = [

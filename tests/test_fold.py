@@ -270,7 +270,8 @@ def test_the_record_tells_it_in_plain_terms() -> None:
     }  # fmt: skip
     assert list(record.restrictions) == ["r1"]
     assert record.orders["o1"].expires_at < record.orders["o1"].starts_at
-    assert record.emergencies["e1"].nature == "overdose"
+    emergency_ = record.emergencies["e1"]
+    assert (emergency_.declared_by, emergency_.nature) == ("dr-1", "overdose")
 
 
 def test_directions() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from consent import Governance, Stakeholder, Stakeholders, Subscription
+from consent import Governance, Policy, Stakeholder, Stakeholders, Subscription
 from schemas.errors import BrokenRecord, Invalid
 from tests.cases import POLICY, STAKEHOLDERS
 
@@ -76,6 +76,7 @@ def test_earlier_states_come_back_for_replay() -> None:
             assert list(then.subscriptions) == subscriptions
             assert then.offset <= offset
     assert one.at(2) is one.at(2)
+    assert one.at(12) is one
     assert one.offset == 12
 
 
@@ -129,42 +130,92 @@ def test_who_wants_an_event() -> None:
     assert [some.id for some in one.wanting("service.housing", "reach")] == ["s0", "s1", "s3"]
 
 
+STRINGS = "a subscription needs `stakeholder`, `purpose` and `adapter`, strings"
+LIST = "a subscription needs `categories`, a list of strings"
+OBJECT = "the governance record at offset 1 has no JSON object for a body"
+
+
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "detail"),
     [
-        record("policy", None, POLICY),
-        record("unheard-of", "x", {}),
-        record("policy", "policy", []),
-        record("policy", "policy", POLICY) | {"body": b"{"},
-        record("policy", "policy", POLICY) | {"body": b"[" * 100_000},
-        record("policy", "policy", POLICY) | {"body": None},
-        record("subscription", "s1", subscription(stakeholder=5)),
-        record("subscription", "s1", subscription(purpose=None)),
-        record("subscription", "s1", subscription(adapter=[])),
-        record("subscription", "s1", subscription(categories="service")),
-        record("subscription", "s1", subscription(categories=[5])),
-        record("subscription", "s1", subscription(settings=[])),
+        (record("policy", None, POLICY), "the governance record at offset 1 has no id"),
+        (record("unheard-of", "x", {}), "the governance record at offset 1 is of no known kind"),
+        (record("policy", "policy", []), OBJECT),
+        (record("policy", "policy", POLICY) | {"body": b"{"}, OBJECT),
+        (record("policy", "policy", POLICY) | {"body": b"[" * 100_000}, OBJECT),
+        (record("policy", "policy", POLICY) | {"body": None}, OBJECT),
+        (record("subscription", "s1", subscription(stakeholder=5)), STRINGS),
+        (record("subscription", "s1", subscription(purpose=None)), STRINGS),
+        (record("subscription", "s1", subscription(adapter=[])), STRINGS),
+        (record("subscription", "s1", subscription(categories="service")), LIST),
+        (record("subscription", "s1", subscription(categories=[5])), LIST),
+        (
+            record("subscription", "s1", subscription(settings=[])),
+            "a subscription's `settings` are an object",
+        ),
     ],
 )
-def test_what_is_not_of_its_shape_is_loud(broken: dict[str, Any]) -> None:
+def test_what_is_not_of_its_shape_is_loud(broken: dict[str, Any], detail: str) -> None:
     one = governance(HOUSE)
-    with pytest.raises(BrokenRecord):
+    with pytest.raises(BrokenRecord) as caught:
         one.apply(1, broken)
+    assert caught.value.detail == detail
     assert (one.offset, one.policy, one.subscriptions, len(one.stakeholders)) == (0, None, {}, 1)
 
 
-@pytest.mark.parametrize("values", [None, {}, "harbor-house", [5], [None], [{}], [{"id": 5}], [{"id": None}]])
-def test_stakeholders_are_objects_with_an_id(values: Any) -> None:
-    with pytest.raises(Invalid):
-        Stakeholders.of(values)
+NEEDS_ID = ("no-id", "a stakeholder needs an `id`, a string")
 
 
-def test_a_stakeholder_is_registered_once() -> None:
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (None, ("", "wrong-type", "expected a list of stakeholders")),
+        ({}, ("", "wrong-type", "expected a list of stakeholders")),
+        ("harbor-house", ("", "wrong-type", "expected a list of stakeholders")),
+        ([5], ("/0/id", *NEEDS_ID)),
+        ([{"id": "a"}, None], ("/1/id", *NEEDS_ID)),
+        ([{}], ("/0/id", *NEEDS_ID)),
+        ([{"id": 5}], ("/0/id", *NEEDS_ID)),
+        ([{"id": None}], ("/0/id", *NEEDS_ID)),
+        (
+            [{"id": "a"}, {"id": "b"}, {"id": "a"}],
+            ("/2/id", "duplicate-id", "another stakeholder has the same `id`"),
+        ),
+    ],
+)
+def test_stakeholders_are_objects_with_an_id_of_their_own(values: Any, problem: tuple[str, str, str]) -> None:
     with pytest.raises(Invalid) as caught:
-        Stakeholders.of([{"id": "a"}, {"id": "b"}, {"id": "a"}])
-    assert (caught.value.path, caught.value.code) == ("/2/id", "duplicate-id")
-    with pytest.raises(Invalid):
-        Stakeholder.of({})
+        Stakeholders.of(values)
+    assert caught.value.problems == (problem,)
+
+
+@pytest.mark.parametrize("value", [{}, {"id": 5}])
+def test_a_stakeholder_needs_an_id(value: Any) -> None:
+    with pytest.raises(Invalid) as caught:
+        Stakeholder.of(value)
+    assert caught.value.problems == (("/id", *NEEDS_ID),)
+
+
+@pytest.mark.parametrize("value", [None, [], "policy", 5])
+def test_a_policy_is_an_object(value: Any) -> None:
+    with pytest.raises(Invalid) as caught:
+        Policy.of(value)
+    assert caught.value.problems == (("", "wrong-type", "expected a policy, an object"),)
+
+
+def test_a_policy_compiled() -> None:
+    one = Policy.of(POLICY | {"version": 5, "lookback_days_max": True, "categories": ["a.b.c", ".d", "e."]})
+    assert (one.version, one.lookback_days_max, one.sound) == ("", 0, True)
+    assert one.lineages == {"a.b.c": ("a.b.c", "a.b", "a"), ".d": (".d", ""), "e.": ("e.", "e")}
+    assert one.roles == set(POLICY["roles"])
+    assert [Policy.of({"lookback_days_max": days}).lookback_days_max for days in (1, 0, -1, "9")] == [
+        1,
+        0,
+        0,
+        0,
+    ]
+    assert Policy.of({"categories": ["a" + ".b" * 31]}).sound
+    assert not Policy.of({"categories": ["a" + ".b" * 32]}).sound
 
 
 def test_a_stakeholder_compiled() -> None:

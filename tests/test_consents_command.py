@@ -14,7 +14,7 @@ from hub import tables
 from hub.store import upsert
 from schemas import codec
 from tests.test_fhir import concept, permit, resource
-from tests.webside import REACH, Side, records, side  # noqa: F401  # the fixture
+from tests.webside import REACH, Side, records
 
 FHIR = {"content-type": "application/fhir+json"}
 
@@ -72,7 +72,7 @@ def signed(participant: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.broker
-def test_a_resource_is_taken_once_and_given_as_it_stands(side: Side) -> None:  # noqa: F811
+def test_a_resource_is_taken_once_and_given_as_it_stands(side: Side) -> None:
     with side.client(REACH) as reach:
         participant = reach.post("/v1/participants", json={"local_id": "fhir-1"}).json()["participant"]
         body = json.dumps(signed(participant))
@@ -116,7 +116,7 @@ def row_of(message: Any) -> dict[str, Any]:
         ({"extension": []}, 403, "/directives/0/witness"),
     ],
 )
-def test_what_is_refused_says_where(side: Side, change: Any, status: int, expression: str) -> None:  # noqa: F811
+def test_what_is_refused_says_where(side: Side, change: Any, status: int, expression: str) -> None:
     with side.client(REACH) as reach:
         participant = reach.post("/v1/participants", json={"local_id": "fhir-2"}).json()["participant"]
         value = copy.deepcopy(signed(participant)) | change

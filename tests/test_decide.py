@@ -12,6 +12,8 @@ import pytest
 
 from consent import Event, Policy, Stakeholders, States, decide, decide_all, default_policy, fold
 from consent.decision import INDETERMINATE
+from consent.plan import Plan, Plans
+from consent.question import Question
 from tests import model
 from tests.agree import Asks, agree, packed
 from tests.cases import POLICY, STAKEHOLDERS
@@ -468,6 +470,7 @@ def test_who_is_in_the_class_of_treating_providers(recipient: str, treats: bool)
         ({"recipients": ["reach", 5, None, "harbor-house"]}, "consent"),
         ({"recipients": "harbor-house"}, "no-consent"),
         ({"compartments": []}, "nothing-shareable"),
+        ({"compartments": ["gossip", ""]}, "nothing-shareable"),
         ({"id": None}, "no-consent"),
         ({"data_from": "2026-05-01T00:00:00.001Z"}, "no-consent"),
         ({"data_until": "2026-04-30T00:00:00Z"}, "no-consent"),
@@ -662,6 +665,12 @@ def test_an_emergency_shares_little_and_no_restriction_stops_it() -> None:
     assert ask(emergency(), compartments=["activity"], **EMERGENCY).reason == "nothing-shareable"
 
 
+def test_an_emergency_shares_nothing_else_where_the_policy_has_fewer_compartments() -> None:
+    fewer = Policy.of(POLICY | {"compartments": ["activity", "occurrence", "subject"]})
+    asked: dict[str, Any] = EMERGENCY | {"policy": fewer, "compartments": ["activity", "subject"]}
+    assert ask(emergency(), **asked).compartments == ("subject",)
+
+
 def test_only_medical_personnel_declare_emergencies() -> None:
     declared = emergency(recipient="harbor-house")
     assert reason(declared, **(EMERGENCY | {"recipient": "harbor-house"})) == "no-emergency"
@@ -783,6 +792,70 @@ def test_more_grants_than_a_block_holds() -> None:
         )
         assert ask(*directives, recipient=recipient).as_json() == expected
         assert len(expected["grants"]) > 20
+
+
+def test_two_blocks_of_grants_add_up() -> None:
+    first = [grant(id=f"g{place}") for place in range(60)]
+    answer = ask(granted(*first, grant(id="h", compartments=["occurrence"])))
+    assert len(answer.grants) == 61
+    assert answer.compartments == ("activity", "occurrence", "subject")
+
+
+def test_only_those_whom_a_grant_may_serve_are_asked_about() -> None:
+    """The quick way: for all others, what the plan has settled is the answer."""
+    decider = sys.modules["consent.decide"]
+    wanted = tuple(
+        Asks(name, purpose)
+        for purpose in ("care-coordination", "treatment", "emergency")
+        for name in ("reach", "harbor-house", "clinic", "attorney")
+    )
+
+    def asked(*directives: Any, at: str = AT, **changes: Any) -> list[tuple[str, str]]:
+        question = Question.of(event(**changes), at, fold(directives), POLICIES, REGISTERED)
+        assert question is not None
+        plan = Plan(question.category, wanted, POLICIES, REGISTERED)
+        return sorted((one.id, one.purpose) for one in decider._unsettled(question, plan))
+
+    emergencies = [("clinic", "emergency"), ("harbor-house", "emergency")]
+    assert asked() == emergencies
+    assert asked(granted()) == sorted([*emergencies, ("harbor-house", "care-coordination")])
+    by_class = granted(grant(recipients=[TREATING], purposes=["treatment", "care-coordination"]))
+    ordinary = [
+        (name, what)
+        for name in ("clinic", "harbor-house", "reach")
+        for what in ("care-coordination", "treatment")
+    ]
+    assert asked(by_class) == sorted([*emergencies, *ordinary])
+    assert asked(granted(), category="contact.crisis") == [
+        *emergencies[:1],
+        *emergencies[1:],
+        ("reach", "emergency"),
+    ]
+    assert asked(granted(), restriction()) == sorted([*emergencies, *ordinary])  # the reason may be another
+    assert asked(granted(), labels=["counselling-notes"]) == sorted([*emergencies, *ordinary])
+    everybody = {(one.stakeholder, one.purpose) for one in wanted}
+    assert set(asked(granted(), at="2024-12-31T00:00:00Z")) == everybody  # agreements not yet in force
+
+
+def test_plans_are_made_once_for_the_same_tuple(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = Plans()
+    wanted = (Asks("reach", "treatment"),)
+
+    def get(some: Any, category: str = "service.housing") -> Plan:
+        return plans.get(category, some, POLICIES, REGISTERED)
+
+    assert get(wanted) is get(wanted)
+    assert get(wanted) is not get(wanted, "service.medical")
+    assert get(list(wanted)) is not get(list(wanted))
+    changing = list(wanted)
+    first = get(changing)
+    changing.append(Asks("clinic", "treatment"))
+    assert (len(first.settled), len(get(changing).settled)) == (1, 2)
+    monkeypatch.setattr(sys.modules["consent.plan"], "plans_max", 2)
+    kept = get(wanted)
+    get(wanted, "contact.crisis")
+    assert get(wanted) is not kept
+    assert len(plans._made) <= 2
 
 
 def test_a_hundred_thousand_directives_of_one_person() -> None:

@@ -215,7 +215,10 @@ def test_a_policy_compiled() -> None:
         0,
     ]
     assert Policy.of({"categories": ["a" + ".b" * 31]}).sound
-    assert not Policy.of({"categories": ["a" + ".b" * 32]}).sound
+    assert Policy.of({"categories": ["a" + ".b" * 32]}).sound is False
+    assert Policy.of({"matrix": 5}).sound is False
+    assert Policy.of({"matrix": [5]}).sound is False
+    assert one.source["version"] == 5
 
 
 def test_a_stakeholder_compiled() -> None:

@@ -331,17 +331,21 @@ def test_rows_of_the_matrix_add_up() -> None:
     row = {"role": "service-provider", "purposes": ["care-coordination"]}
     rows = [
         row | {"category": "service", "compartments": ["subject"]},
-        row | {"category": "service.housing", "compartments": ["activity", "unheard-of"]},
-        row | {"category": "service.hous", "compartments": ["narrative"]},
-        row | {"category": "service.medical", "compartments": ["clinical"]},
-        row | {"category": "service", "purposes": ["treatment"], "compartments": ["occurrence"]},
+        row | {"category": "service.housing", "compartments": ["clinical"]},
+        row | {"category": "service.housing", "compartments": ["narrative", "unheard-of"]},
+        row | {"category": None, "compartments": ["legal"]},
+        row | {"role": None, "category": "service", "compartments": ["legal"]},
+        row | {"category": "service.hous", "compartments": ["legal"]},
+        row | {"category": "service.medical", "compartments": ["legal"]},
+        row | {"category": "service", "purposes": ["treatment"], "compartments": ["legal"]},
         row | {"role": "police", "category": "service", "compartments": ["legal"]},
     ]
     everything = granted(grant(compartments=["*"]))
-    assert ask(everything, policy=Policy.of(POLICY | {"matrix": rows})).compartments == (
-        "activity",
-        "subject",
+    added = Policy.of(
+        POLICY | {"matrix": [*rows, row | {"category": "service", "compartments": ["occurrence"]}]}
     )
+    answer = ask(everything, policy=added, compartments=list(POLICY["compartments"]))
+    assert answer.compartments == ("clinical", "narrative", "occurrence", "subject")
 
 
 def test_permit_by_consent() -> None:
@@ -726,6 +730,8 @@ def test_all_at_once_is_the_same_as_one_by_one(
     ]
     for some in (directives, [*directives, restriction(recipients=["clinic"])], []):
         state = fold(some)
+        nothing: Any = decide_all(None, wanted, at, state, POLICIES, REGISTERED)  # type: ignore[arg-type]
+        assert nothing == [INDETERMINATE] * len(wanted)
         together = decide_all(about, wanted, at, state, POLICIES, REGISTERED)  # type: ignore[arg-type]
         alone = [
             decide(about, one.stakeholder, one.purpose, at, state, POLICIES, REGISTERED) for one in wanted

@@ -274,6 +274,17 @@ def test_the_record_tells_it_in_plain_terms() -> None:
     assert (emergency_.declared_by, emergency_.nature) == ("dr-1", "overdose")
 
 
+def test_an_exit_is_part_of_what_made_only_the_consents_that_it_ends() -> None:
+    directives = [
+        granted(**ON_EXIT),
+        granted(id="c2"),
+        exited("2026-08-01T00:00:00Z"),
+        granted(id="c3", **ON_EXIT),
+    ]
+    record = fold(directives).record()
+    assert [held.offsets for held in record.consents.values()] == [[0, 2], [1], [3]]
+
+
 def test_directions() -> None:
     assert {kind: direction(kind) for kind in DIRECTIVES} == {
         "consent-granted": {"widens"},

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -118,6 +119,7 @@ def told(lines: dict[str, Line], endpoints: Endpoints) -> None:
 def main(given: list[str] | None = None) -> int:
     """Status 0 where every delivery is accounted for, 1 where not or the play stopped, 2 called wrongly."""
     chosen = arguments(given)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start deaf to it
     console = Console(stderr=chosen.json, width=None if sys.stdout.isatty() else page_columns)
     folder = Path(os.environ.get("HUB_DATA") or ".hub").absolute() / "demo"
     try:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from consent import DIRECTIVES, EMPTY, Record, States, direction, fold
+from consent import DIRECTIVES, EMPTY, Record, State, States, direction, fold
 from consent.packed import chunks
 from consent.record import Placed
 from consent.states import compiled_max
@@ -114,6 +114,13 @@ def test_revoking_the_whole_consent() -> None:
     assert reason(granted(id=""), revoked(None)) == "consent"
     assert reason(granted(id=""), revoked("")) == "revoked"
     assert reason(revoked(), granted()) == "consent"
+
+
+def test_revoking_several_consents_whole() -> None:
+    both = [granted(), granted(id="c2"), granted(grant(recipients=["clinic"]), id="c3")]
+    assert reason(*both, revoked(), revoked("c2"), revoked("c3")) == "revoked"
+    assert reason(*both, revoked("c3"), revoked("c2"), revoked()) == "revoked"
+    assert ask(*both, revoked(), revoked("c3")).grants == ("c2/g1",)
 
 
 def test_revoking_recipients() -> None:
@@ -237,6 +244,7 @@ def test_a_directive_counts_once_by_its_id() -> None:
 
 
 def test_an_empty_log_is_the_empty_state() -> None:
+    assert Record().offset == State().offset == -1
     assert fold([]) is EMPTY
     assert EMPTY.blocks == EMPTY.restrictions == EMPTY.orders == EMPTY.emergencies == ()
     assert EMPTY.offset == -1
@@ -428,6 +436,26 @@ def test_packed_directives_are_small() -> None:
     packed = states._packed["p-1"]
     assert len(packed) < 700
     assert sum(len(squeezed) for _, squeezed in chunks(packed, len(packed))) < len(packed)
+
+
+def test_a_name_that_only_the_thirteenth_grant_lists() -> None:
+    grants = [grant(id=f"g{place}", recipients=["reach"]) for place in range(12)]
+    assert ask(granted(*grants, grant(id="g12"))).grants == ("c1/g12",)
+
+
+def test_what_compiled_states_have_in_common_is_one_object() -> None:
+    ours, theirs = (
+        fold([granted(grant(data_from="2026-01-01T00:00:00Z", compartments=["subject", "legal"]), id=name)])
+        for name in ("c-ours", "c-theirs")
+    )
+    one, other = ours.blocks[0], theirs.blocks[0]
+    assert one.until is other.until is None
+    assert fold([granted()]).blocks[0].since is None
+    for mine, his in ((one.since, other.since), (one.ids, other.ids), (one.owners, other.owners)):
+        assert mine is his
+        assert mine
+    assert one.compartments[0] is other.compartments[0]
+    assert one.compartments[0] == ("legal", "subject")
 
 
 def test_a_record_of_placed_directives() -> None:

@@ -41,6 +41,7 @@ class Block:
         "disclosers",
         "ids",
         "labels",
+        "lately",
         "masks",
         "notes",
         "owners",
@@ -71,6 +72,7 @@ class Block:
         self.owners = _share(tuple([place for place, (_, some) in enumerate(pieces) for _ in some]))
         self.consents = tuple([held.consent.id for held, _ in pieces])
         self.parts = b""
+        self.lately = NEVER_MS, NEVER_MS, 0
         self.parties = _NOBODY
         self.policy: Policy | None = None
         self.masks: Sequence[int] = ()
@@ -99,12 +101,25 @@ class Block:
             self.notes |= mask
 
     def alive(self, at: int) -> int:
-        """The grants that are signed, started, not expired and not revoked altogether."""
-        alive = 0
+        """The grants that are signed, started, not expired and not revoked altogether.
+
+        The answer is kept, with the instants between which it holds.
+        """
+        since, before, alive = self.lately
+        if since <= at < before:
+            return alive
+        since, before, alive = ALWAYS_MS, NEVER_MS, 0
         for mask, signed_at, starts_at, expires_at in _PART.iter_unpack(self.parts):
             if signed_at <= at and starts_at <= at <= expires_at:
                 alive |= mask
-        return alive & ~self.revoked
+            for change in (signed_at, starts_at, expires_at + 1):
+                if change <= at:
+                    since = max(since, change)
+                else:
+                    before = min(before, change)
+        alive &= ~self.revoked
+        self.lately = since, before, alive
+        return alive
 
     def periods(self, at: int) -> tuple[int, int, int]:
         """The grants that are signed, those started, and those not expired."""
@@ -189,10 +204,7 @@ def _bounds(instants: Sequence[int], unbounded: int) -> tuple[int, ...] | None:
 
 
 def _share(value: _T) -> _T:
-    """An equal value that other blocks have too, as long as there is room to remember it."""
-    known = _shared.get(value)
-    if known is None:
-        if len(_shared) < shared_max:
-            _shared[value] = value
-        return value
-    return known  # type: ignore[return-value]
+    """An equal value that other blocks have too; what is common comes back soon after the table was full."""
+    if len(_shared) >= shared_max:
+        _shared.clear()
+    return _shared.setdefault(value, value)  # type: ignore[return-value]

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from consent import DIRECTIVES, EMPTY, Record, State, States, direction, fold
+from consent.block import shared_max
 from consent.packed import chunks
 from consent.record import Placed
 from consent.states import compiled_max
+from consent.untyped import ALWAYS_MS, NEVER_MS
 from schemas.errors import BrokenRecord
 from tests.small import ask, consent, emergency, grant, granted, order, reason, restriction, revoked
 
@@ -114,6 +116,41 @@ def test_revoking_the_whole_consent() -> None:
     assert reason(granted(id=""), revoked(None)) == "consent"
     assert reason(granted(id=""), revoked("")) == "revoked"
     assert reason(revoked(), granted()) == "consent"
+
+
+def test_what_is_in_force_is_found_anew_at_each_change() -> None:
+    """One state, asked at all the instants around which something changes, forth and back."""
+    directives = [
+        granted(signed_at="2026-03-01T00:00:00Z", expires_at="2026-06-01T00:00:00Z"),
+        granted(id="c2", starts_at="2026-04-01T00:00:00Z", expires_at="2026-06-01T00:00:00.001Z"),
+        granted(id="c3", signed_at="2026-07-01T00:00:00Z"),
+        granted(id="c4"),
+        revoked("c4"),
+    ]
+    state = fold(directives)
+    (block,) = state.blocks
+    held = list(state.record().consents.values())
+    instants = {
+        edge + near
+        for one in held
+        for edge in (one.consent.signed_at, one.consent.starts_at, one.expires_at)
+        for near in (-1, 0, 1)
+    }
+    instants |= {0, NEVER_MS, NEVER_MS + 1, ALWAYS_MS, ALWAYS_MS - 1}
+    for at in [
+        *sorted(instants),
+        *sorted(instants, reverse=True),
+        *sorted(instants, key=lambda at: at % 7919),
+    ]:
+        expected = 0
+        for place, one in enumerate(held):
+            if (
+                one.consent.signed_at <= at
+                and one.consent.starts_at <= at <= one.expires_at
+                and not one.revoked
+            ):
+                expected |= 1 << place
+        assert block.alive(at) == block.alive(at) == expected
 
 
 def test_revoking_several_consents_whole() -> None:
@@ -443,7 +480,9 @@ def test_a_name_that_only_the_thirteenth_grant_lists() -> None:
     assert ask(granted(*grants, grant(id="g12"))).grants == ("c1/g12",)
 
 
-def test_what_compiled_states_have_in_common_is_one_object() -> None:
+def test_what_compiled_states_have_in_common_is_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared: dict[Any, Any] = {}
+    monkeypatch.setattr("consent.block._shared", shared)
     ours, theirs = (
         fold([granted(grant(data_from="2026-01-01T00:00:00Z", compartments=["subject", "legal"]), id=name)])
         for name in ("c-ours", "c-theirs")
@@ -456,6 +495,9 @@ def test_what_compiled_states_have_in_common_is_one_object() -> None:
         assert mine
     assert one.compartments[0] is other.compartments[0]
     assert one.compartments[0] == ("legal", "subject")
+    for place in range(2 * shared_max):
+        fold([granted(grant(id=f"g{place}"))])
+        assert len(shared) <= shared_max
 
 
 def test_a_record_of_placed_directives() -> None:

@@ -1,6 +1,6 @@
 # Each target does all the set-up that it needs; a second run sets nothing up again.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test gates bench faults lock clean
+.PHONY: help setup demo test gates bench faults mutants lock clean
 SHELL := /bin/sh
 
 help:  ## what there is
@@ -32,6 +32,11 @@ bench:  ## the benchmarks beside their peers; writes bench-results.json
 faults:  ## every fault test at full length; writes a report
 	@setup/setup.sh test
 	@.venv/bin/python -m tests.faults
+
+mutants:  ## mutation testing of the decision point; fails below 95 % killed
+	@setup/setup.sh test
+	@.venv/bin/mutmut run
+	@.venv/bin/python -m tests.mutation
 
 lock:  ## write the lock files anew from pyproject.toml and pom.xml
 	@setup/setup.sh run

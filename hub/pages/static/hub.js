@@ -36,9 +36,12 @@
     if (event.detail.successful && !document.querySelector("[sse-connect]")) show("live");
   });
 
-  // The button that was pressed is disabled while its request runs, and so loses the focus before the swap.
+  // The button that was pressed is disabled while its request runs, and so loses the focus before the swap. What
+  // the page asks for by itself meanwhile doesn't make it forget the button.
   let pressed = null, focused = null;
-  document.addEventListener("htmx:beforeRequest", function () { pressed = document.activeElement.id; });
+  document.addEventListener("htmx:beforeRequest", function () {
+    if (document.activeElement !== document.body) pressed = document.activeElement.id;
+  });
   document.addEventListener("htmx:beforeSwap", function (event) {
     const target = event.detail.target, active = document.activeElement;
     const lost = active === document.body && pressed && target.querySelector("#" + CSS.escape(pressed));

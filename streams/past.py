@@ -1,7 +1,8 @@
 """What was decided about earlier events, and whether something has widened since. Pure.
 
 Everything here follows from `decisions`, `deliveries` and `reconsider` as they stand in the log, so that a
-restart asks the same questions and gets the same answers.
+restart asks the same questions and gets the same answers. It needs them only as far back as the policy
+reaches: whatever was first decided earlier is dated earlier still, and is never asked about again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,9 +29,10 @@ class Traits(NamedTuple):
 
 
 class Past:
-    """One event and its last decision. `had` tells for each stakeholder that was permitted the consent and
-    governance offsets of its last permit. `asked` and `answered` are offsets in `reconsider`, -1 for none;
-    `waiting` is for a request whose offset is not known yet.
+    """One event and its last decision. `dated` is when it occurred or, dated ahead, when it was admitted, in
+    epoch milliseconds: from there the policy's reach is counted. `had` tells for each stakeholder that was
+    permitted the consent and governance offsets of its last permit. `asked` and `answered` are offsets in
+    `reconsider`, -1 for none; `waiting` is for a request whose offset is not known yet.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class Past:
         "asked",
         "at",
         "consent_offset",
+        "dated",
         "governance_offset",
         "had",
         "occurred_at",
@@ -47,11 +50,14 @@ class Past:
         "waiting",
     )
 
-    def __init__(self, traits: Traits, topic: str, offset: int, occurred_at: int) -> None:
+    def __init__(
+        self, traits: Traits, topic: str, offset: int, occurred_at: int, admitted_at: int | None = None
+    ) -> None:
         self.traits = traits
         self.topic = topic
         self.offset = offset
         self.occurred_at = occurred_at
+        self.dated = occurred_at if admitted_at is None or occurred_at <= admitted_at else admitted_at
         self.at = self.consent_offset = self.governance_offset = self.asked = self.answered = -1
         self.had = _NOBODY
         self.waiting = False
@@ -90,7 +96,7 @@ class Past:
         In: the offset of the participant's last directive that widens (-1 for none), the last offset of
         governance, the instants at which something starts to be in force, and now, in epoch milliseconds.
         """
-        if self.open or self.occurred_at < now - lookback_days * DAY_MS:
+        if self.open or self.dated < now - lookback_days * DAY_MS:
             return None
         if widened > self.consent_offset:
             return DIRECTIVE
@@ -131,7 +137,8 @@ class Pasts:
                 tuple(event["compartments"]),
             )
             shared = self._shared.setdefault(traits, traits)
-            past = Past(shared, position["topic"], position["offset"], event["occurred_at"])
+            at, admitted_at = event["occurred_at"], event["admitted_at"]
+            past = Past(shared, position["topic"], position["offset"], at, admitted_at)
             past.asked = self._asked.pop(event["id"], -1)
             events[event["id"]] = past
         past.decided(decision)
@@ -157,9 +164,9 @@ class Pasts:
         return self._people.get(participant, {})
 
     def forget(self, participant: str, before: int) -> None:
-        """Forgets a participant's events that occurred before an instant: they are out of reach for good."""
+        """Forgets a participant's events that are dated before an instant: they are out of reach for good."""
         events = self._people.get(participant, {})
-        for event in [event for event, past in events.items() if past.occurred_at < before]:
+        for event in [event for event, past in events.items() if past.dated < before]:
             del events[event]
 
     def __iter__(self) -> Iterator[str]:

@@ -14,13 +14,14 @@ from consent.record import WIDENS
 from schemas import codec
 from schemas.errors import HubError
 from schemas.topics import DAY_MS
-from streams.errors import Corrupt
+from streams.errors import Corrupt, Stalled
 from streams.past import Past, Pasts, starts
 from streams.step import Out, Record
 
 STAGE: Final = "reconsider"
 asked_per_step_max: Final = 200
 people_per_step_max: Final = 500
+skew_ms_max: Final = DAY_MS  # between the clocks of those who admit, decide, and read
 
 _log = structlog.get_logger()
 
@@ -62,11 +63,28 @@ class Reconsider:
         self._partitions: dict[int, _Partition] = {}
         self._agreements: list[int] = []
         self._agreed_at = 0
+        self._days_read: int | None = None
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Everything known about these is applied from its beginning."""
         for _, partition in partitions:
             self._partitions[partition] = _Partition()
+
+    def since(self) -> int:
+        """From when on decisions, questions and deliveries have to be known, in epoch milliseconds.
+
+        What was decided earlier had been admitted earlier, so it is out of the policy's reach.
+        """
+        self._days_read = self._days()
+        return max(self._now() - self._days_read * DAY_MS - skew_ms_max, 0)
+
+    def _days(self) -> int:
+        policy = self._governance.policy
+        return policy.lookback_days_max if policy is not None else 0
+
+    def _short(self) -> bool:
+        """Whether the policy reaches further back by now than what was read."""
+        return self._days_read is not None and self._days() > self._days_read
 
     def revoked(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Forgets them."""
@@ -115,13 +133,20 @@ class Reconsider:
             here.look[participant] = None
 
     def due(self, now_ms: int) -> bool:
-        """Whether there is somebody to look at, or an agreement starts."""
-        return any(here.look for here in self._partitions.values()) or any(
-            self._agreed_at < since <= now_ms for since in self._agreements
+        """Whether there is somebody to look at, or an agreement starts, or more has to be read."""
+        return (
+            any(here.look for here in self._partitions.values())
+            or any(self._agreed_at < since <= now_ms for since in self._agreements)
+            or self._short()
         )
 
     def step(self, batch: Sequence[Record], out: Out) -> None:
-        """Looks at people about whom something changed, and asks about their events."""
+        """Looks at people about whom something changed, and asks about their events.
+
+        Raises `Stalled` when a new policy reaches further back than what was read: then all is read anew.
+        """
+        if self._short():
+            raise Stalled("the policy reaches further back than what was read")
         now = self._now()
         for record in batch:
             self._ring(record)
@@ -148,8 +173,7 @@ class Reconsider:
 
     def _questions(self, here: _Partition, now: int) -> list[_Question]:
         """What to ask now; who was looked at whole is looked at no more."""
-        policy = self._governance.policy
-        days = policy.lookback_days_max if policy is not None else 0
+        days = self._days()
         questions: list[_Question] = []
         for participant in list(here.look)[:people_per_step_max]:
             here.pasts.forget(participant, now - days * DAY_MS)

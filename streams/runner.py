@@ -41,6 +41,7 @@ class Runner:
         self._client = client
         self._step = step
         self._held: Callable[[], Collection[Place]] = getattr(step, "held", tuple)
+        self._since: Callable[[], int] = getattr(step, "since", int)
         self._admin = AdminClient(dict(client))
         self._producer = Producer(settings.producer(client))
         self._side = SideInputs(settings, client, self._admin, step.apply)
@@ -153,6 +154,8 @@ class Runner:
         """One slice of becoming ready: committed offsets first, then the side inputs to their ends."""
         if not self._starts:
             try:
+                if self._settings.recent and not self._informed():
+                    return
                 self._begin()
             except (KafkaException, Unavailable) as error:  # asked again; the whole of joining has its bound
                 self._noted(code(error))
@@ -167,6 +170,13 @@ class Runner:
             self._progress.done(place, at)
         self._log.info("partitions ready", partitions=len(starts))
 
+    def _informed(self) -> bool:
+        """One slice of reading what is whole: how far back the rest is needed may stand there."""
+        self._side.follow({*self._whole, *self._beside(self._group.positions, self._settings.beside)})
+        ends = self._side.ends(self._whole)
+        self._side.pump(_SLICE_S)
+        return self._side.reached(ends)
+
     def _begin(self) -> None:
         """Asks where to begin, then how far the side inputs reach.
 
@@ -180,7 +190,8 @@ class Runner:
         followed = self._followed()
         restored = self._beside(joining, self._settings.restore)
         targets = self._side.ends(followed) | self._side.ends(restored, committed=False)
-        self._side.follow(followed | restored)
+        recent = self._beside(joining, self._settings.recent)
+        self._side.follow(followed | restored, self._side.since(recent, self._since()) if recent else None)
         for place in joining:
             if 0 <= committed[place] < first[place]:
                 self._log.warning("records expired unread", topic=place[0], partition=place[1])

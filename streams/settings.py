@@ -20,7 +20,8 @@ class RunnerSettings:
     committed: `beside` are co-partitioned with the inputs and followed for as long as a partition is held;
     `whole` are read with all their partitions; `restore` are read to their ends once, at assignment, because
     this stage is their only writer. In `beside` and `restore` a `*` stands for what follows the first dot of
-    the input's name.
+    the input's name. Of those that are `recent` besides, only what was written since the step's `since()` is
+    read; that is asked when what is `whole` is known.
 
     A worker that dies leaves an open transaction for at most `transaction_timeout_ms` and the broker's abort
     interval, and its partitions for at most `session_timeout_ms`; the constructor holds these together and
@@ -33,6 +34,7 @@ class RunnerSettings:
     beside: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     restore: tuple[str, ...] = ()
+    recent: tuple[str, ...] = ()
     assignor: Literal["range", "cooperative-sticky"] = "range"
     partitions: int = partitions_default
     batch_records_max: int = 4_000

@@ -71,9 +71,11 @@ class SideInputs:
             places += [(name, partition) for partition in known.partitions]
         return places
 
-    def follow(self, places: Iterable[Place]) -> None:
-        """Reads exactly these from now on: known ones from where they are, new ones from their beginnings."""
-        wanted = {place: self._next.get(place, 0) for place in places}
+    def follow(self, places: Iterable[Place], starts: Mapping[Place, int] | None = None) -> None:
+        """Reads exactly these from now on: known ones from where they are, new ones from their beginnings, or
+        from `starts` where that names an offset."""
+        first = starts or {}
+        wanted = {place: self._next.get(place, first.get(place, 0)) for place in places}
         if wanted == self._next and not self._stale:
             return
         self.close()
@@ -133,6 +135,16 @@ class SideInputs:
     def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
         """The first offsets that still exist. Raises `Unavailable`."""
         return self._offsets(places, OffsetSpec.earliest(), committed=True)
+
+    def since(self, places: Iterable[Place], at_ms: int) -> dict[Place, int]:
+        """Offsets before which nothing was written at or after an instant, in epoch milliseconds.
+
+        Raises `Unavailable`.
+        """
+        wanted = list(places)
+        ends = self.ends(wanted)  # first: what is committed after this lies behind it
+        found = self._offsets(wanted, OffsetSpec.for_timestamp(at_ms), committed=True)
+        return {place: at if at >= 0 else ends[place] for place, at in found.items()}
 
     def _offsets(self, places: Iterable[Place], spec: OffsetSpec, *, committed: bool) -> dict[Place, int]:
         wanted = {TopicPartition(topic, partition): spec for topic, partition in places}

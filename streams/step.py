@@ -54,7 +54,8 @@ class Step(Protocol):
     exception: they belong to no partition, are applied once, and stay.
 
     A step that can be full has `held() -> Collection[tuple[str, int]]` besides: the input partitions of which
-    it wants no more for now.
+    it wants no more for now. One with side inputs that are `recent` has `since() -> int`: an instant, in
+    epoch milliseconds, such that nothing written to them earlier matters any more; asked at each assignment.
     """
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:

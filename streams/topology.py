@@ -25,8 +25,8 @@ answer_ms_max: Final = 15_000
 class Stage:
     """One kind of process. `reads` are consumed, with offsets of their own. Before it takes a step it knows
     `beside` (the same partitions as what it reads), `whole` (all partitions), and `restore` (what its
-    predecessor left), and `join_ms_max` bounds how long that may take; it `looks_up` single records.
-    `runs_on` says what it is made with.
+    predecessor left), of those that are `recent` only as much as can still matter; `join_ms_max` bounds how
+    long that may take. It `looks_up` single records. `runs_on` says what it is made with.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Stage:
     beside: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     restore: tuple[str, ...] = ()
+    recent: tuple[str, ...] = ()
     looks_up: tuple[str, ...] = ()
     assignor: Literal["range", "cooperative-sticky"] = "range"
     join_ms_max: int = 60_000
@@ -73,8 +74,9 @@ STAGES: Final = {
             beside=("consent", "decisions", "deliveries"),
             whole=("governance",),
             restore=("reconsider",),
+            recent=("decisions", "deliveries", "reconsider"),
             looks_up=EVENT_TOPICS,
-            join_ms_max=600_000,  # every decision of its partitions, from the first on
+            join_ms_max=600_000,  # every decision of its partitions, as far back as the policy reaches
         ),
         Stage(
             name="faust",
@@ -147,6 +149,7 @@ def runner(stage: str, instance_id: str, partitions: int, **bounds: Any) -> Runn
         beside=row.beside,
         whole=row.whole,
         restore=row.restore,
+        recent=row.recent,
         assignor=row.assignor,
         partitions=partitions,
         join_ms_max=row.join_ms_max,

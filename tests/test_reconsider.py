@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consent import fold
+from consent import default_policy, fold
 from schemas import codec, instant
 from schemas.topics import DAY_MS, partition_of
 from streams import reconsider, topology
 from streams.enforce import Enforce
-from streams.errors import Corrupt
+from streams.errors import Corrupt, Stalled
 from streams.lookup import Lookup
 from streams.past import Past, Traits, starts
 from streams.reconsider import Place, Reconsider
@@ -133,6 +133,7 @@ class Log:
     def __init__(self) -> None:
         self.events: dict[Place, bytes] = {}
         self.topics: dict[str, list[tuple[bytes | None, bytes]]] = {}
+        self.written: dict[str, list[int]] = {}
         self.rules = list(governance())
         self.answered = 0
         self.copied: list[tuple[str, int]] = []
@@ -146,20 +147,26 @@ class Log:
     def read(self, places: Iterable[Place]) -> Mapping[Place, bytes]:
         return {place: self.events[place] for place in places}
 
-    def fresh(self) -> Reconsider:
-        """The stage as a new owner has it: everything applied from its beginning, in one of many orders."""
+    def fresh(self, *, whole: bool = False) -> Reconsider:
+        """The stage as a new owner has it, in one of many orders: what is recent enough to matter, and all
+        that is not `recent`. With `whole`, everything from its beginning.
+        """
         stage = Reconsider(self, lambda: self.now)
         stage.assigned([("clock", 0)])
         for offset, change in enumerate(self.rules):
             stage.apply(record("governance", codec.encode("Governance", change), offset=offset))
+        since = stage.since()
+        recent = () if whole else topology.STAGES["reconsider"].recent
         for topic in ("deliveries", "reconsider", "decisions", "consent"):
             for offset, (key, value) in enumerate(self.topics.get(topic, [])):
-                stage.apply(record(topic, value, key, offset))
+                if topic not in recent or self.written[topic][offset] >= since:
+                    stage.apply(record(topic, value, key, offset))
         return stage
 
     def append(self, topic: str, name: str, value: dict[str, Any], participant: str = PERSON) -> int:
         entries = self.topics.setdefault(topic, [])
         entries.append((participant.encode(), codec.encode(name, value)))
+        self.written.setdefault(topic, []).append(self.now)
         offset = len(entries) - 1
         entry = record(topic, entries[-1][1], entries[-1][0], offset)
         if topic in ("consent", "decisions", "deliveries"):
@@ -188,6 +195,7 @@ class Log:
         return [name.removeprefix("outbox.") for name in sink.topics() if name.startswith("outbox.")]
 
     def publish(self, number: int, **more: Any) -> list[str]:
+        more = {"occurred_at": self.now - 60_000, "admitted_at": self.now, **more}
         value = codec.encode("Event", event(more.pop("participant", PERSON), number, **more))
         self.events["contact", 0, number] = value
         return self.decide("contact", value, PERSON.encode(), number)
@@ -409,6 +417,60 @@ def test_whatever_happens_nobody_gets_one_twice_and_in_the_end_everybody_has_wha
     allowed = {name for n, names in enumerate(grants) if n not in revoked for name in names}
     assert len(log.copied) == len(set(log.copied)), "somebody got one twice"
     assert {(name, number) for name in allowed for number in published} <= set(log.copied)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("publish"), st.sampled_from([-100, -80, -1, 0, 40, 400])),  # days ahead of now
+            st.tuples(st.just("grant"), st.sampled_from([["harbor"], ["clinic"]])),
+            st.tuples(st.just("revoke"), st.integers(0, 3)),
+            st.tuples(st.just("later"), st.sampled_from([1, 30, 88, 91])),
+            st.tuples(st.just("settle"), st.none()),
+            st.tuples(st.just("restart"), st.none()),
+        ),
+        max_size=14,
+    )
+)
+def test_a_start_that_reads_as_far_back_as_the_policy_reaches_asks_what_a_whole_one_asks(
+    said: list[tuple[str, Any]],
+) -> None:
+    log = Log()
+    for step, (move, what) in enumerate(said):
+        if move == "publish":
+            occurred_at = log.now + what * DAY_MS
+            log.copied += [(name, step) for name in log.publish(step, occurred_at=occurred_at)]
+        elif move == "grant":
+            log.say(grant(f"c-{step}", what))
+        elif move == "revoke":
+            log.say({"type": "consent-revoked", "consent_id": f"c-{what}"})
+        elif move == "later":
+            log.now += what * DAY_MS
+        elif move == "settle":
+            log.settle()
+        else:
+            log.stage = log.fresh()
+    whole, bounded = Sink(), Sink()
+    log.fresh(whole=True).step([], whole)
+    log.fresh().step([], bounded)
+    assert bounded.of("reconsider") == whole.of("reconsider")
+    assert len(log.copied) == len(set(log.copied)), "somebody got one twice"
+
+
+def test_a_policy_that_reaches_further_back_has_more_read_before_anything_is_asked() -> None:
+    log = Log()
+    log.publish(1)
+    log.now += 100 * DAY_MS
+    log.stage = log.fresh()
+    log.say(grant("c-1", ["harbor"]))
+    assert log.settle() == []
+    log.govern("policy", "policy", {**default_policy(), "lookback_days_max": 200})
+    assert log.stage.due(log.now)
+    with pytest.raises(Stalled):
+        log.ask()
+    log.stage = log.fresh()
+    assert log.settle() == ["harbor"]
 
 
 # -- on a real broker ------------------------------------------------------------------------------------

@@ -189,6 +189,33 @@ def test_whole_topics_are_followed_and_restored_ones_read_once(cluster: Cluster)
     assert Counter(topic for topic, _ in step.side) == {whole: 3, restored: 3}
 
 
+class Recent(Following):
+    """Needs only what was written since an instant."""
+
+    def since(self) -> int:
+        assert any(topic.startswith("whole") for topic, _ in self.side), "asked before the whole was known"
+        return 1_000_000
+
+
+def test_of_what_is_recent_the_start_reads_only_what_can_still_matter(cluster: Cluster) -> None:
+    """However long the log has grown before that."""
+    source, target = cluster.topic("in"), cluster.topic("out")
+    whole, beside, restored = cluster.topic("whole"), cluster.topic("beside"), cluster.topic("restored")
+    cluster.write(whole, numbers(1))
+    producer = cluster.producer()
+    for topic in (beside, restored):
+        for stamp in [1] * 500 + ([1_000_000, 2] if topic == beside else []):
+            producer.produce(topic, b"0", b"k", 0, timestamp=stamp)
+    assert producer.flush(30) == 0
+    step = Recent(target)
+    named = {"whole": (whole,), "beside": (beside,), "restore": (restored,), "recent": (beside, restored)}
+    with working(settings(cluster, source, **named), step, cluster.client) as worker:
+        until(worker.ready, "the worker to be ready")
+        assert step.side == [(whole, 0), (beside, 500), (beside, 501)]
+        cluster.write(beside, numbers(1))
+        until(lambda: (beside, 502) in step.side, "what came after the start")
+
+
 def test_a_step_without_records_commits_under_the_groups_fencing(cluster: Cluster) -> None:
     source, target = cluster.topic("in"), cluster.topic("out")
     cluster.write(source, numbers(3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -89,3 +90,52 @@ def test_a_consent_that_lacks_something_is_none(change: dict[str, Any]) -> None:
     consent = person.body["consent"]
     assert valid(consent)
     assert not valid({**consent, **change})
+
+
+ODD: list[Any] = [
+    None, 5, True, "", "x", "*", [], ["*"], [5], {}, "none", "program-exit", "\ud800",
+    ["class:treating-provider"], "2026-06-01T00:00:00", "2026-13-01T00:00:00Z", "2026-05-31T24:00:00Z",
+    "2026-05-31T17:00:00.0009-07:00",
+]  # fmt: skip
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every place in a JSON value where something stands: what holds it, and the key."""
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    return [found for key in keys for found in ((value, key), *places(value[key]))]
+
+
+def test_agrees_with_the_hub_where_something_else_stands_than_should() -> None:
+    """What is of the wrong type in a directive is missing, for both; in an event, nothing can be decided."""
+    policy, dice = Policy.of(POLICY), Random(5)
+    for _ in range(800):
+        case = deepcopy(dice.choice(WORKED["cases"]))
+        for _ in range(dice.randint(1, 3)):
+            holder, key = dice.choice(places([case["directives"] * 4, case["event"], case["request"]])[1:])
+            if key != "type":
+                holder[key] = dice.choice(ODD)
+        event, request, said = case["event"], case["request"], case["directives"]
+        known = case.get("stakeholders", WORKED["stakeholders"])
+        asked = [request[key] for key in ("recipient", "purpose", "at")]
+        if not isinstance(asked[2], int):  # `decide` takes milliseconds too
+            theirs = decide(event, *asked, fold(said), policy, Stakeholders.of(known))
+            assert asdict(answer(event, request, said, POLICY, known)) == theirs._asdict(), case
+
+
+@pytest.mark.parametrize("unreadable", [5, "", "soon", "2026-06-01", "2026-06-01T00:00:00", None])
+def test_a_data_period_that_cannot_be_read_is_a_missing_one(unreadable: Any) -> None:
+    """The page: what is of the wrong type in a directive is missing, and a missing bound bounds nothing.
+
+    The hub's entrance lets no such consent in, so this is for files of cases alone.
+    """
+    case = deepcopy(next(one for one in WORKED["cases"] if one["expect"]["reason"] == "consent"))
+    for one in case["directives"]:
+        for grant in one.get("consent", {}).get("grants", ()):
+            grant |= {"data_from": unreadable, "data_until": unreadable}
+    mine = answer(case["event"], case["request"], case["directives"], POLICY, WORKED["stakeholders"])
+    theirs = decide(
+        case["event"], *(case["request"][key] for key in ("recipient", "purpose", "at")),
+        fold(case["directives"]), Policy.of(POLICY), Stakeholders.of(WORKED["stakeholders"]),
+    )  # fmt: skip
+    assert mine.permitted
+    assert asdict(mine) == theirs._asdict()

@@ -76,7 +76,8 @@ def question(event: Json, request: Json, policy: Json, known: Mapping[str, Json]
     """The question that an event and a request ask, or None where one cannot be made of them (rule 1)."""
     labels, carried = event.get("labels"), event.get("compartments")
     labels, carried = ([] if labels is None else labels), ([] if carried is None else carried)
-    if not all(isinstance(value, list | tuple) for value in (labels, carried)):
+    named = all(isinstance(event.get(key), str | None) for key in ("id", "type"))
+    if not named or not all(isinstance(value, list | tuple) for value in (labels, carried)):
         return None
     participant, category, purpose = event.get("participant"), event.get("category"), request.get("purpose")
     discloser, recipient = event.get("discloser"), request.get("recipient")
@@ -100,15 +101,16 @@ def reaches(grant: Json, ask: Question) -> bool:
     """Whether a grant's words cover the disclosure, whatever became of its consent."""
     disclosers = texts(grant.get("disclosers"))
     listed = ask.discloser["id"] in disclosers or ("*" in disclosers and in_force(ask.discloser, ask.at))
-    since, until = grant.get("data_from"), grant.get("data_until")
+    since, until = instant(grant.get("data_from")), instant(grant.get("data_until"))
     return (
-        listed
+        isinstance(grant.get("id"), str)
+        and listed
         and names(grant.get("recipients"), ask.recipient)
         and ask.purpose in texts(grant.get("purposes"))
         and covered(grant.get("categories"), ask.category)
         and set(ask.labels) <= set(texts(grant.get("labels")))
-        and (since is None or ((first := instant(since)) is not None and first <= ask.occurred))
-        and (until is None or ((last := instant(until)) is not None and ask.occurred <= last))
+        and (since is None or since <= ask.occurred)
+        and (until is None or ask.occurred <= until)
     )
 
 

@@ -1,6 +1,8 @@
 """What a participant's directives come to, as the county reads the rule: the last word on each thing.
 
 Written apart from the hub's folding, and slow: it walks the directives from the first for every question.
+What is of the wrong type counts as missing, and so does a time that cannot be read; none of it gets past the
+hub's entrance.
 """
 
 from __future__ import annotations
@@ -89,10 +91,8 @@ def valid(consent: object) -> bool:
         return False
     if not set(STATEMENTS) <= set(texts(consent.get("statements"))):
         return False
-    ends_at, ends_on = consent.get("expires_at"), consent.get("expires_on")
-    if ends_at is not None and instant(ends_at) is None:
-        return False
-    if ends_on is None:
+    ends_at, ends_on = instant(consent.get("expires_at")), consent.get("expires_on")
+    if not isinstance(ends_on, str):
         return ends_at is not None
     if ends_on == "none":
         treatment = all(set(texts(one.get("purposes"))) == {"treatment"} for one in grants_of(consent))
@@ -106,12 +106,12 @@ def held(directives: Iterable[Json]) -> dict[str, Held]:
     for one in directives:
         if one.get("type") == "consent-granted" and valid(one.get("consent")):
             record.setdefault(one["consent"]["id"], Held(one["consent"]))
-        elif one.get("type") == "consent-revoked" and one.get("consent_id") in record:
-            mine = record[one["consent_id"]]
-            parties, grants = texts(one.get("recipients")), texts(one.get("grants"))
-            mine.whole = mine.whole or not (parties or grants)
-            mine.parties += parties
-            mine.grants += grants
+        elif one.get("type") == "consent-revoked" and isinstance(named := one.get("consent_id"), str):
+            if (mine := record.get(named)) is not None:
+                parties, grants = texts(one.get("recipients")), texts(one.get("grants"))
+                mine.whole = mine.whole or not (parties or grants)
+                mine.parties += parties
+                mine.grants += grants
         elif one.get("type") == "program-exited" and (left := instant(one.get("at"))) is not None:
             for mine in record.values():
                 if mine.consent.get("expires_on") == "program-exit":

@@ -5,26 +5,14 @@ there, how far it has applied consent and governance. `closed` is said when each
 acknowledgement at or past the narrowing and no older intent on what was taken back is without its receipt. An
 intent that stays without one past the send deadline is in doubt: it is listed, and never ruled away by age.
 
-`Fence` is a pure fold over the records; `Follower` feeds it in the web process.
+`Fence` is a pure fold over the records; `connectors.follower` feeds it.
 """
 
-import asyncio
-import contextlib
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
-from connectors import deliveries
-
-log = structlog.get_logger(__name__)
-
 open_intents_max: Final = 200_000  # per process; past it nothing is called closed any more
-batch_wait_ms_max: Final = 200
-restart_ms: Final = 1_000
 CLASS: Final = "class:"
 
 
@@ -163,18 +151,38 @@ class Fence:
         elif (receipt := value["receipt"]) is not None:
             self._ended(partition, receipt)
         elif (told := value["acknowledgement"]) is not None:
+            if told["partition"] != partition:
+                return  # elsewhere it would not stand behind the intents that it has to stand behind
             for stakeholder in told["stakeholders"]:
-                place = (stakeholder, told["partition"])
-                known = self._seen.get(place, _Seen(-1, -1))
-                self._seen[place] = _Seen(
-                    max(known.consent_offset, told["consent_offset"]),
-                    max(known.governance_offset, told["governance_offset"]),
-                )
+                self._acknowledged(stakeholder, partition, told)
+
+    def state(self, partition: int) -> dict[str, Any] | None:
+        """What one partition adds up to, to be taken up by `restore`; None once not all of it was kept."""
+        if self._overflowed:
+            return None
+        told = [
+            {"stakeholder": stakeholder, **seen._asdict()}
+            for (stakeholder, number), seen in self._seen.items()
+            if number == partition
+        ]
+        left = [intent._asdict() for mine in self._open[partition].values() for intent in mine.values()]
+        return {"acknowledged": told, "open": left}
+
+    def restore(self, partition: int, state: Mapping[str, Any]) -> None:
+        """Take up what `state` said of a partition of which nothing has been applied yet."""
+        for told in state["acknowledged"]:
+            self._acknowledged(told["stakeholder"], partition, told)
+        for one in state["open"]:
+            self._add(partition, Open(**{**one, "grants": tuple(one["grants"])}))
+
+    def _acknowledged(self, stakeholder: str, partition: int, told: Mapping[str, Any]) -> None:
+        known = self._seen.get((stakeholder, partition), _Seen(-1, -1))
+        self._seen[stakeholder, partition] = _Seen(
+            max(known.consent_offset, told["consent_offset"]),
+            max(known.governance_offset, told["governance_offset"]),
+        )
 
     def _opened(self, partition: int, intent: Mapping[str, Any]) -> None:
-        if self._count >= open_intents_max:
-            self._overflowed = True
-            return
         grants = tuple(sorted({grant for share in intent["shares"] for grant in share["grants"]}))
         entry = Open(
             intent["key"],
@@ -188,6 +196,12 @@ class Fence:
             intent["governance_offset"],
             grants,
         )
+        self._add(partition, entry)
+
+    def _add(self, partition: int, entry: Open) -> None:
+        if self._count >= open_intents_max:
+            self._overflowed = True
+            return
         mine = self._open[partition].setdefault(entry.participant, {})
         self._count += (entry.key, entry.attempt) not in mine
         mine[entry.key, entry.attempt] = entry
@@ -228,98 +242,3 @@ class Fence:
                     intent
                 ):
                     yield intent
-
-
-class Follower:
-    """Keeps a `Fence` at the end of `deliveries`, reading what is committed only. For an asyncio process."""
-
-    def __init__(self, bootstrap: str, fence: Fence, partitions: int, topic: str = deliveries.TOPIC) -> None:
-        self._bootstrap = bootstrap
-        self._places = [TopicPartition(topic, number) for number in range(partitions)]
-        self._fence = fence
-        self._changed = asyncio.Condition()
-        self._listeners: list[Callable[[int, Mapping[str, Any]], None]] = []
-        self._caught_up = False
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether all that was there at the start has been read. Until then nothing is called closed."""
-        return self._caught_up
-
-    def listen(self, listener: Callable[[int, Mapping[str, Any]], None]) -> None:
-        """Hear of every record from now on: its partition and what it says."""
-        self._listeners.append(listener)
-
-    async def start(self) -> None:
-        """Begin to follow, in the background."""
-        self._task = asyncio.create_task(self._run(), name="fence")
-
-    async def stop(self) -> None:
-        """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    def answer(self, narrowing: Narrowing, stakeholders: Iterable[str]) -> Answer:
-        """How far the fence is, by what has been read so far."""
-        if not self._caught_up:
-            return Answer("closing")
-        return self._fence.answer(narrowing, stakeholders, time.time_ns() // 1_000_000)
-
-    async def wait(self, narrowing: Narrowing, stakeholders: Iterable[str], wait_ms_max: int) -> Answer:
-        """The answer as soon as it is another than `closing`, at the latest after `wait_ms_max`."""
-        everybody = tuple(stakeholders)
-        until = time.monotonic() + wait_ms_max / 1000
-        async with self._changed:
-            while True:
-                answer = self.answer(narrowing, everybody)
-                left = until - time.monotonic()
-                if answer.state != "closing" or left <= 0:
-                    return answer
-                with contextlib.suppress(
-                    TimeoutError
-                ):  # an intent also becomes overdue while nothing arrives
-                    await asyncio.wait_for(self._changed.wait(), min(left, 0.25))
-
-    async def _run(self) -> None:
-        positions = dict.fromkeys(self._places, 0)
-        while True:
-            try:
-                await self._follow(positions)
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                log.error("fence follower failed", error=type(error).__name__)
-                await asyncio.sleep(restart_ms / 1000)
-
-    async def _follow(self, positions: dict[TopicPartition, int]) -> None:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
-        await consumer.start()
-        try:
-            consumer.assign(self._places)
-            for place, offset in positions.items():
-                consumer.seek(place, offset)
-            ends = await consumer.end_offsets(self._places)
-            while True:
-                batches = await consumer.getmany(timeout_ms=batch_wait_ms_max)
-                async with self._changed:
-                    for place, records in batches.items():
-                        for record in records:
-                            value = deliveries.decode(record.value)
-                            self._fence.apply(place.partition, value)
-                            for listener in self._listeners:
-                                listener(place.partition, value)
-                            positions[place] = record.offset + 1
-                    if not self._caught_up:
-                        reached = [await consumer.position(place) >= ends[place] for place in self._places]
-                        self._caught_up = all(reached)
-                    self._changed.notify_all()
-        finally:
-            await consumer.stop()

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from connectors import deliveries, views
 from connectors.adapter import Outcome
 from connectors.deliveries import Parcel
-from connectors.fence import Follower
+from connectors.follower import Follower
 from connectors.sender import awake_ms
 from schemas import codec
 from schemas.errors import Unavailable

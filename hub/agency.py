@@ -13,8 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from connectors.fence import Answer, Fence, Follower, Narrowing
+from connectors.fence import Answer, Fence, Narrowing
+from connectors.follower import Follower
 from hub import bootstrap, settings, tokens
+from hub.clients import as_aiokafka
 from hub.errors import OperatorError
 from hub.registration import STAKEHOLDERS_MAX, Description, described
 from schemas.errors import Invalid
@@ -241,7 +243,7 @@ def _fenced(hub: bootstrap.Hub, offset: int, stakeholders: Sequence[str]) -> str
 async def _answer(hub: bootstrap.Hub, narrowing: Narrowing, stakeholders: Sequence[str]) -> Answer:
     partitions = hub.settings.partitions
     fence = Fence(partitions, hub.settings.send_ms_max)
-    follower = Follower(hub.client["bootstrap.servers"], fence, partitions)
+    follower = Follower(as_aiokafka(hub.client), fence, partitions)
     await follower.start()
     try:
         return await follower.wait(narrowing, stakeholders, FENCE_MS_MAX)

@@ -19,6 +19,7 @@ from connectors.adapter import Adapter
 from consent import Governance, default_policy
 from hub import broker, governance, kek
 from hub.appender import Appender
+from hub.clients import as_faust
 from hub.crosswalk import Crosswalk, Links, local_hash
 from hub.directives import Directives
 from hub.errors import SettingsInvalid
@@ -194,7 +195,13 @@ def run_faust(hub: Hub, stop: threading.Event) -> None:
         with Slot(settings.run_dir / "slots", APP) as slot:
             folder = settings.data / APP / slot.instance_id
             folder.mkdir(parents=True, exist_ok=True)
-            clock = Clock(hub.client["bootstrap.servers"], folder, slot.instance_id, settings.partitions)
+            clock = Clock(
+                hub.client["bootstrap.servers"],
+                folder,
+                slot.instance_id,
+                settings.partitions,
+                **as_faust(hub.client),
+            )
             clock.run(stop, lambda health: say(pulse, health))
     finally:
         pulse.close()

@@ -22,7 +22,7 @@ from hub.vault import Vault
 
 
 class Fences(Protocol):
-    """How far fences are: `connectors.fence.Follower`."""
+    """How far fences are: `connectors.follower.Follower`."""
 
     @property
     def caught_up(self) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -12,7 +11,9 @@ import uvicorn
 from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI
 
-from connectors.fence import Fence, Follower
+from connectors.fence import Fence
+from connectors.follower import Follower
+from hub.clients import as_aiokafka
 from hub.health import Pulse
 from hub.parts import Parts
 from hub.settings import Settings
@@ -47,9 +48,6 @@ async def _run(
 ) -> None:
     pulse = Pulse(settings.run_dir, "web")
     pulse.beat("starting")
-    fences = Follower(
-        client["bootstrap.servers"], Fence(settings.partitions, settings.send_ms_max), settings.partitions
-    )
     appending = AIOKafkaProducer(
         **as_aiokafka(client),
         enable_idempotence=True,
@@ -58,6 +56,8 @@ async def _run(
         max_request_size=topics.quarantine_bytes_max,
         request_timeout_ms=PRODUCER_MS_MAX,
     )
+    fence = Fence(settings.partitions, settings.send_ms_max)
+    fences = Follower(as_aiokafka(client), fence, settings.partitions, appending)
     await appending.start()
     try:
         await fences.start()
@@ -74,23 +74,6 @@ async def _run(
         await fences.stop()
         await appending.stop()
         pulse.close()
-
-
-def as_aiokafka(client: Mapping[str, Any]) -> dict[str, Any]:
-    """librdkafka's settings of a client in aiokafka's words."""
-    found: dict[str, Any] = {
-        "bootstrap_servers": client["bootstrap.servers"],
-        "security_protocol": client.get("security.protocol", "PLAINTEXT"),
-    }
-    if "SSL" in found["security_protocol"]:
-        found["ssl_context"] = ssl.create_default_context(cafile=client.get("ssl.ca.location"))
-    if "sasl.mechanism" in client:
-        found |= {
-            "sasl_mechanism": client["sasl.mechanism"],
-            "sasl_plain_username": client["sasl.username"],
-            "sasl_plain_password": client["sasl.password"],
-        }
-    return found
 
 
 class Server(uvicorn.Server):

@@ -114,6 +114,9 @@ TOPICS: Final[dict[str, Topic]] = {
             ("connectors", "web"),
             ("auditor", "web", "reconsider"),
         ),
+        Topic(
+            "fence", "partition", "P", FOREVER_MS, "compact", ("web",), ("web",), segment_ms=DAY_MS
+        ),  # what `deliveries` adds up to, so that nobody has to read it from its beginning
         Topic("pending", "position", "P", FOREVER_MS, "compact", ("connectors",), ("connectors",)),
         Topic(
             "quarantine",

@@ -126,10 +126,12 @@ STAGES: Final = {
                 "quarantine",
                 "views",
                 "deliveries",
+                "fence",
                 "work",
                 "access",
             ),
             whole=("governance",),
+            restore=("fence",),
         ),
     )
 }

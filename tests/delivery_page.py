@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from aiokafka import AIOKafkaProducer
 
-from connectors.fence import Fence, Follower
+from connectors.fence import Fence
+from connectors.follower import Follower
 from connectors.viewer import Viewer
 from hub.shown import ShownAlerts
 from hub.store import Store
@@ -29,7 +30,7 @@ def leave(screen: str, alerts: list[str]) -> None:
 
 async def main(config: dict[str, Any]) -> None:
     bootstrap, partitions, send_ms_max = config["bootstrap"], config["partitions"], config["send_ms_max"]
-    follower = Follower(bootstrap, Fence(partitions, send_ms_max), partitions)
+    follower = Follower({"bootstrap_servers": bootstrap}, Fence(partitions, send_ms_max), partitions)
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
     await producer.start()
     await follower.start()

@@ -260,7 +260,10 @@ class Scene:
         self._producer = Producer({**self.client, "acks": "all", "linger.ms": 0})
         self._stack = ExitStack()
         self._workers = 0
-        names = [topics.TOPICS[name] for name in ("consent", "governance", "pending", "deliveries", "views")]
+        names = [
+            topics.TOPICS[name]
+            for name in ("consent", "governance", "pending", "deliveries", "views", "fence")
+        ]
         names += [topic for one in STAKEHOLDERS for topic in topics.stakeholder_topics(one["id"])[:1]]
         new = [NewTopic(topic.name, topic.count(partitions), 1, config=topic.config()) for topic in names]
         self._admin = AdminClient(self.client)
@@ -303,6 +306,12 @@ class Scene:
         self._producer.produce(topic, value, key, partition, on_delivery=stored)
         assert self._producer.flush(10) == 0
         return offsets[0]
+
+    def put_all(self, topic: str, values: Sequence[bytes], partition: int = 0) -> None:
+        """Write records without keys, in their order."""
+        for value in values:
+            self._producer.produce(topic, value, b"", partition)
+        assert self._producer.flush(10) == 0
 
     def govern(self, kind: str, name: str, body: Mapping[str, Any]) -> int:
         value = {"kind": kind, "id": name, "at": now_ms(), "by": "test", "body": json.dumps(body).encode()}

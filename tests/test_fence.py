@@ -5,20 +5,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors import deliveries, fence
+from connectors import deliveries, fence, follower
 from connectors.adapter import Outcome, Share
 from connectors.deliveries import Applied, Parcel
-from connectors.fence import Fence, Follower, Narrowing
+from connectors.fence import Fence, Narrowing
+from connectors.follower import Follower
+from schemas import codec
 from tests.delivery_scene import Scene, now_ms, revoked, scene
 
 EVERYBODY = ("reach", "shelter")
 SEND_MS = 1_000
 GRACE_MS = 500
 SHARE = Share("s", "care-coordination", "consent", ("c1/g1",), ("subject",), ())
+UP_TO = {"offset": 0, "last": -1, "digest": b""}
 TAKEN = Narrowing.of_directive(0, 10, "p1", revoked())
 
 
@@ -191,6 +195,49 @@ def test_closed_means_that_nothing_older_can_begin(plan: list[str], offset: int)
             assert owner.applied >= offset
 
 
+def test_an_acknowledgement_counts_only_where_the_intents_stand() -> None:
+    """Elsewhere it could be seen before an older intent that is still to be committed."""
+    made = Fence(2, SEND_MS, GRACE_MS)
+    made.apply(1, deliveries.decode(told(10, partition=0)))
+    assert made.answer(TAKEN, EVERYBODY, 100).state == "closing"
+    made.apply(0, deliveries.decode(told(10, partition=0)))
+    assert made.answer(TAKEN, EVERYBODY, 100).state == "closed"
+
+
+lives = st.lists(
+    st.one_of(
+        st.builds(intent, st.integers(0, 12), at=st.integers(0, 50), attempt=st.integers(1, 3)),
+        st.builds(intent, st.integers(0, 12), key=st.just("k2"), participant=st.just("p2")),
+        st.builds(receipt, st.integers(1, 3)),
+        st.builds(told, st.integers(0, 12), who=st.sampled_from([("reach",), ("shelter",), EVERYBODY])),
+    ),
+    max_size=12,
+)
+
+
+@given(lives, st.integers(0, 12), st.integers(0, 12))
+def test_what_a_fence_adds_up_to_is_all_that_a_successor_needs(
+    records: list[bytes], at: int, to: int
+) -> None:
+    """Wherever the log is cut in two, and though the successor hears of some records for the second time."""
+    whole = after(*records)
+    state = codec.encode("FenceState", {**UP_TO, **(after(*records[:at]).state(0) or {})})
+    heir = Fence(1, SEND_MS, GRACE_MS)
+    heir.restore(0, codec.decode_as("FenceState", state))
+    for record in records[at:]:
+        heir.apply(0, deliveries.decode(record))
+    for participant in ("p1", "p2"):
+        narrowing = Narrowing.of_directive(0, to, participant, revoked())
+        for now in (10, SEND_MS + GRACE_MS + 100):
+            assert heir.answer(narrowing, EVERYBODY, now) == whole.answer(narrowing, EVERYBODY, now)
+
+
+def test_a_fence_that_lost_count_hands_nothing_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fence, "open_intents_max", 1)
+    assert after(intent()).state(0) is not None
+    assert after(intent(), intent(attempt=2)).state(0) is None
+
+
 @pytest.fixture
 def town(empty_kafka: str) -> Iterator[Scene]:
     with scene(empty_kafka) as made:
@@ -201,7 +248,7 @@ def town(empty_kafka: str) -> Iterator[Scene]:
 async def test_the_follower_sees_what_is_committed_and_waits_for_the_rest(town: Scene) -> None:
     """An acknowledgement behind an open transaction is not seen; when that is aborted, it is."""
     town.put("deliveries", 0, b"", told(3))
-    following = Follower(town.bootstrap, Fence(1, SEND_MS, GRACE_MS), 1)
+    following = Follower({"bootstrap_servers": town.bootstrap}, Fence(1, SEND_MS, GRACE_MS), 1)
     assert following.answer(Narrowing.of_directive(0, 3, "p1", revoked()), EVERYBODY).state == "closing"
     await following.start()
     try:
@@ -231,9 +278,51 @@ async def test_an_intent_that_was_aborted_was_never_there(town: Scene) -> None:
     assert producer.flush(10) == 0
     await asyncio.to_thread(producer.abort_transaction, 20)
     town.put("deliveries", 0, b"", told(10))
-    following = Follower(town.bootstrap, Fence(1, SEND_MS, GRACE_MS), 1)
+    following = Follower({"bootstrap_servers": town.bootstrap}, Fence(1, SEND_MS, GRACE_MS), 1)
     await following.start()
     try:
         assert (await following.wait(TAKEN, EVERYBODY, 15_000)).state == "closed"
     finally:
         await following.stop()
+
+
+async def caught_up(town: Scene, keeper: AIOKafkaProducer | None = None) -> tuple[Follower, str]:
+    """A follower that has read to the end and stopped; and what it answers about `TAKEN` then."""
+    made = Follower({"bootstrap_servers": town.bootstrap}, Fence(1, SEND_MS, GRACE_MS), 1, keeper)
+    await made.start()
+    try:
+        answer = await made.wait(TAKEN, EVERYBODY, 15_000)
+        assert made.caught_up
+        while keeper is not None and not town.read("fence"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return made, answer.state
+    finally:
+        await made.stop()
+
+
+@pytest.mark.broker
+async def test_a_start_reads_what_came_since_the_last_state_and_misses_nothing(
+    town: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the process died right after it had kept one, and where what was kept is of another log."""
+    monkeypatch.setattr(follower, "kept_every_records", 100)
+    town.put_all("deliveries", [intent(), *(told(3) for _ in range(250)), told(10)])
+    keeper = AIOKafkaProducer(bootstrap_servers=town.bootstrap)
+    await keeper.start()
+    try:
+        first, state = await caught_up(town, keeper)
+    finally:
+        await keeper.stop()
+    assert (first.read, state) == (252, "closed-in-doubt")
+    kept = codec.decode_as("FenceState", town.read("fence")[-1][2] or b"")
+    assert kept["offset"] >= 100
+    heir, state = await caught_up(town)
+    assert (heir.read, state) == (252 - kept["offset"], "closed-in-doubt"), "an intent in doubt was forgotten"
+    town.put("deliveries", 0, b"", receipt())
+    heir, state = await caught_up(town)
+    assert (heir.read, state) == (253 - kept["offset"], "closed")
+    strange = {**kept, "open": [], "acknowledged": [], "digest": b"of another log"}
+    for unfit in (strange, {**strange, "last": 9_000, "offset": 9_001}):
+        town.put("fence", 0, b"0", codec.encode("FenceState", unfit))
+        heir, state = await caught_up(town)
+        assert (heir.read, state) == (253, "closed")

@@ -43,10 +43,10 @@ class Breakers:
             self.disable(recipient, at)
         if outcome.code in ("not-begun", "erased"):
             return
-        breaker = self._breakers.setdefault(recipient, _Breaker())
         if outcome.state in ("delivered", "refused"):
-            breaker.failures = breaker.rounds = 0
+            self._breakers.pop(recipient, None)
             return
+        breaker = self._breakers.setdefault(recipient, _Breaker())
         breaker.failures += 1
         breaker.rounds += at >= breaker.probe_at
         pause = min(probe_pause_ms_max, probe_pause_ms_min << min(breaker.rounds - 1, 16))

@@ -104,3 +104,14 @@ def test_gone_means_nothing_more_until_the_subscription_is_written_anew() -> Non
     assert breakers.disabled(WHO)
     breakers.governed("reach", 1_001)
     assert breakers.room(WHO, 0, 2_000) == 8
+
+
+def test_one_who_fails_now_and_then_is_no_trouble_to_the_hub() -> None:
+    """What succeeds between two failures ends the pause of the first one too."""
+    breakers = Breakers(8)
+    breakers.ended(WHO, FAILED, 1_000)
+    breakers.ended(WHO, DELIVERED, 1_010)
+    for number in range(failures_min):
+        breakers.ended(WHO, FAILED, 1_020 + number)
+    assert breakers.room(WHO, 0, 1_030) == 0
+    assert breakers.room(WHO, 0, 1_030 + probe_pause_ms_min) == 1

@@ -17,7 +17,7 @@ PEOPLE = 400
 PLAIN = 60  # of them, for the slow contenders
 CEDAR = 20
 EVENTS_EACH = 10
-ROUNDS = 5
+ROUNDS = 15
 Row = dict[str, Any]
 
 

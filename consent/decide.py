@@ -59,7 +59,15 @@ def decide_all(
             return [says.INDETERMINATE] * len(wanted)
         plan = _plans.get(question.category, wanted, policy, stakeholders)
         decisions = plan.settled.copy()
-        for asker in _unsettled(question, plan):
+        if not plan.since <= question.at <= plan.until:
+            long_way = plan.askers
+        elif question.notes or question.restrictions or len(question.candidates) > 1:
+            long_way = plan.open
+        else:
+            long_way = plan.special
+            if question.candidates:
+                _serve(question, plan, decisions)
+        for asker in long_way:
             decisions[asker.place] = _answer(question, asker)
     except Exception:  # what spoils one decision must not spoil the others
         return [
@@ -68,23 +76,36 @@ def decide_all(
     return decisions
 
 
-def _unsettled(question: Question, plan: Plan) -> Sequence[Asker]:
-    """Those for whom what is settled may not hold, now that the event is known."""
-    if not plan.since <= question.at <= plan.until:
-        return plan.askers
-    if question.notes or question.restrictions:
-        return plan.open
-    unsettled = plan.special.copy()
-    for block, covering, _, listing_class in question.candidates:
-        recipients = block.recipients
-        for purpose, askers in plan.ordinary:
-            serving = covering & block.purposes.get(purpose, 0)
-            if serving:
-                in_class = serving & listing_class
-                for asker in askers:
-                    if serving & recipients.get(asker.id, 0) or (in_class and asker.in_class):
-                        unsettled.append(asker)
-    return unsettled
+def _serve(question: Question, plan: Plan, decisions: list[Decision]) -> None:
+    """The rules from the ninth on, for the ordinary askers whom a grant of the only block reaches.
+
+    For all of them the rules before are settled: every agreement is in force, there is a row, and neither
+    restrictions nor counselling notes come into it.
+    """
+    block, covering, alive, listing_class = question.candidates[0]
+    purposes, recipients = block.purposes, block.recipients
+    made: dict[tuple[int, int], Decision] = {}  # many askers are alike
+    for purpose, askers in plan.ordinary:
+        serving = covering & purposes.get(purpose, 0)
+        if serving:
+            in_class = serving & listing_class
+            for asker in askers:
+                reach = serving & recipients.get(asker.id, 0)
+                if asker.in_class:
+                    reach |= in_class
+                if reach:
+                    live = reach & alive
+                    if live and block.parties:
+                        live &= ~_revoked(block, asker)
+                    if live:
+                        row = asker.row or 0
+                        alike = made.get((live, row))
+                        if alike is None:
+                            names, granted = block.granted(live, question.policy)
+                            alike = made[live, row] = _permit(question, asker, CONSENT, names, granted & row)
+                        decisions[asker.place] = alike
+                    else:
+                        decisions[asker.place] = _nearly(((block, reach),), question.at, asker)
 
 
 def _answer(question: Question, asker: Asker) -> Decision:  # noqa: PLR0911, PLR0912  # one return for each rule

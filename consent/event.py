@@ -1,9 +1,11 @@
 """What a decision looks at in an event: its attributes, never its payload."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from consent.untyped import moment
+
+_LISTS: Final = (tuple, list)
 
 
 class Event(NamedTuple):
@@ -49,6 +51,6 @@ class Event(NamedTuple):
             and isinstance(self.category, str)
             and (self.id is None or isinstance(self.id, str))
             and (self.type is None or isinstance(self.type, str))
-            and isinstance(self.labels, tuple | list)
-            and isinstance(self.compartments, tuple | list)
+            and isinstance(self.labels, _LISTS)
+            and isinstance(self.compartments, _LISTS)
         )

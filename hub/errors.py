@@ -47,7 +47,3 @@ class BrokerFailed(OperatorError):
 
 class BrokerUnreachable(OperatorError):
     """No broker answers at the address that the settings name."""
-
-
-class StageFailed(OperatorError):
-    """A process of the hub ends again and again."""

@@ -12,8 +12,10 @@ from typing import Annotated, Final
 import structlog
 import typer
 
-from hub import journal, settings
-from schemas.errors import HubError
+from hub import health, journal, settings
+from hub.supervisor import CORRUPT_STATUS
+from schemas.errors import BrokenRecord, HubError, UnknownSchema
+from streams.errors import Corrupt
 
 STOP_MS_MAX: Final = 7_000  # then it ends anyway: what it had not committed is done again by the next one
 
@@ -39,9 +41,15 @@ def run(stage: Annotated[Stage, typer.Argument(help="Which one.", show_default=F
     from hub import bootstrap  # noqa: PLC0415  slow to import, and `hub run --help` does not need it
 
     stop = _stop_on_signals()
+    health.trouble(configured.run_dir, stage, "stopped", None)
     log.info("stage starts", pid=os.getpid())
     try:
         getattr(bootstrap, f"run_{stage}")(bootstrap.bootstrap(configured), stop)
+    except (Corrupt, BrokenRecord, UnknownSchema) as error:
+        # a record that only the hub writes: to begin again would be to meet it again, or worse, to go past it
+        log.critical("stage stopped for good", code=error.code, detail=error.detail)
+        health.trouble(configured.run_dir, stage, "stopped", error.detail)
+        raise typer.Exit(CORRUPT_STATUS) from None
     except HubError:
         raise
     except Exception:

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Final
 
 import structlog
 import typer
 
-from hub import bootstrap, broker, health, journal, locks, settings
+from hub import bootstrap, broker, health, journal, locks, metrics, settings
 from hub.errors import DataInUse
 from hub.run import Stage
 from hub.settings import Settings
@@ -26,6 +27,8 @@ READY_MS_MAX: Final = 120_000
 STAGES_STOP_MS_MAX: Final = 7_500  # with the broker's share, less than the 10 s in which the hub stops
 BROKER_STOP_MS_MAX: Final = 2_000
 WATCH_MS: Final = 50
+METRICS_MS: Final = 1_000
+UP: Final = "up"
 LOCK_WAIT_MS_MAX: Final = 2_000
 
 log = structlog.get_logger()
@@ -40,13 +43,14 @@ def up(
     with _alone(configured), broker.ensured(configured) as (address, own):
         bootstrap.prepare(configured, address)
         health.expect(configured.run_dir, Stage)
-        supervisor = Supervisor({stage: command(stage) for stage in Stage})
+        supervisor = Supervisor({stage: command(stage) for stage in Stage}, partial(_failing, configured))
         stop = _stop_on_signals()
         try:
             supervisor.start()
             _watch(configured, supervisor, own, stop, as_json, address)
         finally:
             supervisor.stop(STAGES_STOP_MS_MAX)
+            metrics.take_away(configured.run_dir, UP)
             if own is not None:
                 own.stop(BROKER_STOP_MS_MAX)
 
@@ -54,6 +58,11 @@ def up(
 def command(stage: str) -> list[str]:
     """What runs one stage: this very Python, blind to another `hub` in the working directory."""
     return [sys.executable, "-P", "-m", "hub.cli", "run", stage]
+
+
+def _failing(configured: Settings, stage: str, why: str | None) -> None:
+    """A stage keeps failing, or does so no more: the others go on, and whoever asks is told."""
+    health.trouble(configured.run_dir, stage, "failing", why)
 
 
 def _watch(
@@ -65,9 +74,12 @@ def _watch(
     address: str,
 ) -> None:
     """Keep everything running until `stop`; say once that it is ready, or after a while why it is not."""
-    waiting, late = True, time.monotonic() + READY_MS_MAX / 1000
+    waiting, late, tell = True, time.monotonic() + READY_MS_MAX / 1000, 0.0
     while not stop.wait(WATCH_MS / 1000):
         supervisor.watch()
+        if time.monotonic() >= tell:
+            metrics.leave(configured.run_dir, UP)
+            tell = time.monotonic() + METRICS_MS / 1000
         if own is not None and own.ended:
             log.error("embedded broker ended", bootstrap=own.bootstrap)
             own.restart()

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from hub.health import BEAT_MS, Pulse
+from hub.health import BEAT_MS, Pulse, State
 from hub.settings import Settings
 from streams import topology
 from streams.health import Health
@@ -55,4 +55,5 @@ def _watch(runner: Runner, pulse: Pulse, ended: threading.Event) -> None:
 
 def say(pulse: Pulse, health: Health) -> None:
     """Says how a worker gets on. What is stuck counts as running: it is named, and not ready."""
-    pulse.beat("running" if health.ready or health.stuck else "starting", health.stuck)
+    state: State = "running" if health.ready or health.stuck else "starting"
+    pulse.beat(state, health.stuck, tuple(health.positions))

@@ -12,7 +12,6 @@ import psutil
 import pytest
 
 from hub import leash, locks, supervisor
-from hub.errors import StageFailed
 from hub.supervisor import Supervisor
 
 WAIT_MS_MAX = 10_000
@@ -70,30 +69,47 @@ def test_a_killed_child_comes_back_and_the_others_go_on() -> None:
     assert gone(other)
 
 
-def test_a_child_that_ends_again_and_again_is_given_up_with_growing_pauses(
+def test_a_child_that_ends_again_and_again_is_named_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """It is started again for ever, with pauses up to a bound, and named until it has run for a while."""
     monkeypatch.setattr(supervisor, "PAUSE_MS", 1)
     monkeypatch.setattr(supervisor, "PAUSE_MS_MAX", 4)
-    monkeypatch.setattr(supervisor, "RESTARTS_MAX", 3)
-    watched = Supervisor({"broken": FAIL})
+    told: list[tuple[str, str | None]] = []
+    watched = Supervisor({"broken": FAIL, "fine": SLEEP}, lambda name, why: told.append((name, why)))
     watched.start()
-    with pytest.raises(StageFailed, match="`broken` ended 4 times in a row"):
-        wait_until(lambda: bool(watched.watch()))
-    watched.stop(WAIT_MS_MAX)
+    try:
+        broken, fine = watched.children[0], pid_of(watched, 1)
+        wait_until(lambda: watched.watch() or broken.failures == 6)
+        assert 0 < broken.due - time.monotonic() + 1 <= 1.004
+        assert told[0] == ("broken", "it ended 3 times in a row, last with 3")
+        assert len(told) == 4
+        assert supervisor.FAILING.labels("broken")._value.get() == 6
+        broken.command = SLEEP
+        wait_until(lambda: watched.watch() or broken.process is not None)
+        assert broken.failures == 6, "one that has only just begun is no better yet"
+        monkeypatch.setattr(supervisor, "STEADY_MS", 1)
+        wait_until(lambda: watched.watch() or broken.failures == 0)
+        assert told[-1] == ("broken", None)
+        assert pid_of(watched, 1) == fine
+    finally:
+        watched.stop(WAIT_MS_MAX)
 
 
-def test_a_child_that_ran_for_long_enough_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "STEADY_MS", 0)
-    watched = Supervisor({"steady": FAIL})
+def test_a_child_that_met_corruption_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "PAUSE_MS", 0)
+    corrupt = [sys.executable, "-c", f"raise SystemExit({supervisor.CORRUPT_STATUS})"]
+    watched = Supervisor({"corrupt": corrupt, "fine": SLEEP})
     watched.start()
-    for _ in range(supervisor.RESTARTS_MAX + 2):
-        child = watched.children[0]
-        wait_until(lambda: watched.watch() or watched.children[0].process is None)
-        assert child.failures == 0
-        child.due = 0
-        watched.watch()
-    watched.stop(WAIT_MS_MAX)
+    try:
+        wait_until(lambda: watched.watch() or watched.children[0].stopped)
+        for _ in range(10):
+            watched.watch()
+        assert watched.children[0].process is None
+        assert supervisor.STOPPED.labels("corrupt")._value.get() == 1
+        assert not gone(pid_of(watched, 1))
+    finally:
+        watched.stop(WAIT_MS_MAX)
 
 
 def test_a_child_that_does_not_listen_is_forced_after_the_bound(tmp_path: Path) -> None:

@@ -124,7 +124,8 @@ def test_a_frozen_stage_is_named_until_it_goes_on(hub: Running) -> None:
         wait_until(lambda: not hub.ready())
         answer = httpx.get(f"{hub.web}/readyz")
         assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
-        assert "enforce" in answer.text
+        (named,) = [line for line in answer.json()["problems"] if line.startswith(f"enforce ({frozen}) has")]
+        assert all(f"contact/{partition}" in named for partition in range(hub.settings.partitions))
     finally:
         os.kill(frozen, signal.SIGCONT)
     wait_until(hub.ready)

@@ -162,7 +162,9 @@ AGENCY_TOPICS: Final[dict[str, Topic]] = {
             segment_ms=HOUR_MS,
         ),
         Topic("seen.*", "event", 1, 7 * DAY_MS, "compact,delete", ("admit",), ("admit",), segment_ms=DAY_MS),
-        Topic("parked.*", "local", 1, FOREVER_MS, "delete", ("admit",), ("admit",)),
+        Topic(  # far longer than anything waits in it: what is given up is recorded after a long stop, too
+            "parked.*", "local", 1, 365 * DAY_MS, "delete", ("admit",), ("admit",), segment_ms=DAY_MS
+        ),
     )
 }
 

@@ -6,6 +6,7 @@ keyed hash of the agency's local id; an event about somebody unknown waits, seal
 order once a link says who it is. The sender is told the same in both cases.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -19,7 +20,7 @@ from streams.answers import Answers
 from streams.arrival import Arrival, Unread, again, read
 from streams.errors import Corrupt
 from streams.keys import Links, Vault
-from streams.parking import Parking, Waiting
+from streams.parking import Parking, Waiting, waits_ms_max
 from streams.seen import Seen
 from streams.step import Out, Record
 
@@ -28,6 +29,8 @@ INBOX: Final = "inbox."
 PART2: Final = "part2"
 PART2_CATEGORY: Final = "service.substance-use"
 trim_every_ms: Final = 30_000
+look_every_ms: Final = 60_000  # at what waits too long
+given_up_per_look_max: Final = 1_000
 
 
 class Admit:
@@ -58,6 +61,7 @@ class Admit:
         self._linked: set[tuple[str, str]] = set()
         self._positions: Mapping[tuple[str, int], int] = {}
         self._trim_at = 0
+        self._look_at = now() + look_every_ms
         self._at = 0
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
@@ -71,6 +75,9 @@ class Admit:
         for topic, _ in partitions:
             agency = topic.removeprefix(INBOX)
             del self._seen[agency], self._parked[agency]
+            for gauge in (metrics.PARKED, metrics.PARKED_AGE):
+                with contextlib.suppress(KeyError):
+                    gauge.remove(agency)
             self._linked = {one for one in self._linked if one[0] != agency}
 
     def apply(self, record: Record) -> None:
@@ -111,8 +118,8 @@ class Admit:
             self._linked.discard((agency, local))
 
     def due(self, now_ms: int) -> bool:
-        """Whether somebody was linked for whom something waits."""
-        return bool(self._linked)
+        """Whether somebody was linked for whom something waits, or it is time to look at what waits."""
+        return bool(self._linked) or (now_ms >= self._look_at and any(map(len, self._parked.values())))
 
     def step(self, batch: Sequence[Record], out: Out) -> None:
         """Admits what waited for a link first, then the batch, in order."""
@@ -124,6 +131,7 @@ class Admit:
         linked, self._linked = sorted(self._linked), set()
         for agency, local in linked:
             self._release(agency, local, policy, out)
+        self._give_up(out)
         read_so_far = [(record, self._read(record, policy)) for record in batch]
         self._prefetch([found for _, found in read_so_far if isinstance(found, Arrival)])
         for record, found in read_so_far:
@@ -251,6 +259,21 @@ class Admit:
             except HubError as error:
                 self._answers.set_aside(agency, one.event, error, original, self._at, out)
             self._parked_record(agency, local, one._replace(sealed=b"", at=self._at), out, released=True)
+
+    def _give_up(self, out: Out) -> None:
+        """Puts on record that something waited in vain, before the key dies that would open it."""
+        if self._at < self._look_at:
+            return
+        self._look_at = self._at + look_every_ms
+        for agency, parking in self._parked.items():
+            for local, one in parking.overdue(self._at - waits_ms_max, given_up_per_look_max):
+                error = Refused("nobody said in time who it is about", code="never-linked")
+                self._answers.set_aside(agency, one.event, error, b"", self._at, out)
+                self._parked_record(agency, local, one._replace(sealed=b"", at=self._at), out, released=True)
+            oldest = parking.oldest()
+            metrics.PARKED.labels(agency).set(len(parking))
+            age_ms = 0 if oldest is None else max(self._at - oldest, 0)
+            metrics.PARKED_AGE.labels(agency).set(age_ms / 1000)
 
     def _parked_record(self, agency: str, local: str, one: Waiting, out: Out, *, released: bool) -> None:
         value = {"agency": agency, "local": local, "released": released, **one._asdict()}

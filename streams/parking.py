@@ -1,8 +1,15 @@
-"""Events about people whom nobody has linked yet: sealed, in order, until somebody does."""
+"""Events about people whom nobody has linked yet: sealed, in order, until somebody does, or too late.
+
+They are sealed under a key of the hub that is destroyed by age. What nobody has linked `waits_ms_max` after
+it came is given up before that, so nothing is kept that can be neither opened nor explained.
+"""
 
 from collections import deque
 from typing import Any, Final, NamedTuple
 
+from schemas.topics import DAY_MS
+
+waits_ms_max: Final = 83 * DAY_MS  # a week less than the key lives
 events_max: Final = 50_000  # of one agency
 bytes_max: Final = 64 * 1024 * 1024  # of one agency
 
@@ -53,6 +60,22 @@ class Parking:
         self._events -= len(found)
         self._bytes -= sum(len(one.sealed) for one in found)
         return found
+
+    def overdue(self, before: int, most: int) -> list[tuple[str, Waiting]]:
+        """Takes out what came before an instant, in epoch milliseconds, at most so many; with its person."""
+        late = [local for local, waiting in self._waiting.items() if waiting[0].at < before]
+        found: list[tuple[str, Waiting]] = []
+        for local in late:
+            for one in self.take(local):
+                if one.at < before and len(found) < most:
+                    found.append((local, one))
+                else:
+                    self.add(local, one)
+        return found
+
+    def oldest(self) -> int | None:
+        """When the first of those that wait came, in epoch milliseconds; None where nothing waits."""
+        return min((waiting[0].at for waiting in self._waiting.values()), default=None)
 
     def __contains__(self, local: object) -> bool:
         return local in self._waiting

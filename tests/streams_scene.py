@@ -187,11 +187,15 @@ class World:
             "by": "test",
         }
 
-    def admit(self, trim: Callable[[Mapping[tuple[str, int], int]], None] = lambda _: None) -> Admit:
+    def admit(
+        self,
+        trim: Callable[[Mapping[tuple[str, int], int]], None] = lambda _: None,
+        now: Callable[[], int] = now_ms,
+    ) -> Admit:
         def hashed(agency: str, local_id: str) -> str:
             return local_hash(self.vault, agency, local_id)
 
-        return Admit(self.vault, Links(), hashed, trim, now_ms, PARTITIONS)
+        return Admit(self.vault, Links(), hashed, trim, now, PARTITIONS)
 
     def inbound(self, agency: str, body: bytes, consent_at_least: int | None = None) -> bytes:
         """What the gateway puts into an inbox."""

@@ -8,16 +8,17 @@ import pytest
 from confluent_kafka import Producer
 
 from consent import default_policy
-from schemas import codec
+from hub.vault import HUB_KEYS
+from schemas import codec, topics
 from schemas.errors import Unavailable
 from schemas.topics import DAY_MS, partition_of
-from streams import parking, topology
+from streams import metrics, parking, topology
 from streams.admit import Admit
 from streams.errors import Corrupt
 from streams.seen import Seen
 from streams.trim import Trimmer
 from tests.streams_kit import Cluster, until, working
-from tests.streams_scene import PARTITIONS, Sink, World, cloud_event, governance, record
+from tests.streams_scene import PARTITIONS, Sink, World, cloud_event, governance, now_ms, record
 
 STRUCTURED: list[tuple[str, bytes | None]] = [("content-type", b"application/cloudevents+json")]
 PERSON = "p-1"
@@ -35,12 +36,13 @@ class Desk:
         self.world, self.agency = world, agency
         self.sink = Sink(positions={(f"inbox.{agency}", 0): 0})
         self.offset = -1
+        self.later_ms = 0
         self.step = self._step()
         if linked:
             self.link("A-1", PERSON)
 
     def _step(self) -> Admit:
-        step = self.world.admit()
+        step = self.world.admit(now=lambda: now_ms() + self.later_ms)
         for offset, change in enumerate(governance()):
             step.apply(record("governance", codec.encode("Governance", change), offset=offset))
         step.assigned([(f"inbox.{self.agency}", 0)])
@@ -61,12 +63,16 @@ class Desk:
 
     def restart(self) -> None:
         """A successor that knows what the changelogs say, and the links, in whichever order they come."""
-        written, identity = self.sink.written, self.world.link(self.agency, "A-1", PERSON)
-        self.step = self._step()
-        self.step.apply(record("identity", codec.encode("Identity", identity), PERSON.encode()))
-        for topic, key, value, partition in written:
+        self.step = self.rebuilt()
+        self.link("A-1", PERSON)
+
+    def rebuilt(self) -> Admit:
+        """A successor that knows what the changelogs say, and no links."""
+        step = self._step()
+        for topic, key, value, partition in self.sink.written:
             if topic.split(".")[0] in ("seen", "parked"):
-                self.step.apply(record(topic, value, key, partition=partition))
+                step.apply(record(topic, value, key, partition=partition))
+        return step
 
     def receipts(self) -> list[tuple[str, str | None]]:
         return [(one["status"], one["reason"]) for one in self.sink.of(f"receipts.{self.agency}")]
@@ -229,6 +235,41 @@ def test_what_may_wait_is_bounded_and_the_rest_is_kept_aside(
     assert aside["reason"] == "parking-full"
     assert json.loads(world.open_quarantined(aside))["id"] == "given-3"
     assert {status for status, _ in desk.receipts()} == {"admitted"}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_nobody_links_in_time_is_given_up_and_recorded_while_its_key_still_lives(
+    world: World, restarted: bool
+) -> None:
+    desk = Desk(world, linked=False)
+    desk.send(cloud_event(number=1))
+    desk.later_ms = 1_000
+    desk.send(cloud_event(number=2))
+    if restarted:
+        desk.step.revoked([("inbox.jail", 0)])
+        desk.step = desk.rebuilt()
+    assert not desk.step.due(now_ms())
+    desk.later_ms = parking.waits_ms_max + 500
+    assert desk.step.due(now_ms() + desk.later_ms)
+    desk.step.step([], desk.sink)
+    (given_up,) = desk.sink.of("quarantine")
+    assert (given_up["reason"], given_up["agency"], given_up["size"]) == ("never-linked", "jail", 0)
+    assert given_up["id"] == "q-" + world.hub_id("jail", "given-1")
+    assert metrics.PARKED.labels("jail")._value.get() == 1
+    assert metrics.PARKED_AGE.labels("jail")._value.get() * 1000 >= parking.waits_ms_max - 1_000
+    assert not desk.step.due(now_ms() + desk.later_ms), "looked at again at once"
+    desk.link("A-1", PERSON)  # late, and the younger one is still there to be admitted
+    desk.send(cloud_event(number=3))
+    order = [one["envelope"]["id"] for one in desk.sink.of("contact")]
+    assert order == [world.hub_id("jail", f"given-{n}") for n in (2, 3)]
+    assert len(desk.sink.of("quarantine")) == 1
+
+
+def test_what_waits_is_given_up_before_its_key_dies_and_known_until_long_after() -> None:
+    kept_ms = HUB_KEYS["originals"].kept_ms
+    assert kept_ms is not None
+    assert parking.waits_ms_max + 7 * DAY_MS <= kept_ms
+    assert topics.find("parked.jail").retention_ms >= 4 * parking.waits_ms_max
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_short_retention_is_made_true_by_short_segments() -> None:
 
 def test_nothing_is_lost_because_a_stage_was_away() -> None:
     """What nobody has read yet never ages out; admit deletes an inbox behind itself."""
-    for name in ("inbox.reach", "parked.reach", "consent", "governance", "identity", *topics.EVENT_TOPICS):
+    for name in ("inbox.reach", "consent", "governance", "identity", *topics.EVENT_TOPICS):
         assert topics.find(name).retention_ms == topics.FOREVER_MS
 
 

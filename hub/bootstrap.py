@@ -104,7 +104,14 @@ class Hub:
     @cached_property
     def directives(self) -> Directives:
         """Taking directives."""
-        return Directives(self.store, self.vault, self.appender, self.participants, self.register)
+        return Directives(
+            self.store,
+            self.vault,
+            self.appender,
+            self.participants,
+            self.register,
+            self.settings.participant_directives_max,
+        )
 
     @cached_property
     def registration(self) -> Registration:

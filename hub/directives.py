@@ -68,13 +68,17 @@ class Directives:
         appender: Appender,
         participants: Participants,
         register: Callable[[], Register],
+        directives_max: int = 1_000,
     ) -> None:
-        """In: the store, the keys, the way to the log, who exists, and the register as of now."""
+        """In: the store, the keys, the way to the log, who exists, the register as of now; how many
+        directives about one participant there may be before one that only widens is refused.
+        """
         self._store = store
         self._vault = vault
         self._appender = appender
         self._participants = participants
         self._register = register
+        self._directives_max = directives_max
         self._splitter = Splitter(vault.mac)
         self._standing = Standing(store, vault)
 
@@ -93,8 +97,11 @@ class Directives:
             return self._wait(sender, row, rule, personal)
         return self._write(row, rule, personal, new=new)
 
-    def checked(self, sender: Sender, body: Any) -> Any:
-        """The directive, where this sender may send it now. Raises as `send`; a refusal is recorded."""
+    def checked(self, sender: Sender, body: Any, before: int = 0) -> Any:
+        """The directive, where this sender may send it now, when `before` others have been written.
+
+        Raises as `send`; a refusal is recorded.
+        """
         directive = read(body)
         exists = self._participants.exists(directive.participant)
         try:
@@ -103,6 +110,7 @@ class Directives:
                 raise Refused("no such participant", path="/participant", code="not-found")
             refuse_idle(directive, self._register())
             self._known(sender, directive)
+            self._bounded(sender, directive, before)
         except Refused as refusal:
             acts.access(
                 self._appender,
@@ -175,6 +183,20 @@ class Directives:
                 "only the participant replaces a restriction, for it may weaken it; give this one another id",
                 path="/restriction/id",
                 code="conflict",
+            )
+
+    def _bounded(self, sender: Sender, directive: Any, before: int) -> None:
+        """Refuses to widen what is on record without end; taking back has no bound, nor has a repeat."""
+        if "narrows" in direction(directive.type):
+            return
+        if self._standing.count(directive.participant, (sender.principal, directive.id)) + before >= (
+            self._directives_max
+        ):
+            raise Refused(
+                f"there are {self._directives_max} directives about this participant; none is taken now that "
+                "widens what may be shared, until whoever runs the hub raises `participant_directives_max`",
+                path="/participant",
+                code="too-many-directives",
             )
 
     def _reserve(

@@ -31,6 +31,7 @@ _ISSUES: Final = {
     "not-json": "structure",
     "too-deep": "too-costly",
     "too-many": "too-costly",
+    "too-many-directives": "too-costly",
     "too-large": "too-long",
     "sender": "forbidden",
     "not-found": "not-found",

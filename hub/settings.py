@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     """After this a silent worker's partitions go to another one. Most clusters allow no less than 6 s."""
     send_ms_max: Annotated[int, Field(ge=100, le=60_000)] = 5_000
     """A delivery that hangs is cut off after this; a revocation waits no longer for it."""
+    participant_directives_max: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    """With so many directives about one participant, no more that only widens is taken; what narrows is."""
     private_webhooks: bool = False
     """Webhooks may go to addresses that are not public, and without TLS; always so in demo mode."""
 

@@ -52,6 +52,21 @@ class Standing:
                 return bool(rows - {other_than})
             return bool(rows) or connection.execute(logged.limit(1)).scalar() is not None
 
+    def count(self, participant: str, new: tuple[str, str]) -> int:
+        """How many directives there are about a participant, as far as is known here.
+
+        In: the sender and the id of the one that asks; 0 where that was taken before.
+        """
+        mine = sa.and_(requests.c.sender == new[0], requests.c.id == new[1])
+        asked, logged = (
+            sa.select(sa.func.count()).select_from(table).where(table.c.participant == participant)
+            for table in (requests, directives)
+        )
+        with self._store.read() as connection:
+            if connection.execute(sa.select(requests.c.id).where(mine)).one_or_none() is not None:
+                return 0
+            return max(connection.execute(query).scalar_one() for query in (asked, logged))
+
     def term(self, participant: str, concerns: str | None) -> Restriction | Order | None:
         """The restriction or order under this id, as it was last written; None where there is none."""
         asked = (

@@ -122,7 +122,7 @@ class Submissions:
         people = set()
         for index, one in enumerate(asked):
             with _under(f"/directives/{index}"):
-                people.add(self.directives.checked(sender, one).participant)
+                people.add(self.directives.checked(sender, one, before=index).participant)
         for index, event in enumerate(events):
             answer = self._taken(agency, name, event, None).answer
             if answer["status"] != "accepted":

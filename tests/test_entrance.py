@@ -394,3 +394,58 @@ def test_who_may_not_send_it_does_not_learn_who_takes_part(tmp_path: Path) -> No
     assert codes == {"sender"}
     recorded = [one["participant"] for one in at.log.values("access")]
     assert recorded == [person, None], "the attempt is recorded, with a name only where there is somebody"
+
+
+def test_one_participants_directives_are_bounded_but_never_what_takes_back(tmp_path: Path) -> None:
+    at = desk(tmp_path)
+    at.directives._directives_max = 3
+    reach = Sender("stakeholder:reach", "reach")
+    person = at.participants.create("reach", "R-1", "test").participant
+
+    def send(type_: str, name: str, **more: Any) -> Any:
+        told = body(type_) | {"id": name, "participant": person} | more
+        if type_ == "consent-granted":
+            told["consent"]["grants"][0]["recipients"] = ["clinic"]
+        return at.directives.send(reach, told)
+
+    first = send("consent-granted", "c-1")
+    restriction = {"id": "r1", "recipients": ["*"], "purposes": ["*"], "categories": ["*"], "labels": ["*"]}
+    placed = send("restriction-placed", "r-1", restriction=restriction)
+    send("program-exited", "x-1")
+    for projected in (False, True):
+        if projected:  # only the log knows of it
+            at.project()
+            with at.store.write() as connection:
+                connection.exec_driver_sql("DELETE FROM requests WHERE id IN ('r-1', 'x-1')")
+        for type_, more in (
+            ("consent-granted", {"consent": deepcopy(CONSENT) | {"id": "c2"}}),
+            ("restriction-lifted", {"restriction_id": placed.concerns}),
+        ):
+            with pytest.raises(Refused) as caught:
+                send(type_, f"new-{type_}", **more)
+            assert (caught.value.code, caught.value.path) == ("too-many-directives", "/participant")
+            assert "`participant_directives_max`" in caught.value.detail
+    refused = [one["principal"] for one in at.log.values("access") if one["kind"] == "directive-refused"]
+    assert refused == ["stakeholder:reach"] * 4
+    assert send("consent-granted", "c-1").directive == first.directive, "a repeat gets its answer"
+    for number in range(3):
+        assert send("consent-revoked", f"v-{number}", consent_id=first.concerns).narrows
+        assert send(
+            "restriction-placed", f"r-{number + 2}", restriction=restriction | {"id": f"r{number + 2}"}
+        ).narrows
+        assert send("program-exited", f"x-{number + 2}").narrows
+    other = at.participants.create("reach", "R-2", "test").participant
+    assert send("consent-granted", "c-3", participant=other).state == "written"
+
+
+def test_a_submission_is_bounded_before_any_of_it_is_written(tmp_path: Path) -> None:
+    at = desk(tmp_path)
+    at.directives._directives_max = 2
+    reach = Sender("stakeholder:reach", "reach")
+    person = at.participants.create("reach", "R-1", "test").participant
+    one = body("consent-granted") | {"participant": person}
+    one["consent"]["grants"][0]["recipients"] = ["clinic"]
+    at.directives.checked(reach, one, before=1)
+    with pytest.raises(Refused) as caught:
+        at.directives.checked(reach, one, before=2)
+    assert caught.value.code == "too-many-directives"

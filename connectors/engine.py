@@ -215,8 +215,8 @@ class Engine:
 
     def _take_in(self, record: Record, now: int, out: Out) -> None:
         """A new record of an outbox: one item for each adapter by which it goes out."""
-        assert record.value is not None, "an outbox has no tombstones"
-        outbound = codec.decode_as("Outbound", record.value)
+        value = record.value or b""
+        outbound = codec.decode_as("Outbound", value)
         envelope = outbound["envelope"]
         if record.key != envelope["participant"].encode() or (
             partition_of(record.key, self._settings.partitions) != record.partition
@@ -237,7 +237,7 @@ class Engine:
                 self._name_key(stakeholder, adapter, envelope["id"]),
                 since=now,
             )
-            self._holding.hold(item, outbound, len(record.value))
+            self._holding.hold(item, outbound, len(value))
             self._table.add(item)
             self._touched[item.ref] = item
 

@@ -7,6 +7,7 @@ from connectors.adapter import Record
 from connectors.deliveries import Applied
 from consent import Governance, State, States
 from schemas import codec
+from schemas.errors import BrokenRecord
 
 
 class Knowledge:
@@ -29,17 +30,20 @@ class Knowledge:
         self._consent_at.pop(partition, None)
 
     def change(self, record: Record) -> Mapping[str, Any]:
-        """Apply a record of `governance`; out: what it says."""
-        assert record.value is not None, "governance has no tombstones"
-        change = codec.decode_as("Governance", record.value)
+        """Apply a record of `governance`; out: what it says. Raises `BrokenRecord`, `UnknownSchema`."""
+        change = codec.decode_as("Governance", record.value or b"")
         self.governance.apply(record.offset, change)
         self._governance_at = record.offset
         return change
 
     def directive(self, record: Record) -> Mapping[str, Any]:
-        """Apply a record of `consent`; out: what it says."""
-        assert record.value is not None, "consent has no tombstones"
-        directive = codec.decode_as("Directive", record.value)
+        """Apply a record of `consent`; out: what it says.
+
+        Raises `BrokenRecord`, `UnknownSchema`: it may be a revocation, so nothing may be decided without it.
+        """
+        directive = codec.decode_as("Directive", record.value or b"")
+        if record.key != directive["participant"].encode():
+            raise BrokenRecord("a directive stands under another key than its participant's")
         states = self._states[record.partition]
         states.apply(directive["participant"], record.offset, directive["body"], directive["id"])
         self._consent_at[record.partition] = record.offset

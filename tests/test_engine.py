@@ -19,7 +19,7 @@ from connectors.schedule import Schedule
 from connectors.sender import Attempt, Result
 from consent import Governance, default_policy
 from schemas import codec
-from schemas.errors import BrokenRecord
+from schemas.errors import BrokenRecord, UnknownSchema
 from tests.delivery_scene import (
     STAKEHOLDERS,
     Keys,
@@ -653,6 +653,28 @@ def test_one_delivery_for_each_adapter(world: World) -> None:
 def test_a_record_under_anothers_key_stops_the_worker(world: World) -> None:
     record = outbound(event(1), share_of("reach-webhook"))
     world.memory.write("outbox.reach", b"p2", codec.encode("Outbound", record))
+    with pytest.raises(BrokenRecord):
+        world.round()
+
+
+@pytest.mark.parametrize("value", [None, b"", b"not avro", b"\0\0\0\xff\xff future"])
+@pytest.mark.parametrize("topic", ["outbox.reach", "consent", "governance"])
+def test_what_only_the_hub_writes_and_cannot_be_read_stops_the_worker(
+    world: World, topic: str, value: bytes | None
+) -> None:
+    """It may be a revocation, or hide what has to leave: nothing is decided past it."""
+    world.direct(granted())
+    world.memory.write(topic, b"p1", value)
+    world.offer(1)
+    with pytest.raises((BrokenRecord, UnknownSchema)):
+        world.round()
+    assert world.begun() == []
+
+
+def test_a_directive_under_anothers_key_stops_the_worker(world: World) -> None:
+    world.direct(granted())
+    stray = world.memory.topics["consent"][0]
+    world.memory.write("consent", b"p2", stray.value)
     with pytest.raises(BrokenRecord):
         world.round()
 

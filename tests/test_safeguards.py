@@ -1,0 +1,168 @@
+"""Each safeguard of the fence by itself: a test here fails when that one is taken away, and the others stay.
+
+Whole interleavings, with real processes, are in `tests/test_interleavings.py`; there one safeguard often
+covers for another. `docs/fence.md` says which test guards which.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from streams.errors import Fenced
+from streams.group import Group, generation
+from streams.runner import Runner
+from streams.settings import RunnerSettings
+
+SETTINGS = RunnerSettings("deliver", ("in",), "w-0", flush_first=True)
+PLACE = ("in", 0)
+
+
+def metadata(of: int) -> bytes:
+    """Group metadata of a generation, as the client writes them."""
+    return b"CGMDv2:" + of.to_bytes(4, "little", signed=True) + b"..."
+
+
+class Client:
+    """A consumer whose generation moves on while it is asked for other things."""
+
+    def __init__(self, of: int) -> None:
+        self.generation = of
+
+    def consumer_group_metadata(self) -> bytes:
+        return metadata(self.generation)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+class Place:
+    """A partition, as the client names it."""
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic, self.partition = topic, partition
+
+
+class Calls:
+    """Notes what is called, in its order, and answers as told."""
+
+    def __init__(self, answers: Mapping[str, Any] | None = None, log: list[tuple[Any, ...]] | None = None):
+        self.log: list[tuple[Any, ...]] = [] if log is None else log
+        self._answers = answers or {}
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            self.log.append((name, *args, *named.items()))
+            answer = self._answers.get(name)
+            return answer(*args) if callable(answer) else answer
+
+        return call
+
+    def names(self) -> list[str]:
+        return [name for name, *_ in self.log]
+
+
+def member(client: Client, assignor: str = "range") -> Group:
+    """A member of the group that has been handed one partition."""
+    group: Group = object.__new__(Group)
+    group._eager = assignor == "range"
+    group._tell_assigned = group._tell_revoked = lambda places: None
+    group.joining, group.positions, group.metadata = set(), {}, b""
+    group._on_assign(client, [Place(*PLACE), Place("in", 1)])  # type: ignore[arg-type]
+    return group
+
+
+def runner(**parts: Any) -> Runner:
+    """A runner of these parts alone."""
+    made: Runner = object.__new__(Runner)
+    made._settings, made._bound_ms, made._open = SETTINGS, SETTINGS.transaction_timeout_ms, False
+    made._batch, made._after, made._starts, made._targets, made._whole = [], {}, {}, {}, []
+    for name, part in parts.items():
+        setattr(made, name, part)
+    return made
+
+
+def test_metadata_are_those_of_the_assignment_however_far_the_group_has_gone() -> None:
+    """Rule 2. Fresh ones of a worker that has lost only some partitions would be accepted for them."""
+    client = Client(4)
+    group = member(client, "cooperative-sticky")
+    client.generation = 5
+    group._on_revoke(client, [Place("in", 1)])  # type: ignore[arg-type]
+    producer = Calls()
+    runner(_group=group, _producer=producer)._send({PLACE: 7})
+    ((_, positions, sent, _),) = producer.log
+    assert generation(sent) == 4
+    assert [(at.topic, at.partition, at.offset) for at in positions] == [("in", 0, 7)]
+
+
+def test_a_worker_that_the_group_forgot_while_it_was_handed_partitions_stops() -> None:
+    """Rule 2. Metadata without a generation are not checked by the broker."""
+    with pytest.raises(Fenced):
+        member(Client(-1))
+
+
+def test_a_transaction_that_writes_always_sends_an_offset() -> None:
+    """Rule 2. An empty list of offsets is not checked by the broker."""
+
+    class Writes:
+        def step(self, batch: object, out: Any) -> None:
+            out.produce("deliveries", b"k", b"v", 0)
+
+        def committed(self) -> None:
+            return
+
+    producer = Calls({"flush": 0})
+    side = Calls({"ends": {}})
+    group = member(Client(4))
+    group.positions = {PLACE: 7}
+    group.joining = set()
+    runner(
+        _group=group, _producer=producer, _side=side, _step=Writes(), _progress=Calls(), _aborts=0
+    )._transact()
+    (sent,) = [call for call in producer.log if call[0] == "send_offsets_to_transaction"]
+    assert [(at.topic, at.partition, at.offset) for at in sent[1]] == [("in", 0, 7)]
+    order = [name for name in producer.names() if name != "produce"]
+    assert order == ["begin_transaction", "flush", "send_offsets_to_transaction", "commit_transaction"], (
+        "rule 5: the intents are in their partition before the broker can take the offsets"
+    )
+
+
+def test_what_was_fetched_of_a_partition_is_dropped_with_it() -> None:
+    """Rule 2. Else it would be decided, and sent, by somebody who does not own it any more."""
+    group = member(Client(4))
+    group.positions, group.joining = {PLACE: 0}, set()
+    made = runner(_group=group, _progress=Calls(), _held=tuple, _due=lambda: True)
+    group.fetch = lambda wait_s: ([], {})  # type: ignore[method-assign]
+    group.hold = lambda places: None  # type: ignore[method-assign]
+    made._batch = [("in", 0, 5), ("in", 1, 5)]  # type: ignore[list-item]
+    made._after = {PLACE: 6, ("in", 1): 6}
+    made._receive()
+    assert (made._batch, made._after) == ([("in", 0, 5)], {PLACE: 6})
+
+
+def test_a_new_owner_asks_for_its_offset_first_and_for_the_end_of_consent_then() -> None:
+    """Rule 4. The other way round a revocation could be missed that the predecessor had acknowledged."""
+    log: list[tuple[Any, ...]] = []
+    group = Calls({"committed": {PLACE: 3}}, log)
+    group.joining, group.held = {PLACE}, [PLACE]
+    side = Calls({"beginnings": {PLACE: 0}, "ends": {("consent", 0): 9}}, log)
+    made = runner(_group=group, _side=side, _settings=RunnerSettings("d", ("in",), "w", beside=("consent",)))
+    made._begin()
+    names = [name for name, *_ in log]
+    assert names.index("committed") < names.index("ends")
+    assert made._targets == {("consent", 0): 9}
+    assert made._starts == {PLACE: 3}
+
+
+def test_nothing_flows_before_consent_has_been_applied_to_its_end() -> None:
+    """Rule 4. What is not yet known to be revoked would be taken for permitted."""
+    group, reached = Calls(), [False]
+    side = Calls({"reached": lambda targets: reached[0]})
+    group.joining, group.held = {PLACE}, [PLACE]
+    made = runner(_group=group, _side=side, _progress=Calls(), _log=Calls())
+    made._starts, made._targets = {PLACE: 3}, {("consent", 0): 9}
+    made._join()
+    assert "run" not in group.names()
+    reached[0] = True
+    made._join()
+    assert group.names() == ["run"]

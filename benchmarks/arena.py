@@ -1,0 +1,214 @@
+"""Where the contenders meet: one broker with a population's consents and a backlog of its events.
+
+Every run is a fresh consumer group that does the whole backlog, or what is published meanwhile, while nothing
+else runs; what it wrote is thrown away afterwards. `decisions` carries the time at which the broker appended
+each record, so a rate is measured by the broker's clock and not by a reader's.
+"""
+
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    OffsetSpec,
+)
+
+from benchmarks import population
+from consent import default_policy
+from hub import broker, settings
+from schemas import codec
+from schemas.topics import outbox
+from streams import topology
+
+PARTITIONS: Final = 4
+RUN_S_MAX: Final = 600
+SAMPLE: Final = 4_000
+_ROOT: Final = Path(__file__).resolve().parent.parent
+_QUIET: Final = {"log_level": 0}
+_OUTPUTS: Final = ("decisions", *(outbox(name) for name in population.RECIPIENTS))
+
+Written = list[tuple[str, bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A process that decides events. In `command`, {bootstrap}, {run} (a name for its group), {plan},
+    {sample} and {folder} are filled in.
+    """
+
+    name: str
+    says: str
+    command: tuple[str, ...]
+
+
+def hub(batch: int = 4_000, workers: int = 1) -> Contender:
+    """The hub's own enforce stage; with several workers, as many processes of one group."""
+    module = (sys.executable, "-m", "benchmarks.enforcer", "{bootstrap}", str(PARTITIONS), str(batch))
+    return Contender("hub", "the hub's enforce stage", (*module, "{run}", str(workers)))
+
+
+class Arena:
+    """A broker of its own with `people` participants and `events` events. A context manager."""
+
+    def __init__(self, people: int, events: int) -> None:
+        self.people, self.events = people, events
+        self.folder = Path(tempfile.mkdtemp(prefix="arena-"))
+        self._broker = broker.start(settings.load(data=self.folder / "data"))
+        self.bootstrap = self._broker.bootstrap
+        self.plan = self.folder / "governance.json"
+        self.sample = self.folder / "sample.pickle"
+        population.write_plan(self.plan)
+        self._admin = AdminClient({"bootstrap.servers": self.bootstrap, **_QUIET})
+        topology.ensure(self._admin, PARTITIONS, 1, population.RECIPIENTS)
+        self._stamp("decisions")
+        population.send(self.bootstrap, "consent", PARTITIONS, population.directives(people))
+        population.send(self.bootstrap, "governance", 1, population.governance_records(default_policy()))
+        population.send(self.bootstrap, "contact", PARTITIONS, population.events(events, people))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._broker.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def rate(self, contender: Contender, events: int | None = None) -> float:
+        """Events a second over the middle four fifths of the backlog, or of its first `events`."""
+        count = events or self.events
+        with self.running(contender) as alive:
+            times = sorted(self.decided(count, alive))
+        self.clear()
+        first, last = times[len(times) // 10], times[len(times) * 9 // 10]
+        return (len(times) * 8 // 10) / max(last - first, 1) * 1000
+
+    def record(self, contender: Contender) -> None:
+        """Runs once and keeps, in `sample`, what was written for some thousand events."""
+        with self.running(contender) as alive:
+            self.decided(self.events, alive)
+        found: dict[str, Written] = defaultdict(list)
+        for topic in _OUTPUTS:
+            with self.reader([topic]) as consumer:
+                for one in consumer.consume(SAMPLE, 5.0):
+                    if one.error() is None:
+                        found[event_id(one.value())].append((topic, one.key(), one.value()))
+        whole = [one for one in found.values() if len(one) == 1 + population.PERMITTED]
+        assert len(whole) > SAMPLE // 10, "few events were found with all their copies"
+        self.sample.write_bytes(pickle.dumps(whole))
+        self.clear()
+
+    @contextmanager
+    def running(self, contender: Contender, run: str = "") -> Iterator[subprocess.Popen[bytes]]:
+        """A contender at work, by default in a new group. Raises with the end of its log when it dies."""
+        run = run or new_run()
+        log = self.folder / f"{run}.log"
+        filled = [
+            part.replace("{bootstrap}", self.bootstrap)
+            .replace("{run}", run)
+            .replace("{plan}", str(self.plan))
+            .replace("{sample}", str(self.sample))
+            .replace("{folder}", str(self.folder / run))
+            for part in contender.command
+        ]
+        with log.open("wb") as out:
+            process = subprocess.Popen(filled, stdout=out, stderr=out, cwd=_ROOT)
+        try:
+            yield process
+            if process.poll() not in (None, -signal.SIGKILL):
+                raise RuntimeError(f"{contender.name} ended by itself: {log.read_text()[-3000:]}")
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(20)
+
+    @contextmanager
+    def reader(self, names: list[str], *, ends: bool = False) -> Iterator[Consumer]:
+        """A committed reader of these topics, from what is kept of them or from their ends."""
+        places = [TopicPartition(name, n) for name in names for n in range(PARTITIONS)]
+        spec = OffsetSpec.latest() if ends else OffsetSpec.earliest()
+        found = self._admin.list_offsets(dict.fromkeys(places, spec))
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": "meter",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 10,
+                **_QUIET,
+            }
+        )
+        consumer.assign(
+            [TopicPartition(at.topic, at.partition, future.result().offset) for at, future in found.items()]
+        )
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+
+    def decided(self, count: int, alive: subprocess.Popen[bytes]) -> list[int]:
+        """When the broker appended each decision, in ms, once there are so many. One where it died before."""
+        times: list[int] = []
+        until = time.monotonic() + RUN_S_MAX
+        with self.reader(["decisions"]) as consumer:
+            while len(times) < count:
+                assert time.monotonic() < until, f"{len(times)} of {count} decided in {RUN_S_MAX} s"
+                if alive.poll() is not None:
+                    break
+                messages = consumer.consume(10_000, 0.5)
+                times += [one.timestamp()[1] for one in messages if one.error() is None]
+        return times[:count] or [0]
+
+    def _stamp(self, topic: str) -> None:
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        entry = ConfigEntry(
+            "message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET
+        )
+        resource.incremental_configs = [entry]
+        for done in self._admin.incremental_alter_configs([resource]).values():
+            done.result()
+
+    def clear(self) -> None:
+        """Throws away what was written, once whoever wrote it has no transaction open any more."""
+        places = [TopicPartition(name, n) for name in _OUTPUTS for n in range(PARTITIONS)]
+        deadline = time.monotonic() + 60
+        while True:
+            ends = self._admin.list_offsets(dict.fromkeys(places, OffsetSpec.latest()))
+            cut = [TopicPartition(at.topic, at.partition, one.result().offset) for at, one in ends.items()]
+            try:
+                for done in self._admin.delete_records([at for at in cut if at.offset > 0]).values():
+                    done.result()
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+            else:
+                return
+
+
+def new_run() -> str:
+    """A name for a group that nobody was in before."""
+    return f"bench-{uuid.uuid4().hex[:8]}"
+
+
+def event_id(value: bytes) -> str:
+    """The event that a record of an output is about."""
+    body: dict[str, Any] = codec.decode(value)[1]
+    return str(body.get("event", body.get("envelope"))["id"])

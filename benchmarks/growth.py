@@ -1,0 +1,71 @@
+"""What happens at size: how long a killed worker is away, and what more workers bring on one machine."""
+
+import os
+import signal
+import statistics
+import sys
+import threading
+import time
+from typing import Any, Final
+
+from benchmarks.arena import Arena, hub, new_run
+from benchmarks.latency import RATE, SECONDS, follow, publish
+from benchmarks.throughput import ROUNDS, row
+
+PEOPLE: Final = int(os.environ.get("BENCH_KILL_PEOPLE", "100000"))
+EVENTS: Final = int(os.environ.get("BENCH_EVENTS", "100000"))
+READY_AIM_S: Final = 5
+BEFORE_S: Final = 3
+WORKERS: Final = (2, 4)
+Row = dict[str, Any]
+
+
+def rows() -> list[Row]:
+    """Rows for the results: seconds from a kill to the next decision, then rates with more workers."""
+    with Arena(PEOPLE, EVENTS) as ground:
+        away = [_away(ground) for _ in range(ROUNDS)]
+        rates: dict[int, list[float]] = {count: [] for count in (1, *WORKERS)}
+        for _ in range(ROUNDS):
+            for count, some in rates.items():
+                some.append(ground.rate(hub(workers=count)))
+                print(f"{count} worker(s): {some[-1]:,.0f} events/s", file=sys.stderr, flush=True)
+    found = [
+        row(f"enforce, {count} workers on {os.cpu_count()} processors", rates[count], "one worker", rates[1])
+        for count in WORKERS
+    ]
+    lasted = statistics.median(away)
+    return [
+        {
+            "name": f"from SIGKILL to the next decision, {PEOPLE:,} participants",
+            "ours": round(lasted, 1),
+            "peer": "aim",
+            "peer_value": READY_AIM_S,
+            "unit": "s",
+            "ratio": round(lasted / READY_AIM_S, 2),
+            "higher_is_better": False,
+            "range": [round(min(away), 1), round(max(away), 1)],
+        },
+        *found,
+    ]
+
+
+def _away(ground: Arena) -> float:
+    """Seconds from the kill of a worker under load to the first decision about a later event."""
+    run, ours, count = new_run(), hub(), RATE * SECONDS
+    with ground.running(ours, run) as worker:
+        ground.decided(ground.events, worker)
+        with ground.reader(["decisions"], ends=True) as reader:
+            sent: dict[str, float] = {}
+            publisher = threading.Thread(target=publish, args=(ground, sent, count))
+            publisher.start()
+            time.sleep(BEFORE_S)
+            worker.send_signal(signal.SIGKILL)
+            killed = time.monotonic()
+            with ground.running(ours, run):
+                seen = follow(reader, count)
+            publisher.join()
+    ground.events += count
+    ground.clear()
+    lasted = min(seen[name] for name, at in sent.items() if at > killed) - killed
+    print(f"away for {lasted:.1f} s", file=sys.stderr, flush=True)
+    return lasted

@@ -1,0 +1,126 @@
+"""Events enforced a second: the hub, Kafka Streams and Faust doing the same job, and the bytes alone.
+
+All of them on one broker with the same backlog, one after the other in interleaved rounds; medians and
+ranges. Before anything is measured, what each of them writes about the same events is compared.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.arena import Arena, Contender, hub
+
+HERE: Final = Path(__file__).resolve().parent
+EVENTS: Final = int(os.environ.get("BENCH_EVENTS", "100000"))
+FAUST_EVENTS: Final = EVENTS // 10  # it is slow, and its rate doesn't depend on how many there are
+PEOPLE: Final = int(os.environ.get("BENCH_PEOPLE", "1000"))
+SIZES: Final = (1_000, 100_000, 1_000_000)
+ROUNDS: Final = int(os.environ.get("BENCH_ROUNDS", "5"))
+BATCH: Final = 4_000
+VARIANTS: Final = ((100, 1), (100, 2), (1000, 1), (1000, 2))  # commit interval in ms, threads
+Row = dict[str, Any]
+
+
+def rows() -> list[Row]:
+    """Rows for the results: against the peers, then the sizes of population against the smallest."""
+    return against_peers() + against_sizes()
+
+
+def against_peers() -> list[Row]:
+    """The hub beside its three peers, with `PEOPLE` participants."""
+    with Arena(PEOPLE, EVENTS) as ground:
+        ours = hub(BATCH)
+        ground.record(ours)
+        tried = {one: ground.rate(streams(*one)) for one in VARIANTS}
+        best = max(tried, key=lambda one: tried[one])
+        _say(f"Kafka Streams by (commit interval, threads): {_rounded(tried)}")
+        contenders = [ours, streams(*best), faust(), bare()]
+        rates: dict[str, list[float]] = defaultdict(list)
+        for number in range(ROUNDS):
+            for one in contenders if number % 2 == 0 else contenders[::-1]:
+                count = FAUST_EVENTS if one.name == "faust" else None
+                rates[one.name].append(ground.rate(one, count))
+                _say(f"{one.name}: {rates[one.name][-1]:,.0f} events/s")
+    name = f"enforce, nine stakeholders, {PEOPLE:,} participants"
+    return [row(name, rates["hub"], one.says, rates[one.name]) for one in contenders[1:]]
+
+
+def against_sizes() -> list[Row]:
+    """The hub with more participants beside itself with the fewest; consent is warm in neither."""
+    grounds = {size: Arena(size, EVENTS) for size in SIZES}
+    rates: dict[int, list[float]] = defaultdict(list)
+    try:
+        for number in range(ROUNDS):
+            for size in SIZES if number % 2 == 0 else SIZES[::-1]:
+                rates[size].append(grounds[size].rate(hub(BATCH)))
+                _say(f"{size:,} participants: {rates[size][-1]:,.0f} events/s")
+    finally:
+        for ground in grounds.values():
+            ground.__exit__()
+    few = SIZES[0]
+    return [
+        row(f"enforce, {size:,} participants", rates[size], f"{few:,} participants", rates[few])
+        for size in SIZES[1:]
+    ]
+
+
+def streams(interval_ms: int, threads: int) -> Contender:
+    """The Kafka Streams application at this commit interval, with so many threads."""
+    jar = _built()
+    says = f"Kafka Streams 4.1.2, exactly_once_v2, commit {interval_ms} ms, {threads} thread(s)"
+    command = ["java", "-Xmx4g", "-cp", f"{jar}:{jar.parent}/lib/*", "bench.Enforce", "{bootstrap}", "{run}"]
+    command += [str(HERE.parent / "schemas" / "avro"), "{plan}", "contact", "consent", ""]
+    return Contender("streams", says, (*command, str(interval_ms), str(threads), "{folder}"))
+
+
+def faust() -> Contender:
+    """The Faust app."""
+    command = (sys.executable, "-m", "benchmarks.peers.faust_app", "{bootstrap}", "{run}", "{plan}")
+    return Contender("faust", "Faust, exactly_once", (*command, "{folder}"))
+
+
+def bare() -> Contender:
+    """Consumer and producer alone, writing what the hub wrote."""
+    command = (sys.executable, "-m", "benchmarks.peers.bare", "{bootstrap}", "{run}", "contact", "")
+    says = "the same bytes in transactions as large, nothing decided"
+    return Contender("bare", says, (*command, "{sample}", str(BATCH)))
+
+
+def row(name: str, ours: list[float], peer: str, theirs: list[float], unit: str = "events/s") -> Row:
+    """One line of the results. The ratio is of the medians; its range, of the pairs in their order."""
+    mine, other = statistics.median(ours), statistics.median(theirs)
+    pairs = sorted(one / another for one, another in zip(ours, theirs, strict=True))
+    return {
+        "name": name,
+        "ours": round(mine),
+        "peer": peer,
+        "peer_value": round(other),
+        "unit": unit,
+        "ratio": round(mine / other, 2),
+        "ratio_range": [round(pairs[0], 2), round(pairs[-1], 2)],
+        "higher_is_better": unit == "events/s",
+        "range": [round(min(ours)), round(max(ours))],
+        "peer_range": [round(min(theirs)), round(max(theirs))],
+    }
+
+
+def _built() -> Path:
+    """The Kafka Streams application, built by Maven where its sources changed."""
+    project = HERE / "peers" / "kafka-streams"
+    jar = project / "target" / "kafka-streams-peer-1.jar"
+    sources = [*project.glob("src/**/*.java"), project / "pom.xml"]
+    if not jar.exists() or jar.stat().st_mtime < max(one.stat().st_mtime for one in sources):
+        subprocess.run(["mvn", "-q", "-B", "clean", "package"], cwd=project, check=True)
+    return jar
+
+
+def _rounded(tried: dict[tuple[int, int], float]) -> dict[tuple[int, int], int]:
+    return {one: round(rate) for one, rate in tried.items()}
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

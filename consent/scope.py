@@ -131,7 +131,10 @@ def _narrowed(mine: frozenset[str] | None, taken: frozenset[str], policy: Policy
             continue
         if any(covers(one, narrow) for narrow in taken):
             leaves: Sequence[str] = [leaf for leaf in policy.lineages if covers(one, leaf)]
-            left |= {leaf for leaf in leaves if not any(covers(broad, leaf) for broad in taken)}
+            kept = [leaf for leaf in leaves if not any(covers(broad, leaf) for broad in taken)]
+            if any(covers(leaf, narrow) for leaf in kept for narrow in taken):
+                raise Inexpressible("code")
+            left.update(kept)
         else:
             left.add(one)
     return frozenset(left)

@@ -188,6 +188,49 @@ def test_the_organisation_is_the_senders() -> None:
         check(read(body("program-exited")), as_sender("police"), organisation("reach"))
 
 
+REFUSALS: list[tuple[str, str, dict[str, Any], Restriction | Order | None, tuple[str, ...]]] = [
+    ("exited", "police", {}, None,
+     ("sender", "/type", "this sender may not send this directive", "")),
+    ("granted", "reach", {"witness": None}, None,
+     ("witness", "/witness", "the organization that saw it signed names its witness", "")),
+    ("granted", "reach", {"witness": {"name": "T.", "organisation": "clinic"}}, None,
+     ("witness", "/witness/organisation", "the witness is of another organization", "")),
+    ("granted", "clinic", {"reference": "none"}, None,
+     ("signed-form", "/consent/signature/reference",
+      "the organization that saw it signed is a recipient; the reference has to say where the form is",
+      "42 CFR 2.31(a)(8)")),
+    ("lifted", "reach", {}, Restriction("r1", ("reach",), (), (), ()),
+     ("recipient", "/witness/organisation",
+      "whom a restriction keeps out does not witness that it is lifted; "
+      "the participant says so, or somebody else witnesses it", "")),
+    ("filed", "attorney", {}, None,
+     ("recipient", "", "a recipient neither files nor vacates an order for itself", "")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "name", "change", "standing", "told"), REFUSALS)
+def test_a_refusal_says_what_where_and_by_which_law(
+    what: str, name: str, change: dict[str, Any], standing: Any, told: tuple[str, ...]
+) -> None:
+    directive = body(next(one for one in TYPES if one.endswith(what)), name)
+    if "reference" in change:
+        directive["consent"]["signature"] |= change
+        directive["consent"]["grants"][0]["recipients"] = [name]
+    else:
+        directive |= change
+    with pytest.raises(Refused) as caught:
+        check(read(directive), as_sender(name), organisation(name), standing)
+    refusal = caught.value
+    assert (refusal.code, refusal.path, refusal.detail, refusal.citation) == told
+
+
+def test_an_organisation_that_is_not_the_senders_is_refused_as_such() -> None:
+    with pytest.raises(Refused) as caught:
+        check(read(body("program-exited")), as_sender("police"), organisation("reach"))
+    assert (caught.value.code, caught.value.path) == ("sender", "")
+    assert caught.value.detail == "the organization is not the sender's"
+
+
 # --- required elements ---
 
 GONE = [
@@ -260,6 +303,51 @@ def test_each_statement_is_asked_for(statement: str, paragraph: str) -> None:
     (found,) = problems(without("consent.statements", rest))
     assert found[:2] == ("/consent/statements", elements.MISSING)
     assert f"42 CFR 2.31{paragraph})" in found[2]
+
+
+def test_each_missing_element_is_told_in_words() -> None:
+    """Whole, so that nobody changes by accident what is cited."""
+    empty = {"id": "d", "participant": "p", "type": "consent-granted", "consent": {"grants": [{}]}}
+    empty["consent"] |= {"signature": {"method": "oral", "reference": ""}}  # type: ignore[operator,dict-item]
+    found = missing(empty | {"participant": " "})
+    assert {(one.path, one.code) for one in found} == {(one[0], elements.MISSING) for one in TOLD}
+    assert [(one.path, one.detail) for one in found] == TOLD
+    without_grants = body("consent-granted")
+    del without_grants["consent"]["grants"]
+    assert [one.path for one in missing(without_grants)] == ["/consent/grants"] * 4
+    assert missing({"type": "consent-granted", "consent": 5}) == []
+
+
+TOLD = [
+    ("/participant", "it does not say whose consent it is (42 CFR 2.31(a)(1); RCW 70.02.030(3)(e))"),
+    ("/consent/signed_at", "it does not say when it was signed (42 CFR 2.31(a)(9); RCW 70.02.030(3)(a))"),
+    ("/consent/signature/reference", "it is not signed (42 CFR 2.31(a)(8); RCW 70.02.030(3)(a))"),
+    ("/consent/signature/method", "it is not in writing (42 CFR 2.31(a); RCW 70.02.030(3)(a))"),
+    ("/consent/statements", "the right to take it back, and how, is not stated (42 CFR 2.31(a)(6))"),
+    ("/consent/statements", "that it may be passed on is not stated (42 CFR 2.31(a)(10)(i))"),
+    ("/consent/statements", "what follows from not signing is not stated (42 CFR 2.31(a)(10)(ii))"),
+    (
+        "/consent/expires_at",
+        "it has no end; only for treatment alone it may have none (42 CFR 2.31(a)(7); RCW 70.02.030(3)(f))",
+    ),
+    (
+        "/consent/grants/0/disclosers",
+        "it does not say who may share (42 CFR 2.31(a)(2); RCW 70.02.030(3)(d))",
+    ),
+    (
+        "/consent/grants/0/categories",
+        "it does not say what may be shared (42 CFR 2.31(a)(3); RCW 70.02.030(3)(b))",
+    ),
+    (
+        "/consent/grants/0/compartments",
+        "it does not say what may be shared (42 CFR 2.31(a)(3); RCW 70.02.030(3)(b))",
+    ),
+    (
+        "/consent/grants/0/recipients",
+        "it does not say who may receive (42 CFR 2.31(a)(4)(i); RCW 70.02.030(3)(c))",
+    ),
+    ("/consent/grants/0/purposes", "it does not say what for (42 CFR 2.31(a)(5))"),
+]
 
 
 def test_everything_missing_is_told_at_once() -> None:

@@ -6,7 +6,7 @@ before each batch; each decision says how far it had been applied. What it passe
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
 import structlog
@@ -26,6 +26,7 @@ compiled_max: Final = 262_144  # people of one partition whose consent is kept c
 
 _log = structlog.get_logger()
 _EFFECT_AND_REASON: Final = itemgetter(0, 1)
+_TIMESTAMP: Final = attrgetter("timestamp")
 
 
 class Enforce:
@@ -88,7 +89,7 @@ class Enforce:
                     out, self._partitions, STAGE, ref, error, self._at, position=where, size=size
                 )
         if batch:
-            metrics.LATENCY.observe(max(self._at - batch[0].timestamp, 0) / 1000)
+            metrics.LATENCY.observe(max(self._at - min(map(_TIMESTAMP, batch)), 0) / 1000)
             for (effect, reason), count in Counter(map(_EFFECT_AND_REASON, self._decided)).items():
                 metrics.OUTCOMES.labels(effect, reason).inc(count)
 

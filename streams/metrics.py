@@ -17,7 +17,7 @@ LATENCY: Final = Histogram(
     "hub_decision_latency_seconds", "From admission to decision, once a batch: its oldest", buckets=_SECONDS
 )
 OUTCOMES: Final = Counter("hub_outcomes_total", "Outcomes by effect and reason", ["effect", "reason"])
-ADMITTED: Final = Counter("hub_admitted_total", "What became of what came in", ["status", "reason"])
+ADMITTED: Final = Counter("hub_admitted_total", "What became of what came in", ["status", "type"])
 PARKED: Final = Gauge("hub_parked_events", "Events about people whom nobody has linked yet", ["agency"])
 PARKED_AGE: Final = Gauge("hub_parked_oldest_seconds", "Age of the oldest of them", ["agency"])
 QUARANTINED: Final = Counter("hub_quarantined_total", "Records put into quarantine", ["stage", "reason"])

@@ -1,9 +1,12 @@
 """All processes' metrics at one address, nobody's after its end."""
 
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+from prometheus_client import REGISTRY, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from hub import health, metrics
@@ -62,3 +65,24 @@ def test_what_is_told_is_the_text_format_with_one_head_for_each_metric(tmp_path:
     heads = [line for line in lines if line.startswith("# TYPE")]
     assert len(heads) == len(set(heads))
     assert "# TYPE hub_batch_records histogram" in heads
+
+
+LABELS = {"stage", "topic", "partition", "reason", "effect", "status", "type", "agency", "adapter", "outcome"}
+
+
+def test_every_metric_is_described_with_its_labels_and_no_label_is_about_a_person() -> None:
+    """The table in `docs/streams.md` and the code say the same."""
+    for module in ("connectors.intake", "connectors.sender", "hub.live", "hub.supervisor"):
+        importlib.import_module(module)
+    told = {}
+    for collector in set(REGISTRY._names_to_collectors.values()):
+        name = getattr(collector, "_name", "")
+        if name.startswith("hub_"):
+            total = "_total" if isinstance(collector, Counter) else ""
+            told[name + total] = tuple(collector._labelnames)  # type: ignore[attr-defined]
+    rows = re.findall(
+        r"^\| `(hub_\w+)` \| (.*?) \|", (CHECKOUT / "docs/streams.md").read_text(), re.MULTILINE
+    )
+    assert dict(rows).keys() == told.keys()
+    assert {name: tuple(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == told
+    assert {label for labels in told.values() for label in labels} <= LABELS

@@ -4,15 +4,25 @@ Whole interleavings, with real processes, are in `tests/test_interleavings.py`; 
 covers for another. `docs/fence.md` says which test guards which.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from connectors import deliveries
+from connectors import sender as sender_module
+from connectors.adapter import Outcome, Outgoing, Share
+from connectors.schedule import Schedule
+from connectors.sender import Attempt, Sender, awake_ms
 from streams.errors import Fenced
 from streams.group import Group, generation
 from streams.runner import Runner
 from streams.settings import RunnerSettings
+from tests.delivery_scene import Keys, Nobody, event, now_ms, outbound, share_of
 
 SETTINGS = RunnerSettings("deliver", ("in",), "w-0", flush_first=True)
 PLACE = ("in", 0)
@@ -166,3 +176,111 @@ def test_nothing_flows_before_consent_has_been_applied_to_its_end() -> None:
     reached[0] = True
     made._join()
     assert group.names() == ["run"]
+
+
+# -- sending: the deadline that runs from the intent, and the partition that may be taken away
+
+
+class Recipient:
+    """An adapter that notes what begins to leave, and hangs when told."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.hangs = False
+
+    async def deliver(self, outgoing: Outgoing) -> Outcome:
+        self.begun.append(outgoing.key)
+        if self.hangs:
+            await asyncio.sleep(600)
+        return Outcome("delivered", "ok")
+
+
+class Sleeps(Keys):
+    """Opening what was sealed takes so long that a deadline passes: the machine was suspended meanwhile."""
+
+    def __init__(self, slept: Callable[[], None]) -> None:
+        super().__init__()
+        self._slept = slept
+
+    def sealer(self, participant: str) -> Keys.One:
+        self._slept()
+        return super().sealer(participant)
+
+
+class Receipts:
+    """Takes receipts, as the log would."""
+
+    def __init__(self) -> None:
+        self.codes: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def append(self, topic: str, partition: int, key: bytes | None, value: bytes) -> None:
+        self.codes.put(deliveries.decode(value)["receipt"]["code"])
+
+    def flush(self) -> None:
+        return
+
+
+def attempt(name: str, deadline_ms: int) -> Attempt:
+    share = Share("s", "care-coordination", "consent", ("c1/g1",), ("subject",), ())
+    made = outbound(event(1), share_of("reach-webhook"))
+    return Attempt(name, "reach", "post", 0, 0, 1, made, (share,), (), {}, deadline_ms)
+
+
+@contextmanager
+def sending(vault: Keys) -> Iterator[tuple[Sender, Recipient, queue.SimpleQueue[str]]]:
+    recipient, receipts = Recipient(), Receipts()
+    made = Sender({"post": recipient}, vault, Nobody(), receipts, Schedule(), now_ms)  # type: ignore[arg-type]
+    made.start()
+    try:
+        yield made, recipient, receipts.codes
+    finally:
+        made.stop(5_000)
+
+
+def test_what_comes_to_its_turn_after_the_deadline_does_not_begin() -> None:
+    """Rule 8, and 7: somebody may have been told by then that it is in doubt, and no more."""
+    with sending(Keys()) as (sender, recipient, codes):
+        sender.submit([attempt("late", awake_ms() - 1), attempt("timely", awake_ms() + 60_000)])
+        assert {codes.get(timeout=30), codes.get(timeout=30)} == {"not-begun", "ok"}
+        assert recipient.begun == ["timely"]
+
+
+def test_what_slept_through_the_deadline_while_it_was_opened_does_not_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rule 8. The clock runs on while the machine is suspended, and timeouts of the loop do not."""
+    asleep_ms = [0]
+    monkeypatch.setattr(sender_module, "awake_ms", lambda: awake_ms() + asleep_ms[0])
+
+    def sleep() -> None:
+        asleep_ms[0] = 3_600_000
+
+    with sending(Sleeps(sleep)) as (sender, recipient, codes):
+        sender.submit([attempt("slept", awake_ms() + 60_000)])
+        assert codes.get(timeout=30) == "not-begun"
+        assert recipient.begun == []
+
+
+def test_a_recipient_that_hangs_is_cut_off_at_the_deadline() -> None:
+    """Rule 8. The fence waits for no recipient longer than that."""
+    with sending(Keys()) as (sender, recipient, codes):
+        recipient.hangs = True
+        sender.submit([attempt("hangs", awake_ms() + 1_000)])
+        assert codes.get(timeout=30) == "timeout"
+        assert recipient.begun == ["hangs"]
+
+
+def test_what_has_not_begun_when_its_partition_is_taken_away_does_not_begin() -> None:
+    """Rule 2. Its intent stands, so it is answered; but it is the next owner's to send."""
+    opening = threading.Event()
+
+    def open_late() -> None:
+        assert opening.wait(30)
+
+    vault = Sleeps(open_late)
+    with sending(vault) as (sender, recipient, codes):
+        sender.submit([attempt("taken", awake_ms() + 60_000)])
+        sender.drop("reach", 0)
+        opening.set()
+        assert codes.get(timeout=30) == "not-begun"
+        assert recipient.begun == []

@@ -1,8 +1,11 @@
 """One transactional worker as a process of the hub: its name, its bounds, its heartbeats."""
 
+import os
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+import structlog
 
 from hub.health import BEAT_MS, Pulse, State
 from hub.settings import Settings
@@ -11,6 +14,10 @@ from streams.health import Health
 from streams.runner import Runner
 from streams.slots import Slot
 from streams.step import Step
+
+TURN_MS_MAX: Final = 60_000  # of a worker's loop; the waits in it add up to less
+
+log = structlog.get_logger()
 
 
 def work(
@@ -49,8 +56,17 @@ def work(
 
 
 def _watch(runner: Runner, pulse: Pulse, ended: threading.Event) -> None:
+    """Says how the worker gets on; ends the process, as a kill would, where its loop does not go round.
+
+    Every wait in the loop has its bound, but the Kafka client has been seen to wait for ever, inside of a
+    call with a timeout, when a broker died: nothing but another process helps then.
+    """
     while not ended.wait(BEAT_MS / 1000):
-        say(pulse, runner.health())
+        health = runner.health()
+        say(pulse, health)
+        if health.silent_ms > TURN_MS_MAX:
+            log.error("worker got nowhere", stage=health.stage, silent_ms=health.silent_ms)
+            os._exit(1)
 
 
 def say(pulse: Pulse, health: Health) -> None:

@@ -12,13 +12,15 @@ _JOINING: Final = -1
 @dataclass(frozen=True, slots=True)
 class Health:
     """A worker at one moment. `positions` are next offsets (-1 while side inputs are being read); `stuck`
-    names the partitions that have had work and made no progress for longer than the bound.
+    names the partitions that have had work and made no progress for longer than the bound. `silent_ms` is
+    how long ago the worker's loop last went round.
     """
 
     stage: str
     ready: bool
     positions: dict[str, int]
     stuck: tuple[str, ...]
+    silent_ms: int = 0
 
 
 class Progress:
@@ -66,4 +68,5 @@ class Progress:
             not late and _JOINING not in positions.values(),
             {f"{topic}/{partition}": at for (topic, partition), at in sorted(positions.items())},
             tuple(f"{topic}/{partition}" for topic, partition in sorted(late)),
+            int((now - self._turned) * 1000),
         )

@@ -1,0 +1,46 @@
+"""A worker whose loop no longer goes round is ended, so that another one takes its place."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hub.worker import TURN_MS_MAX
+from streams.health import Progress
+
+WATCHED = """
+import pathlib, sys, threading
+from hub import worker
+from hub.health import Pulse
+from streams.health import Health
+
+silences = [0, 0, int(sys.argv[1])]
+ended = threading.Event()
+
+class Runner:
+    def health(self):
+        silent = silences.pop(0)
+        if not silences:
+            ended.set()
+        return Health("admit", True, {}, (), silent)
+
+worker.BEAT_MS = 1
+worker._watch(Runner(), Pulse(pathlib.Path(sys.argv[2]), "admit"), ended)
+"""
+
+
+def test_the_loop_says_how_long_it_has_been_silent() -> None:
+    progress = Progress("admit", 1_000)
+    time.sleep(0.05)
+    assert progress.health().silent_ms >= 50
+    before = progress.health().silent_ms
+    progress.turned()
+    assert progress.health().silent_ms < before
+
+
+@pytest.mark.parametrize(("silent_ms", "status"), [(TURN_MS_MAX, 0), (TURN_MS_MAX + 1, 1)])
+def test_a_loop_that_hangs_takes_its_process_with_it(tmp_path: Path, silent_ms: int, status: int) -> None:
+    ran = subprocess.run([sys.executable, "-c", WATCHED, str(silent_ms), str(tmp_path)], check=False)
+    assert ran.returncode == status

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A command: what it does, where it is (`module:name`, a function or a Typer application), an example."""
+    """A command: what it does, where it is (`module:name`, a function or a Typer application), an example.
+
+    An empty line begins a new line of the example as it is shown.
+    """
 
     does: str
     target: str
@@ -37,7 +40,23 @@ COMMANDS: Final = {
     "decide": Entry(
         "Decide a file of cases, and touch nothing else.",
         "hub.decide:decide",
-        "hub decide < cases.json > results.json",
+        """hub decide < cases.json > results.json
+
+With cases.json:
+
+{"policy": {"purposes": ["treatment"], "categories": ["service.housing"], "compartments": ["subject"],
+ "matrix": [{"role": "clinic", "category": "service",
+ "purposes": ["treatment"], "compartments": ["subject"]}]},
+ "stakeholders": [{"id": "shelter"},
+ {"id": "clinic", "role": "clinic", "agreement": {"from": "2026-01-01T00:00:00Z"}}],
+ "cases": [{"id": "1", "directives": [], "event": {"participant": "p", "discloser": "shelter",
+ "category": "service.housing", "occurred_at": "2026-03-01T09:00:00-08:00", "compartments": ["subject"]},
+ "request": {"recipient": "clinic", "purpose": "treatment", "at": "2026-03-02T09:00:00-08:00"}}]}
+
+results.json is, for nobody agreed to anything:
+
+[{"id": "1", "effect": "deny", "reason": "no-consent", "basis": null, "grants": [],
+ "compartments": [], "obligations": []}]""",
     ),
     "consent": Entry(
         "Consents as FHIR resources, in and out.",
@@ -47,7 +66,16 @@ COMMANDS: Final = {
     "explain": Entry(
         "Why an event was, or was not, shared.",
         "hub.explain:explain",
-        "hub explain EVENT_ID STAKEHOLDER --json",
+        """hub explain e-k2nm7p3q city-attorney
+
+says, and below it the rule, the consent that came nearest, and the offsets of what was applied:
+
+Not shared with the city attorney: the participant agreed to share housing services with them, but not for
+ legal coordination.
+
+The same in Spanish, for one purpose, as JSON:
+
+hub explain e-k2nm7p3q city-attorney --purpose legal-coordination --language es --json""",
     ),
     "quarantine": Entry(
         "Look at what was refused; try it again or discard it.", "hub.quarantine:app", "hub quarantine list"

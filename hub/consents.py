@@ -13,6 +13,36 @@ from schemas import strict
 from schemas.errors import Invalid
 
 SEND_S_MAX: Final = 30.0
+IMPORTED: Final = """Example: hub consent import-fhir consent.json
+
+A provision that permits, and denies one label inside,
+
+{"type": "permit", "purpose":
+ [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "COC"}], ...,
+ "provision": [{"type": "deny", "securityLabel":
+ [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}]}]}
+
+is printed as a grant that lists all labels but that one:
+
+{"id": "g1", "purposes": ["care-coordination"],
+ "labels": ["counselling-notes", "mental-health", "part2", "reproductive-health"], ...}
+
+What no grant says exactly is refused, with exit status 1 and the path of the element:
+
+Consent.provision.provision[0].provision[0].type:
+ inside what is permitted only a denial means something (not-exact)
+
+To send it as well: hub consent import-fhir consent.json --send"""
+EXPORTED: Final = """Example: hub consent export-fhir directives.json --participant p-1 > consent.json
+
+The file is one directive, or a list as `import-fhir` prints it:
+
+[{"type": "consent-granted", "consent": {"id": "c1", "grants": [...], ...}}]
+
+consent.json is what says the same in FHIR, and reads back as it was:
+
+{"resourceType": "Consent", "status": "active", "identifier":
+ [{"system": "urn:diversion-hub:consent", "value": "c1"}], "provision": {...}, ...}"""
 
 app = typer.Typer(
     add_completion=False,
@@ -40,7 +70,7 @@ def _fail(error: Invalid) -> None:
     raise typer.Exit(1)
 
 
-@app.command("import-fhir", epilog="Example: hub consent import-fhir consent.json --send")
+@app.command("import-fhir", epilog=IMPORTED)
 def import_fhir(
     file: Annotated[Path, typer.Argument(help="A Consent resource (R4) in JSON.")],
     send: Annotated[bool, typer.Option(help="Send it to the hub, not only check it.")] = False,
@@ -69,7 +99,7 @@ def import_fhir(
         raise typer.Exit(1)
 
 
-@app.command("export-fhir", epilog="Example: hub consent export-fhir directive.json --participant p-1")
+@app.command("export-fhir", epilog=EXPORTED)
 def export_fhir(
     file: Annotated[Path, typer.Argument(help="A `consent-granted` directive in JSON, or a list with one.")],
     participant: Annotated[str, typer.Option(help="The participant's id in the hub.")] = "",

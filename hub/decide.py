@@ -19,8 +19,6 @@ def decide() -> None:
 
     No broker, store or settings are read. A file that is not of the right shape is refused whole: exit status
     2, and one line on standard error that says what is wrong and where.
-
-    Example: hub decide < cases.json > results.json
     """
     try:
         answers = results(sys.stdin.buffer.read(file_bytes_max + 1))

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from consent import Policy, default_policy, fhir
 from consent import fhir_codes as codes
-from hub import tables
+from hub import consents, tables
 from hub.store import upsert
 from schemas import codec
+from schemas.errors import Invalid
 from tests.test_fhir import concept, permit, resource
 from tests.webside import REACH, Side, records
 
@@ -127,3 +129,17 @@ def test_what_is_refused_says_where(side: Side, change: Any, status: int, expres
         assert outcome["issue"][0]["expression"] == [expression]
         plain = reach.post("/v1/consents", json=value)
         assert plain.status_code == 422
+
+
+def test_the_example_in_its_help_is_true() -> None:
+    inner = {"type": "deny", "securityLabel": [{"system": codes.ACT_CODE, "code": "HIV"}]}
+    policy = Policy.of(default_policy())
+    body = resource(permit(provision=[inner]))
+    granted = fhir.directives(body, policy)[-1]["consent"]["grants"][0]
+    labels = json.dumps(granted["labels"])
+    assert f'"purposes": {json.dumps(granted["purposes"])}' in consents.IMPORTED
+    assert f'"labels": {labels}' in consents.IMPORTED
+    with pytest.raises(Invalid) as caught:
+        fhir.directives(resource(permit(provision=[permit()])), policy)
+    (told,) = caught.value.problems
+    assert f"{told.path}:\n {told.detail} ({told.code})" in consents.IMPORTED

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hub import cli
 from hub import decide as command
 from schemas.errors import Invalid
 from tests.cases import POLICY, STAKEHOLDERS
@@ -243,3 +244,8 @@ def test_help_has_an_example() -> None:
         [sys.executable, "-m", "hub.cli", "decide", "--help"], capture_output=True, timeout=60, check=True
     )
     assert b"hub decide < cases.json > results.json" in done.stdout
+
+
+def test_the_example_in_its_help_is_true() -> None:
+    _, _, given, _, comes_out = cli.COMMANDS["decide"].example.split("\n\n")
+    assert json.loads(command.results(given.encode())) == json.loads(comes_out)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from consent.words import words_in
+from hub import cli
 from hub.explain import explanations
 from hub.projections import Read, project
 from hub.registration import described
@@ -135,3 +136,14 @@ def test_what_was_never_decided_has_no_explanation(at: Desk) -> None:
 
 def test_it_is_json_as_it_is_and_the_same_each_time(at: Desk) -> None:
     assert json.loads(json.dumps(told(at))) == told(at)
+
+
+def test_the_example_in_its_help_says_what_it_would_say() -> None:
+    words = words_in("en")
+    about = {
+        "recipient": "the city attorney",
+        "agreed": words.term("category", "service.housing"),
+        "purpose": words.term("purpose", "legal-coordination"),
+    }
+    shown = cli.COMMANDS["explain"].example.replace("\n", " ").replace("  ", " ")
+    assert words.told("no-consent.purpose", "officer", about) in shown

@@ -72,3 +72,17 @@ def test_the_readme_names_files_that_exist() -> None:
     text = (ROOT / "README.md").read_text()
     for target in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
         assert (ROOT / target).exists(), target
+
+
+def test_the_documents_name_tests_that_exist() -> None:
+    """Whoever doubts a line of them finds what tries to break it."""
+    named = 0
+    for document in (ROOT / "docs").glob("*.md"):
+        for line in document.read_text().splitlines():
+            path = ""
+            for found, name in re.findall(r"`(tests/test_\w+\.py|…)?(?:::)?(test_\w+)?`", line):
+                path = found if found not in ("", "…") else path
+                if name and path and (found or line.startswith("|")):
+                    named += 1
+                    assert f"def {name}(" in (ROOT / path).read_text(), f"{document.name}: {path}::{name}"
+    assert named > 30

@@ -80,8 +80,9 @@ def directives(resource: Any, policy: Policy, consent_id: str | None = None) -> 
     try:
         Resource.model_validate(resource)
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise _no(f"Consent.{where}", "not-fhir", "the element is not what FHIR R4 says it is") from None
+        steps = error.errors()[0]["loc"]
+        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+        raise _no(f"Consent{where}", "not-fhir", "the element is not what FHIR R4 says it is") from None
     _plain(resource)
     body = _head(resource, root, consent_id)
     name = body["id"]

@@ -375,6 +375,12 @@ def test_a_consent_is_written(method: str) -> None:
     assert "RCW 70.02.030(3)(a)" in found[2]
 
 
+def test_an_end_of_no_known_kind_is_none() -> None:
+    assert ("/consent/expires_on", elements.MISSING) in [
+        one[:2] for one in problems(without("consent.expires_on", "yearly"))
+    ]
+
+
 def test_what_is_there_and_of_no_use_is_not_called_missing() -> None:
     (found,) = problems(without("consent.expires_at", "next year"))
     assert found[:2] == ("/consent/expires_at", "bad-time")

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,6 +208,138 @@ def test_what_a_resource_lacks_is_named(change: dict[str, Any], path: str) -> No
 )
 def test_what_has_no_exact_counterpart_is_refused_with_its_path(change: dict[str, Any], path: str) -> None:
     assert refused(resource(permit(**change)))[0] == "Consent.provision.provision[0]" + path
+
+
+REFUSALS = json.loads((Path(__file__).parent / "data" / "fhir_refusals.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=lambda case: str(case["told"][0]))
+def test_each_refusal_names_the_element_and_says_why(case: dict[str, Any]) -> None:
+    change = case["change"]
+    value = {
+        "resource": lambda: resource(permit()) | change,
+        "permission": lambda: resource(permit(**change)),
+        "denial": lambda: resource(permit(), {"type": "deny"} | change),
+    }[case["in"]]()
+    body = json.dumps({key: one for key, one in value.items() if one is not None}).encode()
+    with pytest.raises(Invalid) as caught:
+        fhir.parse(body, POLICY)
+    told = [f"{one.path}: {one.detail} ({one.code})" for one in caught.value.problems]
+    assert told == case["told"]
+
+
+def test_how_much_a_consent_may_come_to() -> None:
+    """Four denied dimensions leave four scopes of each permission."""
+    denied = {
+        "type": "deny",
+        "actor": [actor("IRCP", "clinic")],
+        "purpose": [coding(codes.ACT_REASON, "COC")],
+        "code": [concept(codes.CATEGORY, "service.housing")],
+        "securityLabel": [coding(codes.ACT_CODE, "HIV")],
+    }
+    wide = permit(
+        actor=[actor("IRCP", "reach"), actor("IRCP", "clinic")],
+        purpose=[coding(codes.ACT_REASON, "COC"), coding(codes.ACT_REASON, "TREAT")],
+        provision=[denied],
+    )
+    assert len(read(resource(*[wide] * 25))[0]["consent"]["grants"]) == 100
+    with pytest.raises(Invalid) as caught:
+        read(resource(*[wide] * 25, permit()))
+    (told,) = caught.value.problems
+    assert tuple(told) == (
+        "Consent.provision.provision[25]", "too-many", "a consent comes to at most 100 grants"
+    )  # fmt: skip
+
+
+def test_what_is_denied_but_for_something_gives_that_back() -> None:
+    housing = {
+        "type": "deny",
+        "code": [concept(codes.CATEGORY, "service.housing")],
+        "provision": [permit(actor=[actor("IRCP", "clinic")], code=[])],
+    }
+    both = permit(actor=[actor("IRCP", "reach"), actor("IRCP", "clinic")], provision=[housing])
+    (granted,) = read(resource(both))
+    everything, back = granted["consent"]["grants"]
+    assert everything["recipients"] == ["clinic", "reach"]
+    assert "service.housing" not in everything["categories"]
+    assert (back["recipients"], back["categories"]) == (["clinic"], ["service.housing"])
+    assert (everything["id"], back["id"]) == ("g1", "g2")
+
+
+def test_all_that_a_resource_says_is_in_the_directive() -> None:
+    signed = {
+        "url": codes.SIGNATURE,
+        "extension": [
+            {"url": "method", "valueString": "paper"},
+            {"url": "reference", "valueString": "form 3, locker 2"},
+        ],
+    }
+    full = permit(
+        actor=[actor("IRCP", "reach"), actor("CST", "clinic"), actor("IRCP", "jail")],
+        action=[concept(codes.ACTION, "collect"), concept(codes.ACTION, "disclose")],
+        dataPeriod={"start": "2026-02-01T00:00:00-08:00", "end": "2026-03-01T00:00:00Z"},
+    ) | {"class": [coding(codes.COMPARTMENT, "subject")]}
+    ends = {"url": codes.EXPIRES_ON, "valueCode": "program-exit"}
+    value = resource(full, extension=[signed, ends], id="other")
+    (granted,) = fhir.directives(value, POLICY)
+    assert granted == {
+        "type": "consent-granted",
+        "consent": {
+            "id": "c-1",
+            "signed_at": "2026-01-01T00:00:00.000Z",
+            "signature": {"method": "paper", "reference": "form 3, locker 2"},
+            "starts_at": "2026-01-01T00:00:00.000Z",
+            "expires_at": "2027-01-01T00:00:00.000Z",
+            "expires_on": "program-exit",
+            "statements": ["redisclosure", "refusal", "right-to-revoke"],
+            "grants": [
+                {
+                    "id": "g1",
+                    "disclosers": ["clinic"],
+                    "recipients": ["jail", "reach"],
+                    "purposes": ["care-coordination"],
+                    "categories": ["service"],
+                    "labels": sorted(POLICY.labels),
+                    "compartments": ["subject"],
+                    "data_from": "2026-02-01T08:00:00.000Z",
+                    "data_until": "2026-03-01T00:00:00.000Z",
+                }
+            ],
+        },
+    }
+    del value["provision"]["period"]["end"]
+    assert "expires_at" not in fhir.directives(value, POLICY)[0]["consent"]
+    assert fhir.directives(value | {"identifier": [{}]}, POLICY)[0]["consent"]["id"] == "other"
+    assert fhir.directives(value, POLICY, "mine")[0]["consent"]["id"] == "mine"
+
+
+def test_bounds_on_a_body_name_themselves() -> None:
+    def told(body: bytes) -> tuple[str, ...]:
+        with pytest.raises(Invalid) as caught:
+            fhir.parse(body, POLICY)
+        return tuple(caught.value.problems[0])
+
+    whole = json.dumps(resource(permit())).encode()
+    room = fhir.body_bytes_max - len(whole)
+    assert fhir.parse(whole + b" " * room, POLICY)
+    assert told(whole + b" " * (room + 1)) == (
+        "Consent", "too-large", f"a resource is at most {fhir.body_bytes_max} bytes"
+    )  # fmt: skip
+    too_deep = ("Consent.provision", "too-deep", "provisions stand at most 8 deep")
+    nested = json.dumps(resource(permit(id='quoted \\" [[[{{{' * 30))).encode()
+    assert told(b'{"a":' + b"[" * 64 + b"]" * 64 + b"}") == too_deep
+    assert told(b'{"a":' + b"[" * 63 + b"]" * 63 + b"}") != too_deep
+    assert fhir.parse(nested, POLICY), "what stands in a text is no nesting"
+    deep: dict[str, Any] = {"type": "permit"}
+    for _ in range(8):
+        deep = {"type": "permit", "provision": [deep]}
+    path = "Consent.provision" + ".provision[0]" * 9
+    assert told(json.dumps(resource(deep)).encode()) == (path, *too_deep[1:])
+    assert told(json.dumps(resource(deep["provision"][0])).encode())[1] != "too-deep"
+    many = resource(*[permit()] * 499)
+    assert told(json.dumps(many).encode())[2] == "a consent comes to at most 100 grants"
+    many["provision"]["provision"].append(permit())
+    assert told(json.dumps(many).encode())[1:] == ("too-many", "a resource has at most 500 provisions")
 
 
 def test_a_class_less_one_of_its_members_has_no_counterpart() -> None:

@@ -17,6 +17,10 @@ import pytest
 from hub import broker, health, settings
 from hub.run import Stage
 from hub.settings import Settings
+from schemas import codec
+from schemas.topics import partition_of
+from tests.streams_kit import Cluster
+from tests.streams_scene import event
 
 WAIT_MS_MAX = 120_000
 STOP_S_MAX = 10
@@ -140,7 +144,23 @@ def test_a_killed_broker_comes_back_at_its_address(hub: Running) -> None:
     wait_until(hub.ready)
 
 
-def test_ctrl_c_ends_all_of_it_in_time_and_it_starts_again_on_its_data(hub: Running, tmp_path: Path) -> None:
+def burden(hub: Running, events: int = 20_000) -> None:
+    """Gives the hub so much to decide that it is at work for seconds, and waits until it is."""
+    cluster = Cluster(hub.bootstrap)
+    producer, partitions = cluster.producer(), hub.settings.partitions
+    for number in range(events):
+        key = f"p-{number % 500}"
+        value = codec.encode("Event", event(key, number))
+        producer.produce("contact", value, key, partition_of(key, partitions))
+        producer.poll(0)
+    assert producer.flush(WAIT_MS_MAX / 1000) == 0
+    wait_until(lambda: sum(cluster.ends("decisions", partitions).values()) > 0)
+
+
+def test_ctrl_c_ends_all_of_it_in_time_under_load_and_it_starts_again_on_its_data(
+    hub: Running, tmp_path: Path
+) -> None:
+    burden(hub)
     family = [
         hub.process.pid,
         *(child.pid for child in psutil.Process(hub.process.pid).children(recursive=True)),

@@ -1,6 +1,7 @@
 """`python -m benchmarks`: everything measured, beside its peers, in one run; writes `bench-results.json`.
 
-Names of modules as arguments run just those: `python -m benchmarks decide`.
+Names of modules as arguments run just those, and leave the others' results as they were:
+`python -m benchmarks decide`.
 """
 
 import importlib
@@ -11,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-MEASURED = ("decide", "memory")
+MEASURED = ("decide", "memory", "throughput", "latency", "growth")
 RESULTS = Path("bench-results.json")
 
 
@@ -22,11 +23,14 @@ def main() -> int:
         print(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {', '.join(MEASURED)}")
         return 2
     console = Console()
-    results = []
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for name in wanted:
         with console.status(f"measuring: {name}"):
-            results += importlib.import_module(f"benchmarks.{name}").rows()
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            rows = importlib.import_module(f"benchmarks.{name}").rows()
+        results = [one for one in results if one["measured"] != name]  # of an earlier run
+        results += [{"measured": name, **one} for one in rows]
+        results.sort(key=lambda one: MEASURED.index(one["measured"]))
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     table = Table(box=None)
     for heading in ("what", "ours", "peer", "peer's", "unit", "ratio"):
         table.add_column(heading, justify="right" if heading in ("ours", "peer's", "ratio") else "left")

@@ -13,7 +13,7 @@ from benchmarks.latency import RATE, SECONDS, follow, publish
 from benchmarks.throughput import ROUNDS, row
 
 PEOPLE: Final = int(os.environ.get("BENCH_KILL_PEOPLE", "100000"))
-EVENTS: Final = int(os.environ.get("BENCH_EVENTS", "100000"))
+EVENTS: Final = int(os.environ.get("BENCH_EVENTS", "60000"))
 READY_AIM_S: Final = 5
 BEFORE_S: Final = 3
 WORKERS: Final = (2, 4)

@@ -21,7 +21,7 @@ from schemas.topics import partition_of
 PEOPLE: Final = 1_000
 WARM: Final = 10_000  # events of a backlog that each contender does first
 RATE: Final = 500  # events a second
-SECONDS: Final = int(os.environ.get("BENCH_SECONDS", "20"))
+SECONDS: Final = int(os.environ.get("BENCH_SECONDS", "10"))
 COMMIT_MS: Final = 10
 TAIL_S_MAX: Final = 30
 Row = dict[str, Any]

@@ -18,6 +18,8 @@ PLAIN = 60  # of them, for the slow contenders
 CEDAR = 20
 EVENTS_EACH = 10
 ROUNDS = 15
+NAME = "decide one event for nine subscriptions"
+FOLDED = f"{NAME}: consents folded"
 Row = dict[str, Any]
 
 
@@ -40,12 +42,11 @@ def rows() -> list[Row]:
     folded, unfolded = _ours(events)
     plain, plain_unfolded = _plain(events)
     cedar = _cedar(events)
-    name = "decide one event for nine subscriptions"
     return [
-        row(f"{name}: consents folded", folded, "the plain reading of the rule, folded", plain),
-        row(f"{name}: consents folded", folded, "cedarpy, the grants alone, parsed", cedar),
+        row(FOLDED, folded, "the plain reading of the rule, folded", plain),
+        row(FOLDED, folded, "cedarpy, the grants alone, parsed", cedar),
         row(
-            f"{name}: first of a participant",
+            f"{NAME}: first of a participant",
             unfolded,
             "the plain reading of the rule, from JSON",
             plain_unfolded,

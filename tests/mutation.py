@@ -9,10 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 KILLED_MIN = 0.95
 STATS = Path("mutants/mutmut-cicd-stats.json")
 
+settings.register_profile(
+    "mutation", derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
+)
+settings.load_profile("mutation")  # a mutant that is caught needs no smaller example
 pytest.Item._nodeid = property(lambda item: item.nodeid)  # type: ignore[attr-defined]
 
 

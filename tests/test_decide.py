@@ -854,6 +854,16 @@ def test_only_those_whom_the_quick_way_cannot_serve_go_the_long_one(monkeypatch:
     assert asked(granted(), at="2024-12-31T00:00:00Z") == everybody  # agreements not yet in force
 
 
+def test_a_row_of_the_matrix_without_compartments_shares_nothing() -> None:
+    empty = Policy.of(POLICY | {"matrix": [row | {"compartments": []} for row in POLICY["matrix"]]})
+    about = Event.of(event())
+    assert about is not None
+    wanted = (Asks("harbor-house", "care-coordination"),)
+    for policy, told in ((POLICIES, "consent"), (empty, "nothing-shareable")):
+        (answer,) = decide_all(about, wanted, instant.parse(AT), fold([granted()]), policy, REGISTERED)
+        assert answer.reason == told
+
+
 def test_plans_are_made_once_for_the_same_tuple(monkeypatch: pytest.MonkeyPatch) -> None:
     plans = Plans()
     wanted = (Asks("reach", "treatment"),)

@@ -1,6 +1,6 @@
 # Each target does all the set-up that it needs; a second run sets nothing up again.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test gates bench faults mutants lock clean
+.PHONY: help setup demo test gates bench faults fence mutants lock clean
 SHELL := /bin/sh
 
 help:  ## what there is
@@ -32,6 +32,10 @@ bench:  ## the benchmarks beside their peers; writes bench-results.json
 faults:  ## every fault test at full length; writes a report
 	@setup/setup.sh test
 	@.venv/bin/python -m tests.faults
+
+fence:  ## the fence's proof: revocations under faults, watched from outside; SIZES="--revocations 300 ..." for others
+	@setup/setup.sh test
+	@.venv/bin/python -m tests.faults fence $(SIZES)
 
 mutants:  ## mutation testing of the decision point; fails below 95 % killed
 	@setup/setup.sh test

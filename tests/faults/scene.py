@@ -48,10 +48,12 @@ class Seen:
 
 
 class Watcher:
-    """Reads what is committed while everything happens."""
+    """Reads what is committed while everything happens, and notes for how long nothing came."""
 
     def __init__(self, bootstrap: str) -> None:
         self.seen = Seen()
+        self._last: dict[int, float] = {}
+        self._standstill_s = 0.0
         self._stop = threading.Event()
         self._consumer = Consumer(
             {
@@ -72,6 +74,22 @@ class Watcher:
             for message in self._consumer.consume(1_000, 0.1):
                 if message.error() is None:
                     self.seen.add(str(message.topic()), message.value() or b"")
+                    if message.topic() == "decisions":
+                        self._moved(message.partition() or 0)
+
+    def _moved(self, partition: int) -> None:
+        now = time.monotonic()
+        self._standstill_s = max(self._standstill_s, now - self._last.get(partition, now))
+        self._last[partition] = now
+
+    def begin(self) -> None:
+        """What came before does not count as having stood still."""
+        self._last, self._standstill_s = {}, 0.0
+
+    @property
+    def standstill_s(self) -> float:
+        """The longest time between two decisions of one partition, in seconds."""
+        return self._standstill_s
 
     def close(self) -> None:
         self._stop.set()
@@ -139,6 +157,7 @@ class Scene:
         self.watcher = Watcher(self.broker.bootstrap)
         self.permitted: set[str] = set()
         self.published: set[str] = set()
+        self._counted = {"events": 0, "copies": 0, "aborted": 0}
 
     @contextlib.contextmanager
     def workers(self, wanted: int) -> Iterator[Workers]:
@@ -187,15 +206,23 @@ class Scene:
         for topic in WATCHED:
             for one in self.cluster.read(topic, PARTITIONS):
                 later.add(topic, one.value or b"")
+        lost, doubled = set[str](), set[str]()
         for seen in (self.watcher.seen, later):
-            assert set(seen.counts["decisions"]) == self.published
-            assert set(seen.counts["outbox.harbor"]) == self.permitted
-            assert {n for counts in seen.counts.values() for n in counts.values()} == {1}, "something doubled"
+            for topic, wanted in (("decisions", self.published), ("outbox.harbor", self.permitted)):
+                counts = seen.counts[topic]
+                assert set(counts) <= wanted, f"{topic} has what nobody published, or nobody may have"
+                lost |= wanted - set(counts)
+                doubled |= {name for name, count in counts.items() if count > 1}
             for numbers in seen.order.values():
                 assert numbers == sorted(numbers), "out of order"
+        assert (lost, doubled) == (set(), set())
         raw = sum(len(self.cluster.read(topic, PARTITIONS, committed=False)) for topic in WATCHED)
         kept = len(self.published) + len(self.permitted)
-        return {"decisions": len(self.published), "copies": len(self.permitted), "aborted": raw - kept}
+        now = {"events": len(self.published), "copies": len(self.permitted), "aborted": raw - kept}
+        added = {name: count - self._counted[name] for name, count in now.items()}
+        self._counted = now
+        found = {"lost": len(lost), "doubled": len(doubled)}
+        return {**added, "standstill_s": round(self.watcher.standstill_s, 1), **found}
 
     def bounce(self, hard: bool) -> float:
         """Ends the broker, cleanly or not, and starts it again on its data. Out: seconds it was away."""

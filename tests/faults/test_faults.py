@@ -38,6 +38,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def noted(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Puts a line into the report, where one is wanted."""
     began = time.monotonic()
+    if "scene" in request.fixturenames:
+        request.getfixturevalue("scene").watcher.begin()
 
     def note(**numbers: Any) -> None:
         if REPORT:
@@ -84,19 +86,17 @@ def test_killed_again_and_again_at_any_moment(scene: Scene, noted: Callable[...,
 
 @pytest.mark.parametrize("point", ["produced", "offsets-sent"])
 def test_frozen_taken_over_and_thawed(scene: Scene, noted: Callable[..., None], point: str) -> None:
-    scene.publish(EVENTS)
-    for _ in range(4 if FULL else 1):
+    rounds = 4 if FULL else 1
+    for _ in range(rounds):
+        scene.publish(EVENTS // rounds)
         with scene.workers(0) as workers:
             zombie = workers.add(f"enforce.{point}:freeze:2")
             until(zombie.frozen, "the worker to freeze", 120)
             workers.wanted = 2
             flowing(scene, 0.5)
             zombie.thaw()
-            numbers = scene.finish()
-            scene.publish(EVENTS // 4 if FULL else 0)
-    with scene.workers(1):
-        numbers = scene.finish()
-    noted(**numbers)
+            until(lambda: scene.decided() >= len(scene.published), "the last decision", 600)
+    noted(**scene.finish(), freezes=rounds)
 
 
 @pytest.mark.parametrize("hard", [False, True], ids=["cleanly", "hard"])
@@ -109,7 +109,7 @@ def test_the_broker_goes_away_and_comes_back(scene: Scene, noted: Callable[..., 
             until(lambda: scene.decided() < len(scene.published), "work")
             away.append(scene.bounce(hard))
         publishing.join()
-        noted(**scene.finish(), away_s=round(sum(away), 1), restarts=workers.restarts)
+        noted(**scene.finish(), bounces=len(away), away_s=round(sum(away), 1), restarts=workers.restarts)
 
 
 @at_full_length

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors import deliveries
+from hub import leash
 from schemas.topics import outbox
 from tests.faults.county import AGENCY, RECIPIENTS, Api, County, Taking, wishes
 from tests.faults.fleet import Fault, Fleet
@@ -49,9 +50,8 @@ class Town:
     def __init__(self, folder: Path, partitions: int, **bounds: int) -> None:
         self.partitions = partitions
         self._arrivals = folder / "arrivals.jsonl"
-        self._observer = subprocess.Popen(
-            [sys.executable, str(OBSERVER), str(self._arrivals)], stdout=subprocess.PIPE
-        )
+        watching = [sys.executable, str(OBSERVER), str(self._arrivals)]
+        self._observer = leash.spawn(watching, stdout=subprocess.PIPE)
         assert self._observer.stdout is not None
         port = int(self._observer.stdout.readline())
         wanted = {"admit": 1, "enforce": 2, "reconsider": 1, "web": 1, "connectors": 0}

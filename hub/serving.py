@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from connectors.fence import Fence
 from connectors.follower import Follower
+from hub.appending import Appending
 from hub.clients import as_aiokafka
 from hub.health import Pulse
 from hub.parts import Parts
@@ -30,7 +31,7 @@ BEAT_S: Final = 0.1
 def run(
     settings: Settings,
     client: Mapping[str, Any],
-    put_together: Callable[[AIOKafkaProducer, Follower], Parts],
+    put_together: Callable[[Appending, Follower], Parts],
     stop: threading.Event,
 ) -> None:
     """Serve the web until `stop` is set.
@@ -43,19 +44,12 @@ def run(
 async def _run(
     settings: Settings,
     client: Mapping[str, Any],
-    put_together: Callable[[AIOKafkaProducer, Follower], Parts],
+    put_together: Callable[[Appending, Follower], Parts],
     stop: threading.Event,
 ) -> None:
     pulse = Pulse(settings.run_dir, "web")
     pulse.beat("starting")
-    appending = AIOKafkaProducer(
-        **as_aiokafka(client),
-        enable_idempotence=True,
-        acks="all",
-        linger_ms=2,
-        max_request_size=topics.quarantine_bytes_max,
-        request_timeout_ms=PRODUCER_MS_MAX,
-    )
+    appending = Appending(lambda: producer(client))
     fence = Fence(settings.partitions, settings.send_ms_max)
     fences = Follower(as_aiokafka(client), fence, settings.partitions, appending)
     await appending.start()
@@ -74,6 +68,18 @@ async def _run(
         await fences.stop()
         await appending.stop()
         pulse.close()
+
+
+def producer(client: Mapping[str, Any]) -> AIOKafkaProducer:
+    """The web's producer, not yet started. In: librdkafka settings of a client."""
+    return AIOKafkaProducer(
+        **as_aiokafka(client),
+        enable_idempotence=True,
+        acks="all",
+        linger_ms=2,
+        max_request_size=topics.quarantine_bytes_max,
+        request_timeout_ms=PRODUCER_MS_MAX,
+    )
 
 
 class Server(uvicorn.Server):

@@ -9,6 +9,7 @@ import importlib
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from hub.store import Store
@@ -38,6 +40,12 @@ CONTAINER_SETTINGS = {
 
 for variable in [name for name in os.environ if name.startswith("HUB_")]:
     del os.environ[variable]  # a developer's own settings are no part of the tests
+
+if "tests.mutation" not in sys.modules:  # which has a profile of its own
+    settings.register_profile(  # how long an example takes is the machine's affair, not a law's
+        "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("unhurried")
 
 
 @functools.cache

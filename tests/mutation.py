@@ -15,7 +15,7 @@ KILLED_MIN = 0.95
 STATS = Path("mutants/mutmut-cicd-stats.json")
 
 settings.register_profile(
-    "mutation", derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
+    "mutation", derandomize=True, database=None, deadline=None, phases=(Phase.explicit, Phase.generate)
 )
 settings.load_profile("mutation")  # a mutant that is caught needs no smaller example
 pytest.Item._nodeid = property(lambda item: item.nodeid)  # type: ignore[attr-defined]

@@ -120,7 +120,7 @@ def test_it_dies_with_its_parent_however_that_dies(
     assert (running.bootstrap, running.owner) == (address, process.pid)
     process.send_signal(signal.SIGKILL)
     wait_until(lambda: gone(running.pid))
-    assert broker.status(configured) is None
+    wait_until(lambda: broker.status(configured) is None)  # its other threads end a moment after it
 
 
 def test_a_killed_broker_starts_again_where_its_clients_look_for_it(configured: Settings) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-MEASURED = ("decide", "memory", "throughput", "latency", "growth")
+MEASURED = ("decide", "memory", "throughput", "latency", "sizes", "growth")
 RESULTS = Path("bench-results.json")
 
 
@@ -27,7 +27,7 @@ def main() -> int:
     for name in wanted:
         with console.status(f"measuring: {name}"):
             rows = importlib.import_module(f"benchmarks.{name}").rows()
-        results = [one for one in results if one["measured"] != name]  # of an earlier run
+        results = [one for one in results if one.get("measured") not in (None, name)]  # of an earlier run
         results += [{"measured": name, **one} for one in rows]
         results.sort(key=lambda one: MEASURED.index(one["measured"]))
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")

@@ -21,7 +21,6 @@ HERE: Final = Path(__file__).resolve().parent
 EVENTS: Final = int(os.environ.get("BENCH_EVENTS", "60000"))
 FAUST_EVENTS: Final = EVENTS // 20  # it is slow, and its rate doesn't depend on how many there are
 PEOPLE: Final = int(os.environ.get("BENCH_PEOPLE", "1000"))
-SIZES: Final = (1_000, 100_000, 1_000_000)
 ROUNDS: Final = int(os.environ.get("BENCH_ROUNDS", "5"))
 BATCH: Final = 4_000
 VARIANTS: Final = ((100, 1), (100, 2), (1000, 1), (1000, 2))  # commit interval in ms, threads
@@ -29,19 +28,14 @@ Row = dict[str, Any]
 
 
 def rows() -> list[Row]:
-    """Rows for the results: against the peers, then the sizes of population against the smallest."""
-    return against_peers() + against_sizes()
-
-
-def against_peers() -> list[Row]:
-    """The hub beside its three peers, with `PEOPLE` participants."""
+    """Rows for the results: the hub beside each of its three peers, with `PEOPLE` participants."""
     with Arena(PEOPLE, EVENTS) as ground:
         ours = hub(BATCH)
         sample = ground.written(ours)
         ground.sample.write_bytes(pickle.dumps(list(sample.values())))
         tried = {one: ground.rate(streams(*one)) for one in VARIANTS}
         best = max(tried, key=lambda one: tried[one])
-        _say(f"Kafka Streams by (commit interval, threads): {_rounded(tried)}")
+        say(f"Kafka Streams by (commit interval, threads): {_rounded(tried)}")
         contenders = [ours, streams(*best), faust(), bare()]
         agree(sample, ground.written(streams(*best)))
         rates: dict[str, list[float]] = defaultdict(list)
@@ -49,28 +43,9 @@ def against_peers() -> list[Row]:
             for one in contenders if number % 2 == 0 else contenders[::-1]:
                 count = FAUST_EVENTS if one.name == "faust" else None
                 rates[one.name].append(ground.rate(one, count))
-                _say(f"{one.name}: {rates[one.name][-1]:,.0f} events/s")
+                say(f"{one.name}: {rates[one.name][-1]:,.0f} events/s")
     name = f"enforce, nine stakeholders, {PEOPLE:,} participants"
     return [row(name, rates["hub"], one.says, rates[one.name]) for one in contenders[1:]]
-
-
-def against_sizes() -> list[Row]:
-    """The hub with more participants beside itself with the fewest; consent is warm in neither."""
-    grounds = {size: Arena(size, EVENTS) for size in SIZES}
-    rates: dict[int, list[float]] = defaultdict(list)
-    try:
-        for number in range(ROUNDS):
-            for size in SIZES if number % 2 == 0 else SIZES[::-1]:
-                rates[size].append(grounds[size].rate(hub(BATCH)))
-                _say(f"{size:,} participants: {rates[size][-1]:,.0f} events/s")
-    finally:
-        for ground in grounds.values():
-            ground.__exit__()
-    few = SIZES[0]
-    return [
-        row(f"enforce, {size:,} participants", rates[size], f"{few:,} participants", rates[few])
-        for size in SIZES[1:]
-    ]
 
 
 def agree(some: dict[str, Written], others: dict[str, Written]) -> None:
@@ -79,7 +54,7 @@ def agree(some: dict[str, Written], others: dict[str, Written]) -> None:
     assert len(both) > 100, "hardly an event is in both samples"
     for name in both:
         assert _meaning(some[name]) == _meaning(others[name]), f"they differ about event {name}"
-    _say(f"what was written about {len(both):,} events is the same")
+    say(f"what was written about {len(both):,} events is the same")
 
 
 def _meaning(records: Written) -> list[tuple[str, bytes, Any]]:
@@ -148,5 +123,6 @@ def _rounded(tried: dict[tuple[int, int], float]) -> dict[tuple[int, int], int]:
     return {one: round(rate) for one, rate in tried.items()}
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tells whoever waits how it goes."""
     print(line, file=sys.stderr, flush=True)

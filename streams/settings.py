@@ -108,6 +108,7 @@ class RunnerSettings:
             "transaction.timeout.ms": self.transaction_timeout_ms,
             "socket.timeout.ms": self.transaction_timeout_ms // 2,
             "linger.ms": 5,
+            "retry.backoff.ms": 2,  # and doubled: the coordinator is done with the last one in a few ms
             "batch.num.messages": 10_000,
             "batch.size": 1_048_576,
             "message.max.bytes": produce_bytes_max,

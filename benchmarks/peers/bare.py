@@ -44,6 +44,7 @@ def main() -> None:
             "bootstrap.servers": bootstrap,
             "transactional.id": group,
             "linger.ms": 5,
+            "retry.backoff.ms": 2,
             "log_level": 0,
             "batch.size": 1 << 20,
             "queue.buffering.max.messages": 1_000_000,

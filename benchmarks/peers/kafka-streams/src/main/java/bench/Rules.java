@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
 
 /** The part of the disclosure rule that the benchmark's events and directives can reach, compiled once. */
 final class Rules {
@@ -45,7 +46,7 @@ final class Rules {
   final Map<String, Stakeholder> stakeholders = new HashMap<>();
   final List<Subscription> subscriptions = new ArrayList<>();
   private final Map<String, Set<String>> matrix = new HashMap<>();
-  private final Map<String, List<Subscription>> wanting = new HashMap<>();
+  private final Map<String, List<Subscription>> wanting = new ConcurrentHashMap<>();  // threads share it
 
   Rules(JsonNode governance) {
     for (JsonNode s : governance.get("stakeholders")) {

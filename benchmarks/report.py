@@ -63,7 +63,10 @@ def table(rows: list[Row]) -> str:
 
 def nation(rows: list[Row]) -> str:
     """What many sites would need, by the costs that were measured."""
-    rate = next(one["ours"] for one in rows if one["name"] == "enforce, 1,000,000 participants")
+    found = [one["ours"] for one in rows if one["name"] == "enforce, 1,000,000 participants"]
+    if not found:
+        return "Not calculated yet: the sizes are not measured (`python -m benchmarks sizes`)."
+    (rate,) = found
     memory = [one["ours"] for one in rows if one["unit"] == "bytes"]
     people = SITES * PEOPLE_A_SITE
     a_second = people * EVENTS_A_DAY / 86_400

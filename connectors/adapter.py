@@ -63,6 +63,13 @@ class History(Protocol):
         """The records at these offsets, as far as retention has left them."""
 
 
+class Producer(Protocol):
+    """Appending from an event loop, outside of any transaction."""
+
+    async def send_and_wait(self, topic: str, value: bytes, key: bytes, partition: int) -> Any:
+        """Append, and wait until it is stored."""
+
+
 class Log(Protocol):
     """Appending to `deliveries` outside of any transaction: receipts and acknowledgements. Thread-safe."""
 

@@ -12,12 +12,13 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from connectors import deliveries
+from connectors.adapter import Producer
 from connectors.fence import Answer, Fence, Narrowing
 from schemas import codec
 from schemas.errors import HubError, Unavailable
@@ -35,13 +36,6 @@ restart_ms: Final = 1_000
 Listener = Callable[[int, Mapping[str, Any]], None]
 
 
-class Keeper(Protocol):
-    """What of an `AIOKafkaProducer` is used."""
-
-    async def send_and_wait(self, topic: str, value: bytes, key: bytes, partition: int) -> Any:
-        """Append, and wait until it is stored."""
-
-
 class Follower:
     """Feeds one `Fence`. For an asyncio process.
 
@@ -49,7 +43,7 @@ class Follower:
     """
 
     def __init__(
-        self, client: Mapping[str, Any], fence: Fence, partitions: int, keeper: Keeper | None = None
+        self, client: Mapping[str, Any], fence: Fence, partitions: int, keeper: Producer | None = None
     ) -> None:
         self._client = client
         self._places = [TopicPartition(deliveries.TOPIC, number) for number in range(partitions)]

@@ -7,7 +7,6 @@ from connectors.adapter import Record
 from connectors.deliveries import Applied
 from consent import Governance, State, States
 from schemas import codec
-from schemas.errors import BrokenRecord
 
 
 class Knowledge:
@@ -41,9 +40,7 @@ class Knowledge:
 
         Raises `BrokenRecord`, `UnknownSchema`: it may be a revocation, so nothing may be decided without it.
         """
-        directive = codec.decode_as("Directive", record.value or b"")
-        if record.key != directive["participant"].encode():
-            raise BrokenRecord("a directive stands under another key than its participant's")
+        directive = codec.directive(record.key, record.value)
         states = self._states[record.partition]
         states.apply(directive["participant"], record.offset, directive["body"], directive["id"])
         self._consent_at[record.partition] = record.offset

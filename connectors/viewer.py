@@ -9,10 +9,10 @@ import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from connectors import deliveries, views
-from connectors.adapter import Outcome
+from connectors.adapter import Outcome, Producer
 from connectors.deliveries import Parcel
 from connectors.follower import Follower
 from connectors.sender import awake_ms
@@ -24,13 +24,6 @@ LEFT: Final = Outcome("delivered", "shown")
 NOT_LEFT: Final = Outcome("failed", "not-begun")
 answer_ms_max: Final = 3_000  # that a page waits for the owners
 askings_max: Final = 1_000  # at the same time, of one process
-
-
-class Producer(Protocol):
-    """What of an `AIOKafkaProducer` is used."""
-
-    async def send_and_wait(self, topic: str, value: bytes, key: bytes, partition: int) -> Any:
-        """Append, and wait until it is stored."""
 
 
 @dataclass(slots=True)

@@ -120,3 +120,13 @@ def decode_as(name: str, data: bytes) -> Record:
     if found != name:
         raise BrokenRecord(f"expected `{name}`, found `{found}`")
     return value
+
+
+def directive(key: bytes | None, value: bytes | None) -> Record:
+    """What a record of `consent` says. Raises as `decode_as`, and `BrokenRecord` under another key than its
+    participant's: that participant's state would miss it.
+    """
+    found = decode_as("Directive", value or b"")
+    if key != found["participant"].encode():
+        raise BrokenRecord("a directive stands under another key than its participant's")
+    return found

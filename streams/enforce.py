@@ -59,12 +59,9 @@ class Enforce:
                 self._governance.apply(record.offset, codec.decode_as("Governance", record.value or b""))
                 self._wanted.clear()
                 return
-            directive = codec.decode_as("Directive", record.value or b"")
-            participant = directive["participant"]
-            if record.key != participant.encode():
-                raise BrokenRecord("a directive stands under another key than its participant's")
+            directive = codec.directive(record.key, record.value)
             states = self._states[record.partition]
-            states.apply(participant, record.offset, directive["body"], directive["id"])
+            states.apply(directive["participant"], record.offset, directive["body"], directive["id"])
         except HubError as error:
             place = f"{record.topic}/{record.partition} at {record.offset}"
             raise Corrupt(f"{place}: {error.detail}", code=error.code) from None

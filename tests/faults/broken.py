@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from connectors import fence, knowledge
+from connectors import knowledge
 from consent import States, direction
 from hub.run import Stage, run
 
@@ -23,16 +23,7 @@ def deaf() -> None:
     knowledge.States = Deaf  # type: ignore[misc]
 
 
-def hasty() -> None:
-    """The answer does not wait for those who acknowledge."""
-
-    def answer(*_: Any) -> fence.Answer:
-        return fence.Answer("closed")
-
-    fence.Fence.answer = answer  # type: ignore[method-assign]
-
-
-SAFEGUARDS = {"deaf": deaf, "hasty": hasty}
+SAFEGUARDS = {"deaf": deaf}
 
 if __name__ == "__main__":
     SAFEGUARDS[sys.argv[2]]()

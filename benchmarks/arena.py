@@ -29,13 +29,13 @@ from confluent_kafka.admin import (
 )
 
 from benchmarks import population
+from benchmarks.population import PARTITIONS
 from consent import default_policy
 from hub import broker, settings
 from schemas import codec
 from schemas.topics import outbox
 from streams import topology
 
-PARTITIONS: Final = 4
 RUN_S_MAX: Final = 180
 SAMPLE: Final = 4_000
 _ROOT: Final = Path(__file__).resolve().parent.parent

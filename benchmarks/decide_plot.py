@@ -2,12 +2,11 @@
 
 import json
 import sys
-
-import matplotlib
-from matplotlib import pyplot
+from pathlib import Path
 
 from benchmarks.__main__ import RESULTS
 from benchmarks.decide import FOLDED
+from benchmarks.drawing import drawn
 
 
 def main() -> None:
@@ -15,22 +14,17 @@ def main() -> None:
     rows = [one for one in json.loads(RESULTS.read_text("utf-8")) if one["name"] == FOLDED]
     bars = [("the hub, compiled", rows[0]["ours"], "")]
     bars += [(one["peer"], one["peer_value"], f"   the hub is {one['ratio']} times as fast") for one in rows]
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "decide"
-    figure, axes = pyplot.subplots(figsize=(7.6, 2.4))
-    drawn = axes.barh(
-        [name for name, _, _ in bars], [rate for _, rate, _ in bars], color=["#2a6f97", "#a9a9a9", "#a9a9a9"]
-    )
-    axes.bar_label(drawn, [f" {rate:,}{told}" for _, rate, told in bars])
-    axes.invert_yaxis()
-    axes.set(
-        xlim=(0, rows[0]["ours"] * 1.2),
-        xlabel="events a second on one processor, each decided for nine subscriptions",
-    )
-    axes.locator_params(axis="x", nbins=5)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(sys.argv[1], metadata={"Date": None})
+    names, rates = [name for name, _, _ in bars], [rate for _, rate, _ in bars]
+    with drawn(Path(sys.argv[1]), 7.6, 2.4) as (_, axes):
+        ours_and_theirs = axes.barh(names, rates, color=["#2a6f97", "#a9a9a9", "#a9a9a9"])
+        axes.bar_label(ours_and_theirs, [f" {rate:,}{told}" for _, rate, told in bars])
+        axes.invert_yaxis()
+        axes.set(
+            xlim=(0, rows[0]["ours"] * 1.2),
+            xlabel="events a second on one processor, each decided for nine subscriptions",
+        )
+        axes.locator_params(axis="x", nbins=5)
+        axes.spines[["top", "right"]].set_visible(False)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 from confluent_kafka import Consumer, Producer
 
 from benchmarks import population
-from benchmarks.arena import PARTITIONS, Arena, Contender, event_id, hub
+from benchmarks.arena import Arena, Contender, event_id, hub
 from benchmarks.throughput import ROUNDS, row, streams
 from schemas.topics import partition_of
 
@@ -86,7 +86,7 @@ def publish(ground: Arena, sent: dict[str, float], count: int) -> None:
     began = time.monotonic()
     for n, (who, value) in enumerate(population.events(count, ground.people, ground.events)):
         time.sleep(max(began + n / RATE - time.monotonic(), 0))
-        sent[f"e-{ground.events + n:026d}"] = time.monotonic()
-        producer.produce("contact", value, who, partition=partition_of(who, PARTITIONS))
+        sent[population.event(ground.events + n)] = time.monotonic()
+        producer.produce("contact", value, who, partition=partition_of(who, population.PARTITIONS))
         producer.poll(0)
     producer.flush(30)

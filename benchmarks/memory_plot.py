@@ -2,10 +2,9 @@
 
 import json
 import sys
+from pathlib import Path
 
-import matplotlib
-from matplotlib import pyplot
-
+from benchmarks.drawing import drawn
 from benchmarks.memory import BYTES_MAX, SIZES, measure_apart
 
 
@@ -13,16 +12,12 @@ def main() -> None:
     """Measure all sizes, print them, and draw them to the file named."""
     measured = [measure_apart(size) for size in SIZES]
     print(json.dumps(measured, indent=1))
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "memory"
-    figure, axes = pyplot.subplots(figsize=(6.4, 3.6))
-    for key, label in (("decided", "after decisions"), ("at_rest", "directives applied, nobody asked")):
-        axes.plot(SIZES, [one[key] for one in measured], marker="o", label=label)
-    axes.axhline(BYTES_MAX, linestyle="--", color="grey", label="limit")
-    axes.set(xscale="log", ylim=(0, 4500), xlabel="participants", ylabel="bytes of memory a participant")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(sys.argv[1], metadata={"Date": None})
+    with drawn(Path(sys.argv[1]), 6.4, 3.6) as (_, axes):
+        for key, label in (("decided", "after decisions"), ("at_rest", "directives applied, nobody asked")):
+            axes.plot(SIZES, [one[key] for one in measured], marker="o", label=label)
+        axes.axhline(BYTES_MAX, linestyle="--", color="grey", label="limit")
+        axes.set(xscale="log", ylim=(0, 4500), xlabel="participants", ylabel="bytes of memory a participant")
+        axes.legend()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ PURPOSE: Final = "care-coordination"
 CATEGORIES: Final = ("contact.outreach", "contact.case-management", "contact.crisis")
 START_MS: Final = 1_760_000_000_000
 PERMITTED: Final = 3  # of the nine
+PARTITIONS: Final = 4
 FOREVER: Final = "2099-01-01T00:00:00.000Z"
 AGREED: Final = {"from": "2020-01-01T00:00:00.000Z", "until": None}
 
@@ -61,6 +62,11 @@ def write_plan(path: Path) -> None:
 def participant(number: int) -> str:
     """The id of the nth participant; as long as a real one."""
     return f"p-{number:026d}"
+
+
+def event(number: int) -> str:
+    """The id of the nth event; as long as a real one."""
+    return f"e-{number:026d}"
 
 
 def consent(number: int) -> bytes:
@@ -131,7 +137,7 @@ def events(count: int, participants: int, first: int = 0) -> Iterator[tuple[str,
             "Event",
             {
                 "envelope": {
-                    "id": f"e-{n:026d}",
+                    "id": event(n),
                     "source": f"urn:agency:{DISCLOSER}",
                     "type": "contact",
                     "occurred_at": START_MS + n,

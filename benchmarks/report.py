@@ -7,14 +7,11 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib
-from matplotlib import pyplot
-
 from benchmarks.__main__ import RESULTS
+from benchmarks.drawing import drawn
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 PAGE: Final = DOCS / "performance.md"
@@ -33,12 +30,9 @@ def main() -> int:
         return 2
     rows: list[Row] = json.loads(RESULTS.read_text())
     page = PAGE.read_text()
-    parts: dict[str, Callable[[list[Row]], str]] = {"table": table, "nation": nation, "machine": machine}
-    for name, made in parts.items():
-        page = _replaced(page, name, made(rows))
+    for name, text in {"table": table(rows), "nation": nation(rows), "machine": machine()}.items():
+        page = _replaced(page, name, text)
     PAGE.write_text(page)
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "performance"
     enforced = [one for one in rows if one["name"].startswith("enforce") and one["unit"] == "events/s"]
     draw(enforced, "events a second", "throughput.svg")
     draw([one for one in rows if one["unit"] == "ms"], "milliseconds", "latency.svg")
@@ -83,9 +77,8 @@ def nation(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def machine(rows: list[Row]) -> str:
+def machine() -> str:
     """Where this was measured."""
-    del rows
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / KIB**3
     return (
         f"{os.cpu_count()} processors ({platform.machine()}), {memory:.0f} GiB, Linux {platform.release()}, "
@@ -97,21 +90,18 @@ def draw(rows: list[Row], unit: str, name: str) -> None:
     """Bars with their ranges, ours beside theirs."""
     if not rows:
         return
-    figure, axes = pyplot.subplots(figsize=(7.6, 0.7 + 0.75 * len(rows)))
-    for place, one in enumerate(reversed(rows)):
-        for shift, key, span, colour in (
-            (0.18, "ours", "range", "#0b6e4f"),
-            (-0.18, "peer_value", "peer_range", "#9aa5b1"),
-        ):
-            low, high = one.get(span, (one[key], one[key]))
-            axes.barh(place + shift, one[key], 0.34, color=colour)
-            axes.plot([low, high], [place + shift] * 2, color="black", linewidth=1)
-    labels = [f"{one['name']}\nbeside {one['peer']}" for one in reversed(rows)]
-    axes.set_yticks(range(len(rows)), labels, fontsize=7)
-    axes.set_xlabel(f"{unit}: green ours, grey theirs; lines show the range over the rounds", fontsize=8)
-    figure.tight_layout()
-    figure.savefig(DOCS / "images" / name, metadata={"Date": None})
-    pyplot.close(figure)
+    with drawn(DOCS / "images" / name, 7.6, 0.7 + 0.75 * len(rows)) as (_, axes):
+        for place, one in enumerate(reversed(rows)):
+            for shift, key, span, colour in (
+                (0.18, "ours", "range", "#0b6e4f"),
+                (-0.18, "peer_value", "peer_range", "#9aa5b1"),
+            ):
+                low, high = one.get(span, (one[key], one[key]))
+                axes.barh(place + shift, one[key], 0.34, color=colour)
+                axes.plot([low, high], [place + shift] * 2, color="black", linewidth=1)
+        labels = [f"{one['name']}\nbeside {one['peer']}" for one in reversed(rows)]
+        axes.set_yticks(range(len(rows)), labels, fontsize=7)
+        axes.set_xlabel(f"{unit}: green ours, grey theirs; lines show the range over the rounds", fontsize=8)
 
 
 def _range(span: list[float] | None) -> str:

@@ -74,7 +74,7 @@ def streams(interval_ms: int, threads: int) -> Contender:
     jar = _built()
     says = f"Kafka Streams 4.1.2, exactly_once_v2, commit {interval_ms} ms, {threads} thread(s)"
     command = ["java", "-Xmx4g", "-cp", f"{jar}:{jar.parent}/lib/*", "bench.Enforce", "{bootstrap}", "{run}"]
-    command += [str(HERE.parent / "schemas" / "avro"), "{plan}", "contact", "consent", ""]
+    command += [str(HERE.parent / "schemas" / "avro"), "{plan}", "contact", "consent"]
     return Contender("streams", says, (*command, str(interval_ms), str(threads), "{folder}"))
 
 
@@ -86,26 +86,27 @@ def faust() -> Contender:
 
 def bare() -> Contender:
     """Consumer and producer alone, writing what the hub wrote."""
-    command = (sys.executable, "-m", "benchmarks.peers.bare", "{bootstrap}", "{run}", "contact", "")
+    command = (sys.executable, "-m", "benchmarks.peers.bare", "{bootstrap}", "{run}", "contact")
     says = "the same bytes in transactions as large, nothing decided"
     return Contender("bare", says, (*command, "{sample}", str(BATCH)))
 
 
 def row(name: str, ours: list[float], peer: str, theirs: list[float], unit: str = "events/s") -> Row:
     """One line of the results. The ratio is of the medians; its range, of the pairs in their order."""
+    digits = 1 if unit == "s" else None
     mine, other = statistics.median(ours), statistics.median(theirs)
     pairs = sorted(one / another for one, another in zip(ours, theirs, strict=True))
     return {
         "name": name,
-        "ours": round(mine),
+        "ours": round(mine, digits),
         "peer": peer,
-        "peer_value": round(other),
+        "peer_value": round(other, digits),
         "unit": unit,
         "ratio": round(mine / other, 2),
         "ratio_range": [round(pairs[0], 2), round(pairs[-1], 2)],
         "higher_is_better": unit == "events/s",
-        "range": [round(min(ours)), round(max(ours))],
-        "peer_range": [round(min(theirs)), round(max(theirs))],
+        "range": [round(min(ours), digits), round(max(ours), digits)],
+        "peer_range": [round(min(theirs), digits), round(max(theirs), digits)],
     }
 
 

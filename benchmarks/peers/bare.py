@@ -1,6 +1,6 @@
 """The physical limit: consume events, produce bytes that somebody else decided, in transactions as large.
 
-    python -m benchmarks.peers.bare BOOTSTRAP GROUP EVENTS PREFIX SAMPLE BATCH
+    python -m benchmarks.peers.bare BOOTSTRAP GROUP EVENTS SAMPLE BATCH
 
 `SAMPLE` holds, pickled, what the hub wrote for some events: for each a list of (topic, key, value).
 """
@@ -15,11 +15,8 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 def main() -> None:
     """Runs until it is told to stop."""
-    bootstrap, group, events, prefix, sample_file, batch_records = sys.argv[1:7]
-    sample = [
-        [(prefix + topic, key, value) for topic, key, value in written]
-        for written in pickle.loads(Path(sample_file).read_bytes())
-    ]
+    bootstrap, group, events, sample_file, batch_records = sys.argv[1:6]
+    sample = pickle.loads(Path(sample_file).read_bytes())
     running = True
 
     def stop(*_: object) -> None:

@@ -13,11 +13,10 @@ from typing import Any
 
 import faust
 
+from benchmarks.population import PARTITIONS
 from consent import Event, Governance, State, Subscription, decide, fold
 from schemas import codec
 from schemas.topics import EVENT_TOPICS, outbox, partition_of
-
-PARTITIONS = 4
 
 
 def app(bootstrap: str, run: str, plan: Path, folder: Path) -> faust.App:

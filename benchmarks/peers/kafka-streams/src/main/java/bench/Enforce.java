@@ -42,7 +42,6 @@ public final class Enforce {
   private static Schema eventSchema, decisionSchema, outboundSchema, directiveSchema;
   private static int eventId, decisionId, outboundId, directiveId;
   private static Rules rules;
-  private static String prefix;
 
   /** One task: its consent and its events have the same partition. */
   static final class Decide implements Processor<String, byte[], String, byte[]> {
@@ -188,7 +187,7 @@ public final class Enforce {
     throw new IllegalStateException(file);
   }
 
-  /** bootstrap application schemas-folder governance.json events-topic consent-topic prefix commit-ms threads */
+  /** bootstrap application schemas-folder governance.json events-topic consent-topic commit-ms threads state-folder */
   public static void main(String[] args) throws Exception {
     File schemas = new File(args[2]);
     eventSchema = schema(schemas, "event.v1.avsc"); eventId = id(schemas, "event.v1.avsc");
@@ -197,7 +196,6 @@ public final class Enforce {
     directiveSchema = schema(schemas, "directive.v1.avsc"); directiveId = id(schemas, "directive.v1.avsc");
     rules = new Rules(Rules.JSON.readTree(new File(args[3])));
     System.setProperty("bench.consent", args[5]);
-    prefix = args[6];
 
     Topology topology = new Topology();
     var strings = Serdes.String();
@@ -206,22 +204,22 @@ public final class Enforce {
     topology.addSource("directives", strings.deserializer(), bytes.deserializer(), args[5]);
     topology.addProcessor("decide", Decide::new, "directives", "events");
     topology.addStateStore(Stores.keyValueStoreBuilder(Stores.inMemoryKeyValueStore("consent"), strings, bytes), "decide");
-    topology.addSink("decisions", prefix + "decisions", strings.serializer(), bytes.serializer(), "decide");
+    topology.addSink("decisions", "decisions", strings.serializer(), bytes.serializer(), "decide");
     rules.subscriptions.stream().map(Rules.Subscription::stakeholder).distinct().forEach(s ->
-        topology.addSink("outbox." + s, prefix + "outbox." + s, strings.serializer(), bytes.serializer(), "decide"));
+        topology.addSink("outbox." + s, "outbox." + s, strings.serializer(), bytes.serializer(), "decide"));
 
     Properties p = new Properties();
     p.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, args[0]);
     p.put(StreamsConfig.APPLICATION_ID_CONFIG, args[1]);
-    p.put(StreamsConfig.STATE_DIR_CONFIG, args.length > 9 ? args[9] : System.getProperty("java.io.tmpdir") + "/" + args[1]);
+    p.put(StreamsConfig.STATE_DIR_CONFIG, args[8]);
     p.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
-    p.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, Long.parseLong(args[7]));
-    p.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, Integer.parseInt(args[8]));
+    p.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, Long.parseLong(args[6]));
+    p.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, Integer.parseInt(args[7]));
     p.put(StreamsConfig.REPLICATION_FACTOR_CONFIG, 1);
     p.put(StreamsConfig.consumerPrefix(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG), "earliest");
     p.put(StreamsConfig.consumerPrefix(ConsumerConfig.MAX_POLL_RECORDS_CONFIG), 5000);
     p.put(StreamsConfig.producerPrefix(ProducerConfig.BATCH_SIZE_CONFIG), 262144);
-    p.put(StreamsConfig.producerPrefix(ProducerConfig.LINGER_MS_CONFIG), Long.parseLong(args[7]) <= 10 ? 0 : 20);
+    p.put(StreamsConfig.producerPrefix(ProducerConfig.LINGER_MS_CONFIG), Long.parseLong(args[6]) <= 10 ? 0 : 20);
     p.put(StreamsConfig.producerPrefix(ProducerConfig.BUFFER_MEMORY_CONFIG), 134217728L);
     KafkaStreams streams = new KafkaStreams(topology, p);
     streams.setUncaughtExceptionHandler(e -> {

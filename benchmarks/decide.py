@@ -78,7 +78,7 @@ def _ours(events: list[Event]) -> tuple[Work, Work]:
 
 def _plain(events: list[Event]) -> tuple[Work, Work]:
     """The model of the tests, keeping what a plain program would: times read once, shapes checked once."""
-    model.time = lru_cache(maxsize=None)(model.time)  # type: ignore[assignment]
+    model.time = lru_cache(maxsize=None)(model.time)  # type: ignore[assignment]  # the cache stands in for it
     model.sound_policy = lambda policy: True
     model.sound_stakeholder = lambda stakeholder: True
     asked = [one._asdict() | {"occurred_at": instant.format(one.occurred_at)} for one in events]

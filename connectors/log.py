@@ -116,7 +116,7 @@ class KafkaHistory:
             request_timeout=answer_ms_max / 1000,
         )
         try:
-            return int(futures[plain].result().offset)  # type: ignore[attr-defined]
+            return int(futures[plain].result().offset)  # type: ignore[attr-defined]  # typed as what the future gives
         except KafkaException as error:
             with contextlib.suppress(KafkaException):  # else it asks on with the epochs of old leaders
                 self._admin.list_topics(timeout=answer_ms_max / 1000)
@@ -133,7 +133,7 @@ class KafkaHistory:
 
 
 def _name(error: KafkaException) -> str:
-    return str(error.args[0].name())  # type: ignore[union-attr]
+    return str(error.args[0].name())  # type: ignore[union-attr]  # always a KafkaError
 
 
 def _read(message: Message) -> Read:

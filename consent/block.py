@@ -207,4 +207,4 @@ def _share(value: _T) -> _T:
     """An equal value that other blocks have too; what is common comes back soon after the table was full."""
     if len(_shared) >= shared_max:
         _shared.clear()
-    return _shared.setdefault(value, value)  # type: ignore[return-value]
+    return _shared.setdefault(value, value)  # type: ignore[return-value]  # equal, so of its type

@@ -30,19 +30,19 @@ routes = APIRouter()
 
 
 @routes.get("/cases", include_in_schema=False)
-async def cases(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def cases(request: Request, of: Parts = Depends(parts)) -> Response:
     """Urgent alerts of one's own people, oldest first, each with one sentence and one button."""
     return await _shown(request, of, "cases.html")
 
 
 @routes.get("/cases/alerts", include_in_schema=False)
-async def alerts(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def alerts(request: Request, of: Parts = Depends(parts)) -> Response:
     """The same alerts as a part of the page."""
     return await _shown(request, of, "_alerts.html")
 
 
 @routes.post("/cases/alerts/{alert}/acknowledgements", include_in_schema=False)
-async def have(request: Request, alert: str, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def have(request: Request, alert: str, of: Parts = Depends(parts)) -> Response:
     """`I have this`: written to the log first, then shown to everybody in the organisation."""
     who = person(request)
     organisation = _organisation(request)
@@ -59,7 +59,7 @@ async def have(request: Request, alert: str, of: Parts = Depends(parts)) -> Resp
 
 
 @routes.get("/v1/alerts/stream", tags=["alerts"], summary="Alerts as they come and go")
-async def stream(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
     """Server-sent events of your organisation's alerts.
 
     Each event, `changed`, has the whole picture: `{"open": [ids], "alerts": [...]}`. What is no longer in it

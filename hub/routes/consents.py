@@ -28,7 +28,7 @@ def _refused(error: HubError) -> FhirAnswer:
 
 
 @routes.post("/v1/consents", status_code=201, summary="Take in a FHIR Consent")
-async def take(request: Request, of: Parts = Depends(parts)) -> FhirAnswer:  # noqa: B008
+async def take(request: Request, of: Parts = Depends(parts)) -> FhirAnswer:
     """A Consent resource (R4), checked as every directive is. 201 with `Location`, 200 for a repeat.
 
     What the hub cannot hold exactly is refused with an `OperationOutcome` that names the element.
@@ -47,7 +47,7 @@ async def take(request: Request, of: Parts = Depends(parts)) -> FhirAnswer:  # n
 
 
 @routes.get("/v1/consents/{consent}", summary="A consent as it stands, as a FHIR resource")
-async def give(request: Request, consent: str, of: Parts = Depends(parts)) -> FhirAnswer:  # noqa: B008
+async def give(request: Request, consent: str, of: Parts = Depends(parts)) -> FhirAnswer:
     """Without what was taken back since; `inactive` where all of it was."""
     try:
         return FhirAnswer(await run_in_threadpool(fhir.standing, of, sender(request), consent))

@@ -60,7 +60,7 @@ def _answered(sent: Sent) -> JSONResponse:
 
 
 @routes.post("/v1/directives", status_code=201, summary="Send a directive")
-async def send(request: Request, of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008
+async def send(request: Request, of: Parts = Depends(parts)) -> JSONResponse:
     """One directive, checked whole: `{"id", "participant", "type", …}`.
 
     201 with its place in the log, and the fence's address where it takes something back; 200 for a repeat;
@@ -71,7 +71,7 @@ async def send(request: Request, of: Parts = Depends(parts)) -> JSONResponse:  #
 
 
 @routes.get("/v1/directives/{directive}", summary="What became of a directive")
-async def find(request: Request, directive: str, of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008
+async def find(request: Request, directive: str, of: Parts = Depends(parts)) -> JSONResponse:
     """The answer that was given when it was sent, as it is now. Its sender and officers can ask."""
     who = sender(request)
     sent = await run_in_threadpool(_sent_by, of, who, directive)
@@ -91,7 +91,7 @@ def _sent_by(of: Parts, who: Sender, directive: str) -> Sent:
 
 
 @routes.post("/v1/directives/{directive}/approvals", status_code=201, summary="Approve an order")
-async def approve(request: Request, directive: str, of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008
+async def approve(request: Request, directive: str, of: Parts = Depends(parts)) -> JSONResponse:
     """A second privacy officer lets an order through. In: the hub's id of it, or the one it was sent with."""
     who = sender(request)
     person(request)
@@ -124,7 +124,7 @@ def _order(of: Parts, directive: str) -> str:
 
 
 @routes.post("/v1/consents/{consent}/revocations", summary="Take a consent back")
-async def revoke(request: Request, consent: str, of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008
+async def revoke(request: Request, consent: str, of: Parts = Depends(parts)) -> JSONResponse:
     """All of a consent, or what goes to some `recipients`, or some `grants`: `{"participant", …}`.
 
     Waits. 200 when nothing that was taken back can begin to be delivered; 202 with `Location` while that is
@@ -154,7 +154,7 @@ async def fence(
     request: Request,
     partition: int,
     offset: int,
-    of: Parts = Depends(parts),  # noqa: B008
+    of: Parts = Depends(parts),
 ) -> JSONResponse:
     """The same answer as to the revocation, for whoever sent it and for privacy officers."""
     who = sender(request)

@@ -18,7 +18,7 @@ async def livez() -> JSONResponse:
 
 
 @routes.get("/readyz", summary="Is the hub ready?", responses={503: {"description": "Not ready, and why"}})
-def readyz(of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008 - how FastAPI is told
+def readyz(of: Parts = Depends(parts)) -> JSONResponse:
     """200 when every part that should run does and gets on; else 503 with a line for each that doesn't."""
     found = health.problems(of.settings.run_dir)
     if not of.fences.caught_up:
@@ -28,7 +28,7 @@ def readyz(of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008 - how Fast
 
 
 @routes.get("/metrics", summary="Metrics of every process of this hub", response_class=Response)
-def tell_metrics(of: Parts = Depends(parts)) -> Response:  # noqa: B008 - how FastAPI is told
+def tell_metrics(of: Parts = Depends(parts)) -> Response:
     """In Prometheus' text format; the label `process` says which one."""
     return Response(metrics.together(of.settings.run_dir, "web"), media_type=CONTENT_TYPE_LATEST)
 

@@ -35,7 +35,7 @@ async def home(request: Request) -> Response:
 
 
 @routes.get("/signin")
-async def signin(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def signin(request: Request, of: Parts = Depends(parts)) -> Response:
     """In a demonstration: whose desk would you like to sit at?"""
     accounts = await run_in_threadpool(_offered, of)
     words = speak(request)
@@ -48,7 +48,7 @@ async def signin(request: Request, of: Parts = Depends(parts)) -> Response:  # n
 
 
 @routes.post("/signin")
-async def sign_in(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def sign_in(request: Request, of: Parts = Depends(parts)) -> Response:
     """Open a session for a demo account, once that is written down."""
     form = await request.form(max_fields=FORM_FIELDS_MAX, max_files=0)
     wanted = str(form.get("account", ""))
@@ -72,7 +72,7 @@ async def sign_in(request: Request, of: Parts = Depends(parts)) -> Response:  # 
 
 
 @routes.post("/signout")
-async def sign_out(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def sign_out(request: Request, of: Parts = Depends(parts)) -> Response:
     """Forget the session, here and in the browser."""
     who = person(request)
     await run_in_threadpool(of.sessions.close, who.session)

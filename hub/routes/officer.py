@@ -30,19 +30,19 @@ routes = APIRouter(include_in_schema=False)
 
 
 @routes.get("/officer")
-async def officer(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def officer(request: Request, of: Parts = Depends(parts)) -> Response:
     """Counts for the chosen period, their course, then the decisions, newest first."""
     return render(request, "officer.html", **await run_in_threadpool(_picture, request, of))
 
 
 @routes.get("/officer/decisions")
-async def decisions(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def decisions(request: Request, of: Parts = Depends(parts)) -> Response:
     """The same as a part of the page."""
     return render(request, "_decisions.html", **await run_in_threadpool(_picture, request, of))
 
 
 @routes.get("/officer/why")
-async def why(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def why(request: Request, of: Parts = Depends(parts)) -> Response:
     """One sentence; below it the rule, the consent, and where it all stands in the log."""
     asked = {
         name: request.query_params.get(name, "")[:ID_CHARS_MAX]
@@ -63,19 +63,19 @@ async def why(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa
 
 
 @routes.get("/officer/orders")
-async def orders(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def orders(request: Request, of: Parts = Depends(parts)) -> Response:
     """Orders that one officer filed, for another to approve."""
     return await _orders(request, of)
 
 
 @routes.post("/officer/orders/{order}/approvals")
-async def approve(request: Request, order: str, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def approve(request: Request, order: str, of: Parts = Depends(parts)) -> Response:
     """Let an order through."""
     return await _decide(request, of, order, approves=True)
 
 
 @routes.post("/officer/orders/{order}/rejections")
-async def reject(request: Request, order: str, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def reject(request: Request, order: str, of: Parts = Depends(parts)) -> Response:
     """Refuse an order; its text is forgotten."""
     return await _decide(request, of, order, approves=False)
 

@@ -19,13 +19,13 @@ routes = APIRouter(include_in_schema=False)
 
 
 @routes.get("/operator")
-async def operator(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def operator(request: Request, of: Parts = Depends(parts)) -> Response:
     """One line for each part that should run; below them what was refused."""
     return render(request, "operator.html", **await run_in_threadpool(_picture, request, of))
 
 
 @routes.get("/operator/stages")
-async def stages(request: Request, of: Parts = Depends(parts)) -> Response:  # noqa: B008
+async def stages(request: Request, of: Parts = Depends(parts)) -> Response:
     """The same as a part of the page."""
     return render(request, "_stages.html", **await run_in_threadpool(_picture, request, of))
 

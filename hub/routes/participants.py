@@ -12,7 +12,7 @@ routes = APIRouter(tags=["participants"])
 
 
 @routes.post("/v1/participants", status_code=201, summary="Add a person")
-async def create(request: Request, of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008
+async def create(request: Request, of: Parts = Depends(parts)) -> JSONResponse:
     """Case management adds a person whom it knows as `local_id`: `{"local_id"}`.
 
     201 with `{"participant"}`; 200 where the person was added before.
@@ -27,7 +27,7 @@ async def create(request: Request, of: Parts = Depends(parts)) -> JSONResponse: 
 async def link(
     request: Request,
     participant: str,
-    of: Parts = Depends(parts),  # noqa: B008
+    of: Parts = Depends(parts),
 ) -> JSONResponse:
     """Says under which id an agency knows the person: `{"agency", "local_id"}`.
 

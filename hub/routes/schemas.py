@@ -32,7 +32,7 @@ def _refusal(code: int, message: str) -> JSONResponse:
 
 
 @routes.get("/subjects", summary="All subjects")
-def subjects(of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008 - how FastAPI is told
+def subjects(of: Parts = Depends(parts)) -> JSONResponse:
     """Their names, sorted."""
     try:
         known = sorted(of.register().stakeholders)

@@ -19,7 +19,7 @@ VISIBLE = {"parked": "admitted"}  # nobody learns from a status whether a person
 
 
 @routes.post("/v1/submissions", status_code=201, summary="Directives, then events, in one")
-async def submit(request: Request, of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008
+async def submit(request: Request, of: Parts = Depends(parts)) -> JSONResponse:
     """All about one participant: `{"id", "directives": [...], "events": [...]}`. Nothing or all is written.
 
     The events are decided on what the directives say. 201 with both lists of answers, 200 for a repeat.
@@ -35,7 +35,7 @@ async def submit(request: Request, of: Parts = Depends(parts)) -> JSONResponse: 
 
 
 @routes.get("/v1/events/{event}", summary="What became of an event")
-async def status(request: Request, event: str, of: Parts = Depends(parts)) -> JSONResponse:  # noqa: B008
+async def status(request: Request, event: str, of: Parts = Depends(parts)) -> JSONResponse:
     """The hub's id of one of your events: was it admitted, a repeat, in conflict with an earlier one?
 
     404 until it has been looked at. Nothing is said about who the person is, or what was shared.

@@ -250,6 +250,29 @@ alerts = sa.Table(
     sa.Index("ix_alerts_stakeholder", "stakeholder", "changed"),
 )
 
+pulls = sa.Table(  # what waits to be fetched, and what was fetched but not confirmed yet
+    "pulls",
+    metadata,
+    _text("stakeholder", primary_key=True),
+    _number("number", primary_key=True, autoincrement=False),  # from `next_number`, one count for each
+    _text("key", unique=True),
+    _text("participant", index=True),
+    _text("event"),
+    _sealed("sealed", nullable=True),  # gone once it was confirmed or withdrawn
+    _number("at"),
+    _number("fetched_at", nullable=True),
+)
+
+sent_files = sa.Table(  # files that were written under another name, and are about to get their own
+    "sent_files",
+    metadata,
+    _text("stakeholder", primary_key=True),
+    _text("name", primary_key=True),
+    _text("part"),
+    _json("keys"),  # of the deliveries in it
+    _number("at"),
+)
+
 quarantine = sa.Table(
     "quarantine",
     metadata,

@@ -13,6 +13,7 @@ from consent.untyped import ALWAYS_MS, NEVER_MS
 
 grants_max: Final = 60  # in a block, so that a set of them is a small integer
 shared_max: Final = 1 << 9
+indexes_max: Final = 1 << 10
 
 _shared: Final[dict[Hashable, Hashable]] = {}  # equal values are one object in all blocks
 _MASKS: Final = tuple(range(1 << 12))  # and so are the sets of up to twelve grants
@@ -24,40 +25,31 @@ _T = TypeVar("_T", bound=Hashable)
 Masks = dict[str, int]
 
 
-class Block:
-    """Up to `grants_max` grants of a participant, compiled. Sets of grants are integers, one bit for each.
+class Index:
+    """What the grants of a block say, whoever they are about: participants who signed the same share one.
 
-    Of each grant there are its id, its consent (`owners`, places in `consents`), its data period (`since`,
+    Of each grant there are its id, its consent (`owners`, places in the block's), its data period (`since`,
     `until`; None where no grant bounds it) and its compartments, in `masks` as the `policy` that asked last
-    numbers them. `parts` packs four numbers for each consent: its grants, when it was signed, starts and
-    expires. `parties` are the recipients for whom some of the grants are revoked; `proceedings` and `notes`
-    the grants of consents dedicated to these.
+    numbers them.
     """
 
     __slots__ = (
         "categories",
         "compartments",
-        "consents",
         "disclosers",
         "ids",
         "labels",
-        "lately",
         "masks",
-        "notes",
         "owners",
-        "parties",
-        "parts",
         "policy",
-        "proceedings",
         "purposes",
         "recipients",
-        "revoked",
         "since",
         "until",
     )
 
-    def __init__(self, pieces: Sequence[tuple[Held, Sequence[Grant]]]) -> None:
-        grants = [grant for _, some in pieces for grant in some]
+    def __init__(self, pieces: tuple[tuple[Grant, ...], ...]) -> None:
+        grants = [grant for some in pieces for grant in some]
         self.disclosers = _index([grant.disclosers for grant in grants])
         self.recipients = _index([grant.recipients for grant in grants])
         self.purposes = _index([grant.purposes for grant in grants])
@@ -69,13 +61,55 @@ class Block:
         self.since = _bounds([grant.data_from for grant in grants], ALWAYS_MS)
         self.until = _bounds([grant.data_until for grant in grants], NEVER_MS)
         self.ids = _share(tuple([intern(grant.id or "") for grant in grants]))
-        self.owners = _share(tuple([place for place, (_, some) in enumerate(pieces) for _ in some]))
+        self.owners = _share(tuple([place for place, some in enumerate(pieces) for _ in some]))
+        self.policy: Policy | None = None
+        self.masks: Sequence[int] = ()
+
+    def within(self, grants: int, occurred_at: int) -> int:
+        """Those of these grants whose data period holds the instant."""
+        if self.since is None and self.until is None:
+            return grants
+        rest = grants
+        while rest:
+            lowest = rest & -rest
+            rest ^= lowest
+            place = lowest.bit_length() - 1
+            early = self.since is not None and occurred_at < self.since[place]
+            if early or (self.until is not None and occurred_at > self.until[place]):
+                grants ^= lowest
+        return grants
+
+
+_indexes: Final[dict[tuple[tuple[Grant, ...], ...], Index]] = {}
+
+
+def _indexed(pieces: tuple[tuple[Grant, ...], ...]) -> Index:
+    """The index of these grants, perhaps one that others have too."""
+    index = _indexes.get(pieces)
+    if index is None:
+        index = Index(pieces)
+        if len(_indexes) >= indexes_max:
+            _indexes.clear()
+        _indexes[pieces] = index
+    return index
+
+
+class Block:
+    """Up to `grants_max` grants of a participant, compiled. Sets of grants are integers, one bit for each.
+
+    `index` says what they say, and `consents` whose they are. `parts` packs four numbers for each consent:
+    its grants, when it was signed, starts and expires. `parties` are the recipients for whom some of the
+    grants are revoked; `proceedings` and `notes` the grants of consents dedicated to these.
+    """
+
+    __slots__ = ("consents", "index", "lately", "notes", "parties", "parts", "proceedings", "revoked")
+
+    def __init__(self, pieces: Sequence[tuple[Held, tuple[Grant, ...]]]) -> None:
+        self.index = _indexed(tuple([some for _, some in pieces]))
         self.consents = tuple([held.consent.id for held, _ in pieces])
         self.parts = b""
         self.lately = NEVER_MS, NEVER_MS, 0
         self.parties = _NOBODY
-        self.policy: Policy | None = None
-        self.masks: Sequence[int] = ()
         self.revoked = self.proceedings = self.notes = 0
         first = 0
         for held, some in pieces:
@@ -88,9 +122,10 @@ class Block:
         self.parts += _PART.pack(mask, consent.signed_at, consent.starts_at, held.expires_at)
         if held.revoked:
             self.revoked |= mask
-        for place, grant in enumerate(grants, first):
-            if grant.id in held.grants:
-                self.revoked |= 1 << place
+        if held.grants:
+            for place, grant in enumerate(grants, first):
+                if grant.id in held.grants:
+                    self.revoked |= 1 << place
         if held.parties and not held.revoked:
             self.parties = dict(self.parties)
             for party in held.parties:
@@ -133,42 +168,33 @@ class Block:
                 unexpired |= mask
         return signed, started, unexpired
 
-    def within(self, grants: int, occurred_at: int) -> int:
-        """Those of these grants whose data period holds the instant."""
-        rest = grants
-        while rest:
-            lowest = rest & -rest
-            rest ^= lowest
-            place = lowest.bit_length() - 1
-            early = self.since is not None and occurred_at < self.since[place]
-            if early or (self.until is not None and occurred_at > self.until[place]):
-                grants ^= lowest
-        return grants
-
     def granted(self, grants: int, policy: Policy) -> tuple[tuple[str, ...], int]:
         """The sorted `consent_id/grant_id` of each of these grants, of which there is at least one, and the
         union of their compartments as a set of the policy's.
         """
-        if self.policy is not policy:
-            masks = [policy.granted(names) for names in self.compartments]
-            self.masks = bytes(masks) if policy.everything < 256 else masks
-            self.policy = policy
+        index = self.index
+        if index.policy is not policy:
+            masks = [policy.granted(names) for names in index.compartments]
+            index.masks = bytes(masks) if policy.everything < 256 else masks
+            index.policy = policy
         place = grants.bit_length() - 1
-        name = f"{self.consents[self.owners[place]]}/{self.ids[place]}"
+        name = f"{self.consents[index.owners[place]]}/{index.ids[place]}"
         rest = grants ^ 1 << place
         if not rest:  # the usual case
-            return (name,), self.masks[place]
+            return (name,), index.masks[place]
         names, union = self.granted(rest, policy)
-        return tuple(sorted({name, *names})), self.masks[place] | union
+        return tuple(sorted({name, *names})), index.masks[place] | union
 
 
 def blocks(held: Iterable[Held]) -> tuple[Block, ...]:
     """All grants of these consents that can ever cover something, in as few blocks as they fill."""
     compiled: list[Block] = []
-    pieces: list[tuple[Held, Sequence[Grant]]] = []
+    pieces: list[tuple[Held, tuple[Grant, ...]]] = []
     room = grants_max
     for one in held:
-        usable: Sequence[Grant] = [grant for grant in one.consent.grants if grant.id is not None]
+        usable = one.consent.grants
+        if None in [grant.id for grant in usable]:
+            usable = tuple([grant for grant in usable if grant.id is not None])
         while usable:
             pieces.append((one, usable[:room]))
             usable, room = usable[room:], max(room - len(usable), 0)

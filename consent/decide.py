@@ -83,7 +83,7 @@ def _serve(question: Question, plan: Plan, decisions: list[Decision]) -> None:
     restrictions nor counselling notes come into it.
     """
     block, covering, alive, listing_class = question.candidates[0]
-    purposes, recipients = block.purposes, block.recipients
+    purposes, recipients = block.index.purposes, block.index.recipients
     made: dict[tuple[int, int], Decision] = {}  # many askers are alike
     for purpose, askers in plan.ordinary:
         serving = covering & purposes.get(purpose, 0)
@@ -120,10 +120,10 @@ def _answer(question: Question, asker: Asker) -> Decision:  # noqa: PLR0911, PLR
             return _permit(question, asker, COURT_ORDER, orders, asker.row)
     reaching, counting = [], []
     for block, covering, alive, listing_class in question.candidates:
-        listing = block.recipients.get(asker.id, 0)
+        listing = block.index.recipients.get(asker.id, 0)
         if asker.in_class:
             listing |= listing_class
-        reach = covering & listing & block.purposes.get(asker.purpose, 0)
+        reach = covering & listing & block.index.purposes.get(asker.purpose, 0)
         if reach:
             reaching.append((block, reach))
             live = reach & alive

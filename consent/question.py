@@ -47,7 +47,9 @@ class Question:
         for block in state.blocks:
             covering = _covering(block, event, self.lineage, discloser, at)
             if covering:
-                self.candidates.append((block, covering, block.alive(at), block.recipients.get(TREATING, 0)))
+                self.candidates.append(
+                    (block, covering, block.alive(at), block.index.recipients.get(TREATING, 0))
+                )
         self.restrictions: Sequence[Restriction] = ()
         if state.restrictions:
             self.restrictions = [one for one in state.restrictions if _concerns(one, self.lineage, labels)]
@@ -83,18 +85,17 @@ def _about(event: Event, policy: Policy, stakeholders: Stakeholders) -> About | 
 
 def _covering(block: Block, event: Event, lineage: Sequence[str], discloser: Stakeholder, at: int) -> int:
     """The grants of a block that cover discloser, category, labels and time of the event."""
-    covering = block.disclosers.get(discloser.id, 0)
+    index = block.index
+    covering = index.disclosers.get(discloser.id, 0)
     if discloser.since <= at <= discloser.until:
-        covering |= block.disclosers.get(ALL, 0)
+        covering |= index.disclosers.get(ALL, 0)
     listing = 0
     for category in lineage:
-        listing |= block.categories.get(category, 0)
+        listing |= index.categories.get(category, 0)
     covering &= listing
     for label in event.labels:
-        covering &= block.labels.get(label, 0)
-    if covering and (block.since is not None or block.until is not None):
-        return block.within(covering, event.occurred_at)
-    return covering
+        covering &= index.labels.get(label, 0)
+    return index.within(covering, event.occurred_at) if covering else 0
 
 
 def _concerns(one: Restriction, lineage: Sequence[str], labels: Sequence[str]) -> bool:

@@ -1,5 +1,6 @@
 """The terms that directives carry (consent, grant, restriction, order, emergency), from untyped values."""
 
+import marshal
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -8,6 +9,8 @@ from consent.untyped import ALWAYS_MS, NEVER_MS, mapping, moment, text, texts
 STATEMENTS: Final = frozenset({"right-to-revoke", "redisclosure", "refusal"})
 PROGRAM_EXIT: Final = "program-exit"
 emergency_ms_max: Final = 24 * 3_600_000
+forms_max: Final = 1 << 10
+form_bytes_max: Final = 1 << 13
 
 
 class Grant(NamedTuple):
@@ -43,6 +46,29 @@ class Grant(NamedTuple):
         )
 
 
+_forms: Final[dict[bytes, tuple[Grant, ...]]] = {}
+
+
+def _grants(listed: object) -> tuple[Grant, ...]:
+    """The grants of a list. A program's forms are few and its participants many, so what a form says is read
+    once; it is known again by its bytes, which no other list has.
+    """
+    if not isinstance(listed, list | tuple):
+        return ()
+    try:
+        form = marshal.dumps(listed, 2)
+    except ValueError:  # a mapping that isn't a dict, or too deep
+        form = b""
+    grants = _forms.get(form)
+    if grants is None:
+        grants = tuple([Grant.of(one) for one in listed if isinstance(one, Mapping)])
+        if 0 < len(form) <= form_bytes_max:
+            if len(_forms) >= forms_max:
+                _forms.clear()
+            _forms[form] = grants
+    return grants
+
+
 class Consent(NamedTuple):
     """A valid consent. `expires_at` is past every instant where only `on_exit`, or nothing, ends it."""
 
@@ -59,9 +85,7 @@ class Consent(NamedTuple):
         source = mapping(value)
         name, signature = text(source.get("id")), mapping(source.get("signature"))
         signed_at, starts_at = moment(source.get("signed_at")), moment(source.get("starts_at"))
-        listed = source.get("grants")
-        given = listed if isinstance(listed, list | tuple) else ()
-        grants = tuple([Grant.of(one) for one in given if isinstance(one, Mapping)])
+        grants = _grants(source.get("grants"))
         if name is None or signed_at is None or starts_at is None or not grants:
             return None
         if text(signature.get("method")) is None or text(signature.get("reference")) is None:

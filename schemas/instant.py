@@ -9,6 +9,7 @@ _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
 )
+_PLAIN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _CHARS_MAX = 64
@@ -22,6 +23,11 @@ def parse(text: str) -> int:
     """
     if not isinstance(text, str) or len(text) > _CHARS_MAX:
         raise BadTime(_NOT_A_TIME)
+    if _PLAIN.fullmatch(text) is not None:  # as `format` writes it: the library reads this by itself
+        try:
+            return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND
+        except ValueError:
+            raise BadTime("no such day or time of day") from None
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise BadTime(_NOT_A_TIME)

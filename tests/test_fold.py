@@ -1,15 +1,17 @@
 """What directives fold to: the effect of each, in the order of the log; and states kept for many people."""
 
 import json
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from consent import DIRECTIVES, EMPTY, Record, State, States, direction, fold
-from consent.block import shared_max
+from consent.block import indexes_max, shared_max
 from consent.packed import chunks
 from consent.record import Placed
 from consent.states import compiled_max
+from consent.terms import form_bytes_max, forms_max
 from consent.untyped import ALWAYS_MS, NEVER_MS
 from schemas.errors import BrokenRecord
 from tests.small import ask, consent, emergency, grant, granted, order, reason, restriction, revoked
@@ -483,13 +485,16 @@ def test_a_name_that_only_the_thirteenth_grant_lists() -> None:
 def test_what_compiled_states_have_in_common_is_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
     shared: dict[Any, Any] = {}
     monkeypatch.setattr("consent.block._shared", shared)
-    ours, theirs = (
-        fold([granted(grant(data_from="2026-01-01T00:00:00Z", compartments=["subject", "legal"]), id=name)])
-        for name in ("c-ours", "c-theirs")
+    bounded = {"data_from": "2026-01-01T00:00:00Z", "compartments": ["subject", "legal"]}
+    ours, same, theirs = (
+        fold([granted(grant(**bounded, recipients=[recipient]), id=name)])
+        for name, recipient in (("c-ours", "reach"), ("c-same", "reach"), ("c-theirs", "harbor"))
     )
-    one, other = ours.blocks[0], theirs.blocks[0]
+    one, other = ours.blocks[0].index, theirs.blocks[0].index
+    assert one is same.blocks[0].index
+    assert one is not other
     assert one.until is other.until is None
-    assert fold([granted()]).blocks[0].since is None
+    assert fold([granted()]).blocks[0].index.since is None
     for mine, his in ((one.since, other.since), (one.ids, other.ids), (one.owners, other.owners)):
         assert mine is his
         assert mine
@@ -498,6 +503,41 @@ def test_what_compiled_states_have_in_common_is_one_object(monkeypatch: pytest.M
     for place in range(2 * shared_max):
         fold([granted(grant(id=f"g{place}"))])
         assert len(shared) <= shared_max
+
+
+@pytest.mark.parametrize(
+    ("table", "entries_max"), [("terms._forms", forms_max), ("block._indexes", indexes_max)]
+)
+def test_forms_that_are_known_again_are_bounded(
+    table: str, entries_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[Any, Any] = {}
+    monkeypatch.setattr(f"consent.{table}", known)
+    for place in range(entries_max + 2):
+        assert ask(granted(grant(id=f"g{place}"))).grants == (f"c1/g{place}",)
+        assert 0 < len(known) <= entries_max
+
+
+def test_a_form_too_long_to_be_known_again_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[Any, Any] = {}
+    monkeypatch.setattr("consent.terms._forms", known)
+    said = [granted(grant(recipients=["harbor-house", "x" * form_bytes_max]))]
+    assert ask(*said) == ask(*said)
+    assert ask(*said).permitted
+    assert not known
+
+
+def test_what_only_looks_like_a_known_form_is_another() -> None:
+    """Equal by Python, not by JSON: a list of grants in which a true stands for a one says something else."""
+    for odd in (1, True, 1.0, "1"):
+        with_it = fold([granted(grant(recipients=["reach", odd]))])
+        listed = with_it.record().consents["c1"].consent.grants[0].recipients
+        assert listed == (("reach", "1") if odd == "1" else ("reach",))
+
+
+def test_grants_that_no_form_can_be_made_of_are_read_as_they_are() -> None:
+    odd = MappingProxyType(grant())  # a mapping, but not one that has bytes of its own
+    assert ask(granted(odd)).permitted
 
 
 def test_a_record_of_placed_directives() -> None:

@@ -172,12 +172,28 @@ class Closing(Protocol):
 
 
 class Shown(NamedTuple):
-    """An alert that somebody can see now. `sealed` is as `connectors/alerts.py` made it."""
+    """What stands at the hub now. `sealed` is as `connectors/standing.py` made it.
+
+    `had` says that its recipient may have seen it already. `event` need not be given where it is true.
+    """
 
     id: str
     stakeholder: str
     participant: str
     sealed: bytes
+    adapter: str = "alerts"
+    event: str = ""
+    had: bool = True
+
+
+class Standing(Protocol):
+    """Where things are kept that somebody may look at or fetch. All calls are idempotent."""
+
+    def shown(self, participants: Sequence[str] | None = None) -> Sequence[Shown]:
+        """What stands about these participants, or about anybody."""
+
+    def withdraw(self, ids: Sequence[str]) -> None:
+        """Hand these over no longer, from before this returns, and forget what they said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,17 +210,30 @@ class Alert:
     sealed: bytes
 
 
-class AlertSink(Protocol):
+class AlertSink(Standing, Protocol):
     """Where alerts are kept for the pages. All calls are idempotent."""
 
     def insert(self, alert: Alert) -> None:
         """Show it. A second one with the same id changes nothing, also after it was withdrawn."""
 
-    def shown(self, participants: Sequence[str] | None = None) -> Sequence[Shown]:
-        """What is shown about these participants, or about anybody."""
 
-    def withdraw(self, ids: Sequence[str]) -> None:
-        """Show these no longer, from before this returns, and forget what they said."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A delivery that its recipient is to fetch. `sealed` opens under the participant's key alone."""
+
+    key: str
+    stakeholder: str
+    participant: str
+    event: str
+    at: int
+    sealed: bytes
+
+
+class PullSink(Standing, Protocol):
+    """Where deliveries wait until they are fetched. All calls are idempotent."""
+
+    def insert(self, waiting: Waiting) -> bool:
+        """Let it wait; out: whether there was room. A second one with the same key changes nothing."""
 
 
 class Secrets(Protocol):

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from connectors import deliveries, projection
-from connectors.adapter import History, Log, Out, Outcome, Record
-from connectors.alerts import Watch
+from connectors.adapter import History, Log, Out, Outcome, Record, Shown
 from connectors.breaker import Breakers
 from connectors.deliveries import Parcel
 from connectors.holding import Holding
@@ -22,6 +21,7 @@ from connectors.pending import Item, Lane, Left, Table
 from connectors.recheck import adapters, recheck
 from connectors.recovery import Recovered, recover
 from connectors.sender import Attempt, Result, Sender, awake_ms
+from connectors.standing import Watch
 from connectors.views import TOPIC as VIEWS
 from connectors.views import Views
 from consent import Governance, State, direction
@@ -166,6 +166,8 @@ class Engine:
         self._choose(now, out)
         if self._watch is None or self._watch.review(now, self._state_of, self._known.governance):
             places |= self._owned.prepare()
+        if self._watch is not None:
+            self._tell(self._watch.untold, now, out, places)
         for ref, item in self._touched.items():
             if not item.done:
                 out.produce(PENDING, ref, item.encode(), item.partition)
@@ -180,6 +182,8 @@ class Engine:
 
     def committed(self) -> None:
         """The round stands: send, and acknowledge."""
+        if self._watch is not None:
+            self._watch.told()
         attempts, self._attempts = self._attempts, []
         self._sender.submit(attempts)
         for partition, (applied, stakeholders) in self._owned.take().items():
@@ -251,6 +255,15 @@ class Engine:
         for stakeholder, participant, partition, value in answers:
             out.produce(deliveries.TOPIC, participant.encode(), value, partition)
             places.add((stakeholder, partition))
+
+    def _tell(self, withdrawn: Sequence[Shown], now: int, out: Out, places: set[tuple[str, int]]) -> None:
+        """Record that these did not get there after all, so that a later consent brings them again."""
+        for one in withdrawn:
+            partition = partition_of(one.participant, self._settings.partitions)
+            if (one.stakeholder, partition) in self._owned:
+                parcel = Parcel(one.id, one.stakeholder, one.adapter, one.event, one.participant)
+                self._withhold(parcel, partition, [("", "withdrawn")], now, out)
+                places.add((one.stakeholder, partition))
 
     def _settle(self) -> None:
         """Take what has ended since the last round."""

@@ -22,6 +22,7 @@ from schemas.topics import partition_of
 
 LEFT: Final = Outcome("delivered", "shown")
 NOT_LEFT: Final = Outcome("failed", "not-begun")
+CUT_OFF: Final = Outcome("failed", "cut-off")
 answer_ms_max: Final = 3_000  # that a page waits for the owners
 askings_max: Final = 1_000  # at the same time, of one process
 
@@ -51,9 +52,12 @@ class Permission:
         """Whether nothing may leave on it any more."""
         return awake_ms() >= self.deadline_ms
 
-    async def close(self, left: bool) -> None:
-        """Write the receipts; they are written also when whoever waits for it is cancelled."""
-        await asyncio.shield(self._close(LEFT if left else NOT_LEFT))
+    async def close(self, left: bool, begun: bool = False) -> None:
+        """Write the receipts; they are written also when whoever waits for it is cancelled.
+
+        In: whether it left whole, or if not, whether some of it may have.
+        """
+        await asyncio.shield(self._close(LEFT if left else CUT_OFF if begun else NOT_LEFT))
 
 
 class Viewer:

@@ -1,8 +1,9 @@
-"""Pages, on the owner's side: what somebody is about to look at is decided then, and recorded first.
+"""Pages, on the owner's side: what somebody is about to look at, or fetch, is decided and recorded first.
 
-A page that shows an alert is a way out like any other. The web process asks (`connectors/viewer.py`), the
-owner of the participant's partition commits an intent for what may be shown, and only then the page leaves.
-A web process that dies in between leaves that intent without a receipt: in doubt, and listed.
+A page that shows an alert is a way out like any other, and so is one that a recipient's program fetches. The
+web process asks (`connectors/viewer.py`), the owner of the participant's partition commits an intent for what
+may be shown, and only then the page leaves. A web process that dies in between leaves that intent without a
+receipt: in doubt, and listed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,9 +12,10 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from connectors import deliveries
-from connectors.adapter import AlertSink, Record, Shown, Vault
-from connectors.alerts import still
+from connectors.adapter import Record, Shown, Standing, Vault
 from connectors.deliveries import Applied, Parcel
+from connectors.pull import ADAPTER as PULL
+from connectors.standing import still
 from consent import Governance, State
 from schemas import codec
 
@@ -36,7 +38,7 @@ class Asked(NamedTuple):
 class Views:
     """Decides what may be looked at."""
 
-    def __init__(self, sink: AlertSink, vault: Vault) -> None:
+    def __init__(self, sink: Standing, vault: Vault) -> None:
         self._sink = sink
         self._vault = vault
 
@@ -91,7 +93,8 @@ class Views:
         applied: Applied,
     ) -> bytes:
         key = f"{asked.view['id']}/{alert}"
-        parcel = Parcel(key, asked.view["stakeholder"], ADAPTER, "", asked.view["participant"])
+        adapter = PULL if shown is not None and shown.adapter == PULL else ADAPTER
+        parcel = Parcel(key, asked.view["stakeholder"], adapter, "", asked.view["participant"])
         found = None if shown is None else still(shown, now_ms, state, governance, self._vault)
         if found is None:
             return deliveries.withheld(parcel, now_ms, applied, [("", "withdrawn")])

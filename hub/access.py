@@ -85,6 +85,7 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("GET", "/v1/consents/{consent}", scope="directives", roles=OFFICER),
         Rule("POST", "/v1/consents/{consent}/revocations", scope="directives"),
         Rule("GET", "/v1/fences/{partition}/{offset}", scope="directives", roles=OFFICER),
+        Rule("GET", "/v1/outbox", scope="receive"),
         Rule("GET", "/v1/alerts/stream", scope="alerts", roles=CASE_MANAGER, passive=True),
         # Schemas, health and the interface's description say nothing about anybody.
         Rule("GET", "/subjects", anyone=True),

@@ -71,7 +71,7 @@ def add(
     webhook: Annotated[str | None, typer.Option(help="Where to deliver to it.")] = None,
     subscribe: Annotated[
         list[str] | None,
-        typer.Option(help="purpose:category,category[:adapter]; adapter webhook or alerts. Repeatable."),
+        typer.Option(help="purpose:category,category[:adapter]; webhook if it names no adapter. Repeatable."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -217,22 +217,26 @@ def run_faust(hub: Hub, stop: threading.Event) -> None:
 
 def run_connectors(hub: Hub, stop: threading.Event) -> None:
     """Stage `connectors`: the delivery engine and every adapter."""
-    from connectors import alerts, projection, webhook  # noqa: PLC0415
+    from connectors import alerts, projection, pull, webhook  # noqa: PLC0415
     from connectors.engine import Engine, EngineSettings  # noqa: PLC0415
     from connectors.log import KafkaHistory, KafkaLog  # noqa: PLC0415
     from connectors.schedule import Schedule  # noqa: PLC0415
     from connectors.sender import Sender  # noqa: PLC0415
+    from connectors.standing import Together, Watch  # noqa: PLC0415
     from connectors.views import Views  # noqa: PLC0415
+    from hub.pulls import Pulls  # noqa: PLC0415
     from hub.shown import ShownAlerts  # noqa: PLC0415
 
     settings, vault = hub.settings, hub.vault
     open_doors = settings.demo or settings.private_webhooks
-    sink = ShownAlerts(hub.store)
+    sink, pulls = ShownAlerts(hub.store), Pulls(hub.store)
+    standing = Together(sink, pulls)
     adapters: dict[str, Adapter] = {
         webhook.ADAPTER: webhook.Webhooks(
             hub.signing, webhook.WebhookSettings(private=open_doors, plain=open_doors)
         ),
         alerts.ADAPTER: alerts.Alerts(sink, vault, now_ms),
+        pull.ADAPTER: pull.Pull(pulls, vault, now_ms),
     }
     log, history = KafkaLog(hub.client), KafkaHistory(hub.client)
     sender = Sender(adapters, vault, hub.crosswalk, log, Schedule(), now_ms)
@@ -247,9 +251,9 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
         log,
         partial(projection.idempotency_key, vault),
         Governance(),
-        alerts.Watch(sink, vault),
+        Watch(standing, vault),
         now_ms,
-        Views(sink, vault),
+        Views(standing, vault),
     )
     sender.start()
     try:
@@ -279,6 +283,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
     from hub import serving  # noqa: PLC0415
     from hub.lookup import Lookup  # noqa: PLC0415
     from hub.parts import Fences, Parts  # noqa: PLC0415
+    from hub.pulls import Pulls  # noqa: PLC0415
     from hub.sessions import Sessions  # noqa: PLC0415
     from hub.submissions import Submissions  # noqa: PLC0415
 
@@ -301,6 +306,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             intake=intake,
             fences=fences,
             viewer=hub.viewer(producer, fences),
+            pulls=Pulls(hub.store),
             lookup=Lookup(hub.client),
             clock_ms=now_ms,
         )

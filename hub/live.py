@@ -82,6 +82,11 @@ class Streams:
             self._connected[organisation] -= 1
             _connected.dec()
 
+    @property
+    def closing(self) -> bool:
+        """Whether the hub stops: whoever waits should answer now."""
+        return self._closing
+
     def wake(self) -> None:
         """Something happened here: everybody looks at once."""
         self._looks.clear()

@@ -14,6 +14,7 @@ from hub.directives import Directives
 from hub.governance import Register
 from hub.lookup import Lookup
 from hub.participants import Participants
+from hub.pulls import Pulls
 from hub.sessions import Sessions
 from hub.settings import Settings
 from hub.store import Store
@@ -59,6 +60,7 @@ class Parts:
     intake: Intake
     fences: Fences
     viewer: Viewing
+    pulls: Pulls
     lookup: Lookup
     clock_ms: Callable[[], int]
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from connectors.alerts import aad
+from connectors.standing import aad
 from hub.store import Store, next_number
 from hub.tables import accounts, alerts
 from hub.vault import Vault

@@ -20,7 +20,7 @@ from hub.tables import tokens
 PREFIX: Final = "hub_"  # so that secret scanners and people can tell what it is
 TOKEN_CHARS_MAX: Final = 128
 ROTATION_MS: Final = 24 * 3_600_000
-SCOPES: Final = frozenset({"publish", "directives", "participants", "alerts"})
+SCOPES: Final = frozenset({"publish", "directives", "participants", "alerts", "receive"})
 
 
 @dataclass(frozen=True, slots=True)

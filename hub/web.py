@@ -4,6 +4,7 @@ What is served is in `hub/routes`, who may call it in `hub/access.py`, what it i
 `hub/serving.py` runs it.
 """
 
+from collections import Counter
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request
@@ -25,6 +26,7 @@ from hub.routes import (
     home,
     officer,
     operator,
+    outbox,
     participants,
     schemas,
     submissions,
@@ -51,11 +53,13 @@ def create_app(of: Parts) -> FastAPI:
     app.openapi_version = "3.0.3"  # what the vendored page for reading it knows
     app.state.parts = of
     app.state.streams = Streams()
+    app.state.asking = Counter()
     for module in (
         home,
         cases,
         officer,
         operator,
+        outbox,
         participants,
         consents,
         directives,

@@ -17,11 +17,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from connectors import projection
-from connectors.alerts import ADAPTER, Alerts, Watch
+from connectors.alerts import ADAPTER, Alerts
 from connectors.engine import Engine, EngineSettings
 from connectors.log import KafkaHistory, KafkaLog
 from connectors.schedule import Schedule
 from connectors.sender import Sender
+from connectors.standing import Watch
 from connectors.views import Views
 from connectors.webhook import Webhooks, WebhookSettings
 from consent import Governance

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from connectors.adapter import Alert, Outcome, Outgoing, Share, Shown
-from connectors.alerts import ADAPTER, Alerts, Watch, aad, review_ms
+from connectors.alerts import ADAPTER, Alerts
+from connectors.standing import Watch, aad, review_ms
 from consent import Governance, State, default_policy, fold
 from schemas import codec
 from schemas.errors import Unsealable

@@ -17,6 +17,8 @@ from connectors.adapter import Outcome, Read
 from connectors.engine import Engine, EngineSettings
 from connectors.schedule import Schedule
 from connectors.sender import Attempt, Result
+from connectors.standing import Watch
+from connectors.views import Views
 from consent import Governance, default_policy
 from schemas import codec
 from schemas.errors import BrokenRecord, UnknownSchema
@@ -138,10 +140,17 @@ class Round:
 class World:
     """An engine and what the runner would do for it."""
 
-    def __init__(self, memory: Memory | None = None, **bounds: Any) -> None:
+    def __init__(
+        self,
+        memory: Memory | None = None,
+        watch: Watch | None = None,
+        views: Views | None = None,
+        **bounds: Any,
+    ) -> None:
         self.memory = memory or Memory()
         self.sends = Sends(self.memory)
         self.owned = [(f"outbox.{one['id']}", 0) for one in STAKEHOLDERS]
+        self.owned += [("views", 0)] if views else []
         keys = Keys()
         self.engine = Engine(
             EngineSettings("w", 1, SEND_MS, MARGIN_MS, **bounds),
@@ -150,8 +159,9 @@ class World:
             self.memory,
             partial(projection.idempotency_key, keys),
             Governance(),
-            None,
+            watch,
             lambda: self.memory.now,
+            views,
         )
         self._seen: dict[str, int] = {}
         if memory is None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from connectors.adapter import Alert
-from connectors.alerts import aad
 from connectors.fence import Narrowing
+from connectors.standing import aad
 from hub.shown import ShownAlerts
 from hub.store import Store
 from tests.delivery_scene import (

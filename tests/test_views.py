@@ -9,8 +9,8 @@ import pytest
 
 from connectors import deliveries, viewer, views
 from connectors.adapter import Alert, Outcome, Read, Share
-from connectors.alerts import aad
 from connectors.deliveries import Applied, Parcel
+from connectors.standing import aad
 from connectors.viewer import Viewer
 from connectors.views import Views, asking_ms_max
 from consent import State

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import tomllib
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -52,6 +54,12 @@ def test_the_statements_are_the_laws() -> None:
         "(see 42 CFR 2.31).",
     ):
         assert words in full()
+
+
+def test_the_notices_are_those_of_the_file() -> None:
+    file = files("consent").joinpath("notices.toml").read_text("utf-8")
+    listed = [tuple(one.values()) for one in tomllib.loads(file)["notice"]]
+    assert [tuple(one) for one in notices._read()] == [tuple(one) for one in notices.NOTICES] == listed
 
 
 def test_nobody_edits_the_law_by_accident() -> None:
@@ -106,7 +114,7 @@ def share(*obligations: str) -> Share:
 def view(shares: list[Share], state: Any) -> dict[str, Any]:
     record = outbound(event(1), share_of("s1"))
     scope = projection.scope_of(shares, state)
-    return projection.view(record, "reach", shares, scope, Keys(), Nobody())
+    return projection.seen(record, "reach", shares, scope, Keys(), Nobody()).view
 
 
 def test_a_delivery_carries_both() -> None:

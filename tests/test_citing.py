@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from consent import Decision, Stakeholders, decide, fold
+from consent import Decision, Policy, Stakeholders, decide, fold
 from consent.explain import Explanation, explain
 from consent.state import State
 from consent.words import words_in
-from tests.cases import STAKEHOLDERS, stakeholder
+from tests.cases import POLICY, STAKEHOLDERS, stakeholder
 from tests.small import (
     AT,
     POLICIES,
@@ -141,7 +141,7 @@ def test_when_an_agreement_begins_or_ended_is_told(agreement: Json | None, said:
     newcomer = stakeholder("new", "service-provider") | {"agreement": agreement}
     found = why(recipient="new", known=Stakeholders.of([*STAKEHOLDERS, newcomer]), reason="no-agreement")
     assert found.sentence == NOT + said
-    assert found.nearest is None
+    assert (found.rule, found.nearest) == (2, None)
 
 
 def test_an_organization_of_no_kind_is_called_so() -> None:
@@ -178,6 +178,16 @@ def test_an_organization_of_no_kind_is_called_so() -> None:
         ([granted(grant(compartments=["clinical"]))], {},
          f"{NOT}you agreed to share other parts of such news, but not what was done, when and where, and"
          " who.", None),
+        ([order()], COURT | LEGAL,
+         "Not shared with a prosecutor: no part of it may go to prosecutors for court proceedings.", None),
+        ([emergency()], OVERDOSE | LEGAL,
+         f"{NOT}no part of it may go to service providers for a medical emergency.", None),
+        ([granted(grant())], {"compartments": []},
+         f"{NOT}no part of it may go to service providers for care coordination.", None),
+        ([granted(grant(data_from="2026-05-01T00:00:00Z", data_until="2026-04-01T00:00:00Z"))], {},
+         f"{NOT}you agreed to share services for care coordination, but only what happened until"
+         " Apr 1, 2026.",
+         ("data-period",)),
         ([granted(grant(categories=["service.housing", "contact", "weather"], **TREATMENT))], {},
          f"{NOT}you agreed to share contacts and housing services with them, but not for care coordination.",
          ("purpose",)),
@@ -240,7 +250,8 @@ def test_what_is_no_longer_on_record_is_cited_without_an_offset() -> None:
 
 
 def test_what_could_not_be_decided_then_and_could_now_is_told_plainly() -> None:
-    found = alleged(Decision("deny", "indeterminate"), granted(grant()))
+    found = alleged(Decision("deny", "indeterminate"), granted(grant(**TREATMENT)))
+    assert (found.rule, cited(found), found.nearest) == (1, [], None)
     assert (
         found.sentence == f"{NOT}the hub could not decide, because the event is missing or not known to it."
     )
@@ -295,3 +306,11 @@ def test_a_part_that_neither_the_policy_nor_the_grant_opens_is_not_called_left_o
         granted(grant(compartments=["clinical"])), compartments=["narrative"], reason="nothing-shareable"
     )
     assert none.sentence == f"{NOT}no part of it may go to service providers for care coordination."
+
+
+def test_where_the_policy_opens_no_part_nothing_was_left_out() -> None:
+    row = {"role": "service-provider", "category": "service", "purposes": ["care-coordination"]}
+    closed = Policy.of(POLICY | {"matrix": [row | {"compartments": []}]})
+    inputs = (event(), "harbor-house", "care-coordination", AT, fold([granted(grant())]), closed, REGISTERED)
+    found = explain(decide(*inputs), *inputs)
+    assert found.sentence == f"{NOT}no part of it may go to service providers for care coordination."

@@ -198,6 +198,14 @@ def test_a_code_counts_where_the_policy_has_its_term(system: str, code: str) -> 
     assert codes.term_of(codes.PURPOSE, "COC", codes.PURPOSES, codes.PURPOSE, few.purposes) is None
 
 
+def test_a_label_of_the_policys_own_is_written_by_its_own_code() -> None:
+    more = Policy.of(default_policy() | {"labels": ["part2", "shelter-address"]})
+    out = fhir_export.resource(consent(grant(labels=["part2"])), [], "p-1", more)
+    (permitted,) = out["provision"]["provision"]
+    assert permitted["provision"] == [label(OURS + "label", "shelter-address")]
+    assert fhir.directives(out, more)[-1]["consent"]["grants"][0]["labels"] == ["part2"]
+
+
 def test_the_tables_are_read_one_way_and_written_the_other() -> None:
     for table, own in ((codes.PURPOSES, codes.PURPOSE), (codes.LABELS, codes.LABEL)):
         for code, term in table.items():

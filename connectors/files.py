@@ -13,39 +13,17 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final, NamedTuple
 
 from connectors.mapping import Mapper
+from connectors.rows import BadHeader, Row, record_bytes_max, row
 from connectors.rules import Tree
-from schemas.errors import Invalid, Problem
+from schemas.errors import Problem
 from schemas.strict import field_chars_max
 
-record_bytes_max: Final = 12 * 1024 * 1024
 record_lines_max: Final = 1000
 group_lines_max: Final = 1000
 _BOM: Final = b"\xef\xbb\xbf"
 _WIDE_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 csv.field_size_limit(record_bytes_max)
-
-
-class Row(NamedTuple):
-    """One record of a file: the event it became, or the problems that it has; neither where it was left out.
-
-    `line` is its first line, from 1. `original` is its bytes (only the beginning past `record_bytes_max`),
-    `size` how many they were.
-    """
-
-    line: int
-    event: dict[str, object] | None
-    problems: tuple[Problem, ...]
-    original: bytes
-    size: int
-
-
-class BadHeader(Invalid):
-    """The file's first line is not what its mapping says; nothing of the file is taken."""
-
-    def __init__(self, problems: Sequence[Problem], original: bytes) -> None:
-        super().__init__(problems)
-        self.original = original
 
 
 class _Record(NamedTuple):
@@ -146,9 +124,10 @@ def _header(record: _Record, mapper: Mapper) -> list[str]:
     if problems:
         raise BadHeader(problems, record.original)
     found = [name.strip() for name in record.fields]
-    twice = sorted({name for name in found if found.count(name) > 1 and name in wanted.columns})
+    known = {*wanted.columns, *wanted.optional_columns}
+    twice = sorted({name for name in found if found.count(name) > 1 and name in known})
     missing = [name for name in wanted.columns if name not in found]
-    unknown = [str(i) for i, name in enumerate(found, 1) if name not in wanted.columns]
+    unknown = [str(i) for i, name in enumerate(found, 1) if name not in known]
     if twice:
         problems.append(
             Problem("line 1", "duplicate-column", "columns that stand twice: " + ", ".join(twice))
@@ -229,17 +208,8 @@ def _groups(records: Iterator[_Record], names: list[str], by: Sequence[str]) -> 
 
 
 def _row(group: list[_Record], names: list[str], mapper: Mapper, source: str) -> Row:
-    line = group[0].line
+    problems = [problem for record in group if (problem := _misfit(record, names)) is not None]
+    trees = [] if problems else [dict(zip(names, record.fields, strict=True)) for record in group]
+    tree: Tree = trees if mapper.input.group or problems else trees[0]
     original, size = b"".join(record.original for record in group), sum(record.size for record in group)
-    problems = tuple(problem for record in group if (problem := _misfit(record, names)) is not None)
-    if problems:
-        return Row(line, None, problems, original, size)
-    trees = [dict(zip(names, record.fields, strict=True)) for record in group]
-    tree: Tree = trees if mapper.input.group else trees[0]
-    if mapper.skips(tree):
-        return Row(line, None, (), original, size)
-    try:
-        return Row(line, mapper.event_of(tree, source), (), original, size)
-    except Invalid as error:
-        found = tuple(p._replace(path=f"line {line}, column {p.path}") for p in error.problems)
-        return Row(line, None, found, original, size)
+    return row(mapper, source, group[0].line, tree, problems, original, size)

@@ -1,7 +1,8 @@
 """The one mapping format: a TOML file that says how records of another system become events.
 
 `rules` says how one value is found and shaped. A CSV line is a record of one level; lines that are grouped
-into one record are a list of them.
+into one record are a list of them; an XML element is a tree. An archive says which mapping is for which of
+its files.
 """
 
 import tomllib
@@ -19,7 +20,12 @@ from schemas import compartments
 from schemas.errors import Invalid, Problem
 
 mapping_chars_max: Final = 1024 * 1024
+_UNKNOWN: Final = {
+    "csv": "`{path}` is none of the columns",
+    "xml": "`{path}` has a prefix without a namespace, or `..` without references",
+}
 _FOLDER: Final = resources.files("connectors") / "mappings"
+_OF_XML: Final = frozenset({"record", "namespaces", "references"})
 _ASKED: Final = ("id", "subject", "time", "category")
 
 
@@ -30,20 +36,54 @@ class Skip(Part):
     values: list[str] | None = None
 
 
-class Input(Part):
-    """What the file must look like.
+class References(Part):
+    """Attributes by which one XML element stands for another: `ref` names what `id` names elsewhere."""
 
-    `columns` are all of them; `other_columns` may be ignored; `group` makes one record of neighbouring
-    lines that agree in these columns; `timezone` is where its times are local.
+    id: str
+    ref: str
+
+
+class Input(Part):
+    """What the file must look like. `timezone` is where its times are local.
+
+    CSV: `columns` have to be there, `optional_columns` may be; `other_columns` may be ignored; `group` makes
+    one record of neighbouring lines that agree in these columns.
+    XML: `record` is the element that is one record, wherever it stands; `namespaces` gives each prefix that
+    the mapping uses its namespace, or several that mean the same here. With `references` a document is read
+    as a whole: they are followed, and `..` leads from a record to the element around it.
     """
 
-    format: Literal["csv"]
-    columns: Annotated[list[str], Field(min_length=1)]
+    format: Literal["csv", "xml"]
+    timezone: str = "UTC"
+    columns: list[str] = Field(default_factory=list)
+    optional_columns: list[str] = Field(default_factory=list)
     other_columns: Literal["refuse", "ignore"] = "refuse"
     encoding: Literal["utf-8", "latin-1", "windows-1252"] = "utf-8"
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    timezone: str = "UTC"
     group: list[str] = Field(default_factory=list)
+    record: str = ""
+    namespaces: dict[str, str | list[str]] = Field(default_factory=dict)
+    references: References | None = None
+
+    @model_validator(mode="after")
+    def _of_its_format(self) -> Self:
+        for name in self.model_fields_set - {"format", "timezone"}:
+            if (name in _OF_XML) != (self.format == "xml"):
+                raise PydanticCustomError("not-of-this-format", f"`{name}` is not for {self.format}")
+        if not (self.columns or self.record):
+            needed = "record" if self.format == "xml" else "columns"
+            raise PydanticCustomError("missing", f"{self.format} needs `{needed}`")
+        return self
+
+    def knows(self, path: str) -> bool:
+        """Whether a path can lead anywhere: to one of the columns, or by prefixes that have a namespace."""
+        *_, last = parts = segments(path)
+        if self.format == "csv":
+            return last in self.columns or last in self.optional_columns
+        if ".." in parts and self.references is None:
+            return False
+        prefixes = {part.removeprefix("@").partition(":")[0] for part in parts if ":" in part}
+        return prefixes <= self.namespaces.keys()
 
 
 class Head(Part):
@@ -84,8 +124,8 @@ class File(Part):
                 if table not in self.tables:
                     raise PydanticCustomError("no-such-table", f"there is no table `{table}`")
         for path in (*self.paths(), *self.input.group):
-            if segments(path)[-1] not in self.input.columns:
-                raise PydanticCustomError("no-such-column", f"`{path}` is none of the columns")
+            if not self.input.knows(path):
+                raise PydanticCustomError("no-such-column", _UNKNOWN[self.input.format].format(path=path))
         if not times.is_zone(self.input.timezone):
             raise PydanticCustomError("no-such-zone", "input/timezone is not in the IANA database")
         return self
@@ -96,6 +136,17 @@ class File(Part):
             yield from rule.paths()
         for skip in self.skip:
             yield skip.path
+        if self.input.record:
+            yield self.input.record
+
+
+class Archive(Part):
+    """A zip of files: the mapping of each one that is read, by its name there, in this order."""
+
+    name: str
+    title: str
+    source: str = ""
+    archive: Annotated[dict[str, str], Field(min_length=1, max_length=20)]
 
 
 class Mapper:
@@ -147,6 +198,10 @@ class Mapper:
         event["data"] = data
         return event
 
+    def at(self, line: int, path: str) -> str:
+        """A place in a record that begins at that line, in words."""
+        return f"line {line}, column {path}" if self.input.format == "csv" else f"line {line}, {path}"
+
     def origin(self, pointer: str) -> str | None:
         """Where in the record an event's value came from, for the JSON Pointer of an error; None if
         unknown.
@@ -181,7 +236,21 @@ def ready() -> list[str]:
     )
 
 
-def load(name: str) -> Mapper:
+class Mappers:
+    """An archive with the mappings of its files, ready to be applied."""
+
+    def __init__(self, file: Archive, folder: Path) -> None:
+        """In: where mappings stand that are not among the ready ones. Raises `Invalid`."""
+        self.file = file
+        self.files: dict[str, Mapper] = {}
+        for entry, name in file.archive.items():
+            found = load(name if name in ready() else str(folder / name))
+            if isinstance(found, Mappers):
+                raise Invalid.one("/archive", "archive-in-archive", "a file of an archive is no archive")
+            self.files[entry] = found
+
+
+def load(name: str) -> Mapper | Mappers:
     """A mapping by its name among the ready ones, or by the path of its file.
 
     Raises `Invalid` when there is none, or when it is not a mapping; the problems say where.
@@ -194,15 +263,17 @@ def load(name: str) -> Mapper:
         raise Invalid.one(
             "", "no-such-mapping", f"no such file, and none of the ready ones: {known}"
         ) from None
-    return Mapper(parse(text))
+    found = parse(text)
+    return Mapper(found) if isinstance(found, File) else Mappers(found, Path(name).parent)
 
 
-def parse(text: str) -> File:
+def parse(text: str) -> File | Archive:
     """A mapping from the text of its file. Raises `Invalid`."""
     if len(text) > mapping_chars_max:
         raise Invalid.one("", "too-large", f"a mapping has at most {mapping_chars_max} characters")
     try:
-        return File.model_validate(tomllib.loads(text))
+        item = tomllib.loads(text)
+        return Archive.model_validate(item) if "archive" in item else File.model_validate(item)
     except tomllib.TOMLDecodeError as error:
         raise Invalid.one("", "not-toml", str(error)) from None
     except ValidationError as error:

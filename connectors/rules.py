@@ -2,7 +2,8 @@
 
 A record is a tree: texts, named parts, lists. A path names parts with slashes between
 (`Person/Name/Surname`). Where it meets a list it takes the first, and all of them at a `*`
-(`Charge/*/Statute`); `~1` stands for a slash within a name and `~0` for a tilde, as in JSON Pointer.
+(`Charge/*/Statute`), which one part alone is a list of, too; `~1` stands for a slash within a name and `~0`
+for a tilde, as in JSON Pointer. A named part that has a text of its own keeps it under `#text`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ Scalar = bool | float | str
 Table = Mapping[str, Scalar]
 Reader = Callable[[Tree], Any]
 
+OWN_TEXT: Final = "#text"
 _TRUE: Final = frozenset({"1", "y", "yes", "t", "true"})
 _FALSE: Final = frozenset({"0", "n", "no", "f", "false"})
 
@@ -40,11 +42,15 @@ def segments(path: str) -> tuple[str, ...]:
 def select(tree: Any, path: Sequence[str]) -> Iterator[str]:
     """Every text at a path of a tree, in order; nothing where the path leads nowhere."""
     if isinstance(tree, str):
-        if not path:
+        if not path or path == ("*",):
             yield tree
     elif isinstance(tree, Mapping):
-        if path and path[0] in tree:
+        if not path:
+            yield from select(tree.get(OWN_TEXT, ()), path)
+        elif path[0] in tree:
             yield from select(tree[path[0]], path[1:])
+        elif path[0] == "*":
+            yield from select(tree, path[1:])
     elif path and path[0] == "*":
         for item in tree:
             yield from select(item, path[1:])
@@ -81,12 +87,13 @@ def _shorthand(value: Any) -> Any:
 class Rule(Part):
     """Where a value comes from and what is done to it. A bare text in the file is a rule's `path`.
 
-    `parts` joins several; `table` looks the text up, and `otherwise` is for what isn't in it (an empty text
-    in either is no value); `format` reads a local date or time in `timezone`, a bare date at `time_of_day`;
-    `as` says what comes out.
+    `first` is the first of several rules that gives anything; `parts` joins several; `table` looks the text
+    up, and `otherwise` is for what isn't in it (an empty text in either is no value); `format` reads a local
+    date or time in `timezone`, a bare date at `time_of_day`; `as` says what comes out.
     """
 
     path: str | None = None
+    first: "Annotated[list[Given], Field(min_length=1)] | None" = None
     parts: "list[Given] | None" = None
     join: str = " "
     constant: Scalar | list[str] | None = None
@@ -101,8 +108,10 @@ class Rule(Part):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        if sum(origin is not None for origin in (self.path, self.parts, self.constant)) != 1:
-            raise PydanticCustomError("one-origin", "a rule has one of `path`, `parts` and `constant`")
+        if sum(origin is not None for origin in (self.path, self.first, self.parts, self.constant)) != 1:
+            raise PydanticCustomError(
+                "one-origin", "a rule has one of `path`, `first`, `parts` and `constant`"
+            )
         if (self.kind in ("instant", "date")) != (self.format is not None):
             raise PydanticCustomError(
                 "no-format", "an instant or a date has its `format`, and nothing else has"
@@ -117,14 +126,14 @@ class Rule(Part):
         """Every path that the rule looks at."""
         if self.path is not None:
             yield self.path
-        for part in self.parts or ():
+        for part in (*(self.first or ()), *(self.parts or ())):
             yield from part.paths()
 
     def tables(self) -> Iterator[str]:
         """The names of the tables that the rule looks up in."""
         if isinstance(self.table, str):
             yield self.table
-        for part in self.parts or ():
+        for part in (*(self.first or ()), *(self.parts or ())):
             yield from part.tables()
 
 
@@ -142,6 +151,8 @@ def compiled(rule: Rule, tables: Mapping[str, Table], zone: str) -> Reader:
     where = next(rule.paths(), "")
     if rule.parts is not None:
         return _joined([compiled(part, tables, zone) for part in rule.parts], rule, shape, where)
+    if rule.first is not None:
+        return _chosen([compiled(one, tables, zone) for one in rule.first], rule, shape, where)
     find = texts(rule.path or "")
 
     def read(tree: Tree) -> Any:
@@ -159,6 +170,19 @@ def compiled(rule: Rule, tables: Mapping[str, Table], zone: str) -> Reader:
             return [item for item in shaped if item is not None] or None
         except Misfit as misfit:
             raise Misfit(misfit.code, misfit.detail, where) from None
+
+    return read
+
+
+def _chosen(readers: list[Reader], rule: Rule, shape: Callable[[str], Any], where: str) -> Reader:
+    def read(tree: Tree) -> Any:
+        found = next((value for reader in readers if (value := reader(tree)) is not None), None)
+        if found is None and rule.required:
+            raise Misfit("missing", "there is no value here", where)
+        try:
+            return shape(found) if isinstance(found, str) else found
+        except Misfit as misfit:
+            raise Misfit(misfit.code, misfit.detail, misfit.path or where) from None
 
     return read
 

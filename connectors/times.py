@@ -1,5 +1,6 @@
 """Local dates and times of other systems, as RFC 3339 with an offset."""
 
+import re
 from datetime import UTC, datetime
 from datetime import time as clock
 from functools import cache
@@ -7,6 +8,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 NOON: Final = "12:00"
+ISO: Final = "iso"
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})?")
 _HOURS: Final = ("%H", "%I", "%X", "%c", "%s")
 
 
@@ -43,20 +46,25 @@ def is_clock(text: str) -> bool:
 
 
 def read(text: str, formats: tuple[str, ...], zone: str, time_of_day: str | None, date_only: bool) -> str:
-    """A date or time in one of the formats (`strptime`'s), as RFC 3339, or as `YYYY-MM-DD` with `date_only`.
+    """A date or time in one of the formats, as RFC 3339, or as `YYYY-MM-DD` with `date_only`.
 
+    A format is one of `strptime`, or `iso` for what XML and FHIR write (ISO 8601, to the day or finer).
     A text without an offset is local to `zone`; one without a time of day is taken at `time_of_day`, noon
     by default. An hour that occurs twice when clocks go back is the first of the two; one that is skipped
     is refused. Raises `Unreadable`.
     """
     for layout in formats:
+        dated = _DATE.fullmatch(text) if layout == ISO else None
         try:
-            moment = datetime.strptime(text, layout)
+            if dated is not None:
+                moment = datetime.strptime(text, "%Y-%m-%d%z" if dated[1] else "%Y-%m-%d")
+            else:
+                moment = datetime.fromisoformat(text) if layout == ISO else datetime.strptime(text, layout)
         except ValueError:
             continue
         if date_only:
             return moment.date().isoformat()
-        if not any(directive in layout for directive in _HOURS):
+        if dated is not None or (layout != ISO and not any(part in layout for part in _HOURS)):
             moment = datetime.combine(moment.date(), clock.fromisoformat(time_of_day or NOON), moment.tzinfo)
         return _absolute(moment, zone)
     raise Unreadable("bad-time", "expected " + " or ".join(f"`{layout}`" for layout in formats))

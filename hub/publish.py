@@ -1,4 +1,4 @@
-"""`hub publish FILE`: events of a file, CloudEvents in JSON lines or CSV by a mapping, through the gateway.
+"""`hub publish FILE`: a file of CloudEvents in JSON lines, or of records by a mapping, through the gateway.
 
 Sending is repeatable: the hub knows an event by its source and id, so a batch whose answer was lost is sent
 again. What this side can't even read is handed to the hub's quarantine, so that nothing is lost between the
@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from connectors import files, mapping
-from connectors.mapping import Mapper
+from connectors import archive, mapping
+from connectors.mapping import Mapper, Mappers
+from connectors.rows import BadHeader, Row, record_bytes_max
 from hub.posting import Gateway, Rejected, Unreachable
 from schemas import strict, topics
 from schemas.cloudevents import event_bytes_max, source_of
@@ -40,6 +41,11 @@ class Entry(NamedTuple):
     problems: tuple[Problem, ...]
     original: bytes
     size: int
+    row: Row | None = None
+
+    def where(self, pointer: str) -> str:
+        """Where in the file something is that an error's JSON Pointer names, if that is known."""
+        return pointer if self.row is None else self.row.where(pointer)
 
 
 @dataclass
@@ -62,7 +68,7 @@ class Tally:
 def json_lines(stream: BinaryIO) -> Iterator[Entry]:
     """The events of a file with one CloudEvent in JSON a line. Blank lines are left out."""
     line = 0
-    while raw := stream.readline(files.record_bytes_max):
+    while raw := stream.readline(record_bytes_max):
         line += 1
         size = len(raw)
         if not raw.endswith(b"\n"):
@@ -84,14 +90,14 @@ def _entry(line: int, text: bytes, raw: bytes, size: int) -> Entry:
     return Entry(line, text, (), raw, size)
 
 
-def csv_records(stream: BinaryIO, mapper: Mapper, agency: str) -> Iterator[Entry]:
-    """The events of a CSV file by a mapping. Raises `files.BadHeader`."""
-    for row in files.read(stream, mapper, source_of(agency)):
+def records(stream: BinaryIO, mapper: Mapper | Mappers, agency: str) -> Iterator[Entry]:
+    """The events of a file by a mapping. Raises `BadHeader`."""
+    for row in archive.read(stream, mapper, source_of(agency)):
         event = None if row.event is None else json.dumps(row.event, separators=(",", ":")).encode("ascii")
-        yield Entry(row.line, event, row.problems, row.original, row.size)
+        yield Entry(row.line, event, row.problems, row.original, row.size, row)
 
 
-def send(entries: Iterator[Entry], gateway: Gateway, tally: Tally, mapper: Mapper | None) -> Iterator[int]:
+def send(entries: Iterator[Entry], gateway: Gateway, tally: Tally) -> Iterator[int]:
     """Send the entries in batches, in order; yields the bytes of the file that are done.
 
     Raises `Unreachable` when the hub stays away, `Rejected` when it does not take requests of this token.
@@ -105,15 +111,15 @@ def send(entries: Iterator[Entry], gateway: Gateway, tally: Tally, mapper: Mappe
             yield entry.size
             continue
         if batch and (len(batch) >= batch_events_max or held + len(entry.event) > batch_bytes_max):
-            yield _send_batch(batch, gateway, tally, mapper)
+            yield _send_batch(batch, gateway, tally)
             batch, held = [], 0
         batch.append(entry)
         held += len(entry.event)
     if batch:
-        yield _send_batch(batch, gateway, tally, mapper)
+        yield _send_batch(batch, gateway, tally)
 
 
-def _send_batch(batch: list[Entry], gateway: Gateway, tally: Tally, mapper: Mapper | None) -> int:
+def _send_batch(batch: list[Entry], gateway: Gateway, tally: Tally) -> int:
     results = gateway.events([entry.event or b"" for entry in batch])
     for entry, result in zip(batch, results, strict=True):
         if result["status"] == "accepted":
@@ -121,10 +127,7 @@ def _send_batch(batch: list[Entry], gateway: Gateway, tally: Tally, mapper: Mapp
             continue
         tally.rejected += 1
         for error in result["errors"]:
-            problem = Problem(error["path"], error["code"], error["detail"])
-            column = mapper.origin(problem.path) if mapper is not None else None
-            if column is not None:
-                problem = problem._replace(path=f"line {entry.line}, column {column}")
+            problem = Problem(entry.where(error["path"]), error["code"], error["detail"])
             tally.note(entry.line, problem, result.get("id"))
     return sum(entry.size for entry in batch)
 
@@ -142,7 +145,7 @@ def _set_aside(entry: Entry, gateway: Gateway, tally: Tally) -> None:
 
 def publish(
     file: Annotated[
-        Path, typer.Argument(help="JSON lines of CloudEvents, or CSV with --mapping; - is stdin.")
+        Path, typer.Argument(help="JSON lines of CloudEvents; CSV, XML or a zip with --mapping; - is stdin.")
     ],
     mapping_name: Annotated[
         str | None, typer.Option("--mapping", help="A ready mapping's name, or a mapping file.")
@@ -162,7 +165,7 @@ def publish(
     """
     if not token:
         _stop("a token is needed: --token or HUB_TOKEN; `hub agency token ID` makes one")
-    mapper = None
+    mapper: Mapper | Mappers | None = None
     if mapping_name is not None:
         try:
             mapper = mapping.load(mapping_name)
@@ -176,8 +179,8 @@ def publish(
         except OSError as error:
             _stop(f"cannot read the file: {error.strerror}")
         gateway = stack.enter_context(Gateway(url, token))
-        entries = csv_records(stream, mapper, agency or "") if mapper is not None else json_lines(stream)
-        status = _run(entries, gateway, tally, mapper, _size(stream), quiet=as_json)
+        entries = records(stream, mapper, agency or "") if mapper is not None else json_lines(stream)
+        status = _run(entries, gateway, tally, _size(stream), quiet=as_json)
     if as_json:
         report = {"file": str(file), **vars(tally)}
         typer.echo(json.dumps(report, indent=2))
@@ -190,7 +193,6 @@ def _run(
     entries: Iterator[Entry],
     gateway: Gateway,
     tally: Tally,
-    mapper: Mapper | None,
     size: int | None,
     quiet: bool,
 ) -> int:
@@ -200,10 +202,10 @@ def _run(
     with Progress(*columns, console=console, disable=quiet) as progress:
         task = progress.add_task("Publishing", total=size)
         try:
-            for done in send(entries, gateway, tally, mapper):
+            for done in send(entries, gateway, tally):
                 progress.advance(task, done)
             progress.update(task, completed=size)
-        except files.BadHeader as error:
+        except BadHeader as error:
             tally.unreadable += 1
             for problem in error.problems:
                 tally.note(1, problem)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from connectors import files, mapping
 from connectors.mapping import Mapper
+from connectors.rows import BadHeader, Row, record_bytes_max
 
 TEXT = """
 name = "notes"
@@ -36,7 +37,7 @@ def mapper(text: str = TEXT) -> Mapper:
     return mapping.Mapper(mapping.parse(text))
 
 
-def rows(data: bytes, text: str = TEXT) -> list[files.Row]:
+def rows(data: bytes, text: str = TEXT) -> list[Row]:
     return list(files.read(io.BytesIO(data), mapper(text), SOURCE))
 
 
@@ -44,13 +45,13 @@ def line(number: int, note: str = "") -> bytes:
     return f"{number},L-{number},2026-03-01,{note}\r\n".encode()
 
 
-def notes(found: list[files.Row]) -> list[tuple[str, str]]:
+def notes(found: list[Row]) -> list[tuple[str, str]]:
     """(id, note) of every event."""
     events = [row.event for row in found if row.event is not None]
     return [(str(event["id"]), event["data"].get("narrative", "")) for event in events]  # type: ignore[attr-defined]
 
 
-def trouble(found: list[files.Row]) -> list[tuple[int, str, str]]:
+def trouble(found: list[Row]) -> list[tuple[int, str, str]]:
     return [(row.line, problem.path, problem.code) for row in found for problem in row.problems]
 
 
@@ -107,7 +108,7 @@ def test_a_record_past_every_bound_is_cut_and_its_size_told(quote: bytes) -> Non
     assert notes(found) == [("1", ""), ("3", "")]
     assert trouble(found) == [(3, "line 3", "too-large")]
     assert found[1].size == len(big)
-    assert found[1].original == big[: files.record_bytes_max]
+    assert found[1].original == big[:record_bytes_max]
 
 
 class Endless(io.RawIOBase):
@@ -152,7 +153,7 @@ def test_memory_is_bounded_whatever_the_file(shape: str) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < (500_000 if shape == "many lines" else 8 * files.record_bytes_max)
+    assert peak < (500_000 if shape == "many lines" else 8 * record_bytes_max)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_every_problem_of_a_record_is_named_by_line_and_column() -> None:
     ],
 )
 def test_a_wrong_header_refuses_the_file_and_names_the_columns(header: bytes, codes: set[str]) -> None:
-    with pytest.raises(files.BadHeader) as caught:
+    with pytest.raises(BadHeader) as caught:
         rows(header)
     assert {problem.code for problem in caught.value.problems} == codes
     assert {problem.path for problem in caught.value.problems} == {"line 1"} or codes == {"not-utf-8"}

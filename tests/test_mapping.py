@@ -1,5 +1,6 @@
 """The one mapping format, and the two mappings that come with the hub."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,9 @@ from schemas import cloudevents, events, fields
 from schemas.errors import Invalid
 from tests.test_events import CATEGORIES, LABELS
 
-# fmt: off
-HMIS_2026 = [
-    "CurrentLivingSitID", "EnrollmentID", "PersonalID", "InformationDate", "CurrentLivingSituation",
-    "CLSSubsidyType", "VerifiedBy", "LeaveSituation14Days", "SubsequentResidence", "ResourcesToObtain",
-    "LeaseOwn60Day", "MovedTwoOrMore", "LocationDetails", "DateCreated", "DateUpdated", "UserID",
-    "DateDeleted", "ExportID",
+HMIS_2026 = json.loads((Path(__file__).parent / "data" / "hmis.json").read_bytes())["2026"][
+    "CurrentLivingSituation.csv"
 ]
-# fmt: on
 
 MAPPING = """
 name = "plain"
@@ -132,6 +128,7 @@ def test_an_error_of_the_hub_is_traced_back_to_the_column() -> None:
 TREE = {
     "a": "1",
     "list": [{"b": "2", "c": ["3", "4"]}, {"b": "5"}],
+    "one": {"c": "10", "#text": "own"},
     "x/y": "6",
     "~": "7",
     "@id": "8",
@@ -150,6 +147,9 @@ TREE = {
         ("x~1y", ["6"]),
         ("~0", ["7"]),
         ("@id", ["8"]),
+        ("one/*/c/*", ["10"]),
+        ("one", ["own"]),
+        ("a/*", ["1"]),
         ("nothing", []),
         ("a/b", []),
         ("list", []),
@@ -187,6 +187,9 @@ def test_any_name_can_be_reached(names: list[str], value: str) -> None:
         ("[tables.needs]", "[tables.needs", "not-toml"),
         ('type = "contact"', 'type = "concat"', "literal-error"),
         ('as = "date"', 'as = "date", time_of_day = "noon"', "no-such-time"),
+        ('format = "csv"', 'format = "csv"\nrecord = "x"', "not-of-this-format"),
+        ('subject = "Who"', "subject = { first = [] }", "too-short"),
+        ('subject = "Who"', 'subject = { first = ["Who", "Whom"] }', "no-such-column"),
     ],
 )
 def test_a_mapping_that_is_wrong_says_so_before_any_record(before: str, after: str, code: str) -> None:
@@ -207,6 +210,38 @@ def test_records_are_left_out_by_value_or_by_presence() -> None:
     assert plain.skips({**GOOD, "Yes": "1"})
     assert plain.skips({**GOOD, "What": "D"})
     assert not plain.skips({**GOOD, "Yes": " "})
+
+
+def test_the_first_of_several_rules_that_gives_anything_counts() -> None:
+    text = MAPPING.replace(
+        'subject = "Who"', 'subject = { first = ["Yes", { parts = ["Who", "Born"], join = "/" }, "ID"] }'
+    )
+    for row, expected in (
+        ({"Yes": "1"}, "1"),
+        ({}, "L-1"),
+        ({"Born": "01.02.1980"}, "L-1/01.02.1980"),
+        ({"Who": ""}, "1"),
+    ):
+        assert mapper(text).event_of({**GOOD, **row}, "s")["subject"] == expected
+    with pytest.raises(Invalid) as caught:
+        mapper(text).event_of({**GOOD, "Who": "", "ID": ""}, "s")
+    assert ("Yes", "missing") in {problem[:2] for problem in caught.value.problems}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-03-01", "2026-03-01T12:00:00-08:00"),
+        ("2026-03-01Z", "2026-03-01T12:00:00+00:00"),
+        ("2026-03-01-05:00", "2026-03-01T12:00:00-05:00"),
+        ("2026-03-01T09:30:00", "2026-03-01T09:30:00-08:00"),
+        ("2026-03-01T09:30:00.25Z", "2026-03-01T09:30:00.250000+00:00"),
+        ("2026-03-01T09:30:00+02:00", "2026-03-01T09:30:00+02:00"),
+    ],
+)
+def test_times_as_xml_and_fhir_write_them(text: str, expected: str) -> None:
+    iso = MAPPING.replace('format = ["%m/%d/%Y %H:%M", "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"]', 'format = "iso"')
+    assert mapper(iso).event_of({**GOOD, "When": text}, "s")["time"] == expected
 
 
 def test_several_records_make_one_event() -> None:
@@ -233,13 +268,19 @@ def test_no_line_does_worse_than_one_of_our_errors(row: dict[str, str]) -> None:
         assert {"id", "subject", "time", "category", "data"} <= set(found)
 
 
+def _tabled(file: mapping.File, rule: rules.Rule) -> list[object]:
+    """Every value that a rule's tables can give."""
+    found: list[object] = [] if rule.otherwise is None else [rule.otherwise]
+    table = file.tables[rule.table] if isinstance(rule.table, str) else rule.table or {}
+    found += table.values()
+    for part in (*(rule.first or ()), *(rule.parts or ())):
+        found += [part.constant, *_tabled(file, part)]
+    return [value for value in found if value not in (None, "")]
+
+
 def published(name: str, row: dict[str, str]) -> events.Published:
     item = mapping.load(name).event_of(row, "urn:agency:reach")
     return events.validate(cloudevents.parse_structured(item), CATEGORIES, LABELS)
-
-
-def test_hmis_2026_columns_are_the_specifications() -> None:
-    assert mapping.load("hmis-current-living-situation").input.columns == HMIS_2026
 
 
 def test_an_hmis_line_becomes_an_outreach_contact() -> None:
@@ -285,8 +326,16 @@ def test_a_docket_entry_becomes_a_court_status() -> None:
 
 
 @pytest.mark.parametrize("name", mapping.ready())
-def test_ready_mappings_speak_only_of_fields_there_are(name: str) -> None:
+def test_ready_mappings_speak_only_of_fields_and_categories_there_are(name: str) -> None:
     file = mapping.load(name).file
+    if isinstance(file, mapping.Archive):
+        assert set(file.archive.values()) <= set(mapping.ready())
+        return
+    named = {str(v) for v in (file.event.category.constant, *_tabled(file, file.event.category)) if v}
+    assert named <= set(CATEGORIES)
+    assert {events.type_of(category) for category in named} == {file.event.type}
+    if file.event.labels is not None:
+        assert {w for text in _tabled(file, file.event.labels) for w in str(text).split(",")} <= set(LABELS)
     model = fields.MODELS[file.event.type]
     for target in file.fields:
         head, *rest = segments(target)

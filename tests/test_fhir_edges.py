@@ -9,7 +9,7 @@ from consent import fhir
 from consent import fhir_codes as codes
 from schemas import instant
 from schemas.errors import Invalid
-from tests.test_fhir import POLICY, actor, concept, permit, resource
+from tests.test_fhir import POLICY, actor, coding, concept, permit, resource
 
 START = instant.parse("2020-01-01T00:00:00Z")
 DAY_MS = 86_400_000
@@ -28,6 +28,39 @@ def test_a_resource_may_be_named_by_its_id_alone() -> None:
     assert taken(without(resource(permit()), "identifier") | {"id": "c-7"})["id"] == "c-7"
     second = [{"system": "urn:x"}, {"value": "c-8"}, {"value": "c-9"}]
     assert taken(resource(permit(), identifier=second, id="c-7"))["id"] == "c-8"
+
+
+def test_whoever_reads_it_may_name_it() -> None:
+    body = json.dumps(resource(permit())).encode()
+    assert fhir.parse(body, POLICY, "mine")[-1]["consent"]["id"] == "mine"
+
+
+def test_either_way_to_opt_out_is_a_base_and_so_are_both() -> None:
+    codings = [coding(codes.ACT_CODE, "OPTOUT"), coding(codes.ACT_CODE, "OPTOUTE")]
+    for some in (codings[:1], codings[1:], codings):
+        assert taken(resource(permit(), policyRule={"coding": some}))["grants"]
+
+
+MODIFIER = {"modifierExtension": [{"url": "http://example.org/x", "valueBoolean": True}]}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["policy[0]", "policy[2]", "verification[0]", "provision", "provision.provision[0]",
+     "provision.provision[1]", "provision.provision[1].actor[0]", "provision.provision[0].provision[0]"],
+)  # fmt: skip
+def test_a_modifier_is_refused_wherever_it_stands(path: str) -> None:
+    inner = {"type": "deny", "code": [concept(codes.CATEGORY, "service.housing")]}
+    value = resource(permit(provision=[inner]), permit(), verification=[{"verified": True}])
+    element: Any = value
+    for step in path.replace("[", ".").replace("]", "").split("."):
+        element = element[int(step) if step.isdigit() else step]
+    element |= MODIFIER
+    with pytest.raises(Invalid) as caught:
+        taken(value)
+    assert [tuple(one) for one in caught.value.problems] == [
+        (f"Consent.{path}.modifierExtension", "not-exact", "an unknown modifier changes the meaning")
+    ]
 
 
 @pytest.mark.parametrize("end", ["program-exit", "none"])
@@ -96,16 +129,24 @@ def test_how_much_one_permission_may_come_to() -> None:
     ]
 
 
-def test_a_backslash_in_a_text_ends_where_it_ends() -> None:
-    """What stands behind an escaped backslash and its quote is structure, and counts."""
-    tail = b'","b":' + b"[" * 64 + b"]" * 64 + b"}"
-    for text, deep in ((rb"x\\", True), (rb"x\\\"", True), (rb"\u005c\"", True), (rb"x\"", False)):
-        body = (
-            b'{"a":"' + text + tail if deep else b'{"a":"' + text + tail.replace(b'"b"', b'\\"b\\"') + b'"}'
-        )
-        with pytest.raises(Invalid) as caught:
-            fhir.parse(body, POLICY)
-        assert (caught.value.code == "too-deep") is deep, body[:20]
+def deep(body: bytes) -> bool:
+    """Whether a body is refused for its depth before it is read at all."""
+    with pytest.raises(Invalid) as caught:
+        fhir.parse(body, POLICY)
+    return tuple(caught.value.problems[0])[:2] == ("Consent.provision", "too-deep")
+
+
+def test_what_stands_beside_does_not_hide_how_deep_it_is() -> None:
+    for levels, expected in ((62, False), (63, True)):
+        assert deep(b'{"a":' + b"[[]," * levels + b"[]" + b"]" * levels + b"}") is expected
+
+
+def test_a_text_ends_where_it_ends() -> None:
+    """A quote behind an escaped backslash ends it, and what follows is structure; an escaped one does not."""
+    brackets = b"[" * 64 + b"]" * 64
+    for text in (rb'"x\\"', rb'"x\\\""', rb'"\u005c\""', rb'""'):
+        assert deep(b'{"a":' + text + b',"b":' + brackets + b"}"), text
+        assert not deep(b'{"a":' + text[:-1] + rb"\"" + brackets + b'"}'), text
 
 
 def test_what_strict_json_refuses_is_refused_with_its_path() -> None:

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
-from aiokafka.errors import KafkaError
 from prometheus_client import Counter
 
 from schemas import cloudevents, codec, events, naming, strict
@@ -48,11 +47,11 @@ class Rulebook(Protocol):
 
 
 class Producer(Protocol):
-    """An idempotent producer, as aiokafka's: `send` puts in line, the future it gives ends when stored."""
+    """An idempotent producer: `send` puts in line, the future it gives ends when stored, or raises
+    `Unavailable`.
+    """
 
-    async def send(
-        self, topic: str, value: bytes | None = None, key: bytes | None = None, partition: int | None = None
-    ) -> Awaitable[Any]: ...
+    async def send(self, topic: str, value: bytes, key: bytes | None, partition: int) -> Awaitable[Any]: ...
 
 
 class Taken(NamedTuple):
@@ -212,7 +211,7 @@ class Intake:
                     await self.producer.send(one.topic, one.value, one.key, one.partition) for one in taken
                 ]
                 await asyncio.gather(*stored)
-        except (KafkaError, TimeoutError) as error:
+        except (Unavailable, TimeoutError) as error:
             raise Unavailable("the hub cannot store events at the moment; send the same again") from error
         for one in taken:
             _taken.labels(one.answer.get("status", "quarantined")).inc()

@@ -4,8 +4,10 @@ Idempotent and acknowledged by all in-sync replicas. When an answer stays out, t
 written, so whatever is written here has an id by which a second copy changes nothing.
 """
 
+import asyncio
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -16,6 +18,9 @@ from schemas.errors import TooLarge, Unavailable
 WRITE_MS_MAX: Final = 10_000
 QUEUED_RECORDS_MAX: Final = 10_000
 _POLL_S: Final = 0.05
+_ROOM_S: Final = 0.01
+
+Stored = Callable[[KafkaError | None, Message], None]
 
 
 class Place(NamedTuple):
@@ -61,17 +66,51 @@ class Appender:
             done.set()
 
         try:
-            self._producer.produce(topic, value, key, partition, on_delivery=stored)
+            self._begin(topic, key, value, partition, stored)
         except BufferError:
             raise Unavailable("too many records wait to be written") from None
-        except KafkaException as error:
-            raise _translated(error.args[0]) from None  # type: ignore[arg-type]
         if not done.wait(2 * WRITE_MS_MAX / 1000):
             raise Unavailable("the log did not answer in time")
         if answer.error is not None:
             raise _translated(answer.error)
         assert answer.offset is not None
         return Place(topic, partition, answer.offset)
+
+    async def send(
+        self, topic: str, value: bytes, key: bytes | None, partition: int
+    ) -> asyncio.Future[int | None]:
+        """Puts a record in line, from an event loop. Out: a future that gives its offset when it is stored,
+        or raises `Unavailable` or `TooLarge` within `WRITE_MS_MAX`.
+
+        Waits while the line is full: the caller brings the bound. Raises as the future does.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int | None] = loop.create_future()
+
+        def stored(error: KafkaError | None, message: Message) -> None:
+            offset = None if error is not None else message.offset()
+            with contextlib.suppress(RuntimeError):  # the loop has ended; nobody waits
+                loop.call_soon_threadsafe(_settle, future, error, offset)
+
+        while True:
+            try:
+                self._begin(topic, key, value, partition, stored)
+            except BufferError:
+                await asyncio.sleep(_ROOM_S)
+            else:
+                return future
+
+    async def send_and_wait(self, topic: str, value: bytes, key: bytes, partition: int) -> int | None:
+        """Appends from an event loop, and waits until it is stored. Raises `Unavailable`, `TooLarge`."""
+        return await (await self.send(topic, value, key, partition))
+
+    def _begin(
+        self, topic: str, key: str | bytes | None, value: bytes, partition: int, stored: Stored
+    ) -> None:
+        try:
+            self._producer.produce(topic, value, key, partition, on_delivery=stored)
+        except KafkaException as error:
+            raise _translated(error.args[0]) from None  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Waits for what is under way, within the bound, and lets go of the connections."""
@@ -87,6 +126,16 @@ class Appender:
 class _Answer:
     error: KafkaError | None = None
     offset: int | None = None
+
+
+def _settle(future: asyncio.Future[int | None], error: KafkaError | None, offset: int | None) -> None:
+    """In the loop: whoever waits is told. Who has given up waiting isn't."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(offset)
+    else:
+        future.set_exception(_translated(error))
 
 
 def _translated(error: KafkaError) -> Exception:

@@ -8,20 +8,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import uvicorn
-from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI
 
 from connectors.fence import Fence
 from connectors.follower import Follower
-from hub.appending import Appending
+from hub.appender import Appender
 from hub.clients import as_aiokafka
 from hub.health import Pulse
 from hub.parts import Parts
 from hub.settings import Settings
 from hub.web import create_app
-from schemas import topics
 
-PRODUCER_MS_MAX: Final = 10_000
 STOP_S_MAX: Final = 5
 CONNECTIONS_MAX: Final = 1_000
 KEEP_ALIVE_S: Final = 20
@@ -31,31 +28,31 @@ BEAT_S: Final = 0.1
 def run(
     settings: Settings,
     client: Mapping[str, Any],
-    put_together: Callable[[Appending, Follower], Parts],
+    appender: Appender,
+    put_together: Callable[[Follower], Parts],
     stop: threading.Event,
 ) -> None:
     """Serve the web until `stop` is set.
 
-    In: librdkafka settings of a client; what makes the parts from the producer and the fence's follower.
+    In: librdkafka settings of a client; the way to the log; what makes the parts from the fence's follower.
     """
-    asyncio.run(_run(settings, client, put_together, stop))
+    asyncio.run(_run(settings, client, appender, put_together, stop))
 
 
 async def _run(
     settings: Settings,
     client: Mapping[str, Any],
-    put_together: Callable[[Appending, Follower], Parts],
+    appender: Appender,
+    put_together: Callable[[Follower], Parts],
     stop: threading.Event,
 ) -> None:
     pulse = Pulse(settings.run_dir, "web")
     pulse.beat("starting")
-    appending = Appending(lambda: producer(client))
     fence = Fence(settings.partitions, settings.send_ms_max)
-    fences = Follower(as_aiokafka(client), fence, settings.partitions, appending)
-    await appending.start()
+    fences = Follower(as_aiokafka(client), fence, settings.partitions, appender)
     try:
         await fences.start()
-        app = create_app(put_together(appending, fences))
+        app = create_app(put_together(fences))
         await serve(
             app,
             settings,
@@ -66,20 +63,7 @@ async def _run(
     finally:
         pulse.beat("stopping")
         await fences.stop()
-        await appending.stop()
         pulse.close()
-
-
-def producer(client: Mapping[str, Any]) -> AIOKafkaProducer:
-    """The web's producer, not yet started. In: librdkafka settings of a client."""
-    return AIOKafkaProducer(
-        **as_aiokafka(client),
-        enable_idempotence=True,
-        acks="all",
-        linger_ms=2,
-        max_request_size=topics.quarantine_bytes_max,
-        request_timeout_ms=PRODUCER_MS_MAX,
-    )
 
 
 class Server(uvicorn.Server):

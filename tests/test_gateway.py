@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from aiokafka.errors import KafkaConnectionError
 
 from connectors import gateway
 from connectors.gateway import Busy, InFlight
@@ -273,7 +272,7 @@ def test_a_retired_sender_is_refused(side: Side) -> None:
 async def test_nothing_is_accepted_that_is_not_stored(side: Side) -> None:
     class Away:
         async def send(self, *_: Any, **__: Any) -> Any:
-            raise KafkaConnectionError
+            raise Unavailable("the log took no record")
 
     intake = Intake(Away(), side.hub.vault, side.hub.follower, 2)
     taken = intake.examine(HARBOR, STRUCTURED, json.dumps(event("x")).encode())

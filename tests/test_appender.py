@@ -1,0 +1,96 @@
+"""Writing to the log from threads and from event loops: stored, or told why not; nobody in another's way."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Producer
+
+from hub import appender
+from hub.appender import Appender
+from schemas.errors import TooLarge, Unavailable
+from tests.streams_kit import Cluster
+
+NOBODY = {"bootstrap.servers": "127.0.0.1:9", "log_level": 0}
+
+
+@pytest.fixture
+def made(kafka: str) -> Iterator[Appender]:
+    one = Appender(Cluster(kafka).client, 1)
+    yield one
+    one.close()
+
+
+@pytest.mark.broker
+async def test_what_an_event_loop_sends_stands_in_its_order(kafka: str, made: Appender) -> None:
+    cluster = Cluster(kafka)
+    topic = cluster.topic("appended")
+    sent = [await made.send(topic, b"%d" % n, b"k", 0) for n in range(500)]
+    assert await asyncio.gather(*sent) == list(range(500))
+    assert await made.send_and_wait(topic, b"last", b"k", 0) == 500
+    assert [one.value for one in cluster.read(topic)] == [*(b"%d" % n for n in range(500)), b"last"]
+
+
+@pytest.mark.broker
+async def test_a_record_that_its_topic_does_not_take_is_in_nobodys_way(kafka: str, made: Appender) -> None:
+    """The producer numbers what it sends; a refused number must not be missed by what comes after."""
+    cluster = Cluster(kafka)
+    topic = cluster.topic("appended", **{"max.message.bytes": "1000"})
+    for n in range(3):
+        with pytest.raises(TooLarge):
+            await made.send_and_wait(topic, b"x" * 5_000, b"k", 0)
+        await made.send_and_wait(topic, b"%d" % n, b"k", 0)
+    assert [one.value for one in cluster.read(topic)] == [b"0", b"1", b"2"]
+
+
+@pytest.mark.broker
+async def test_a_full_line_is_waited_for(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appender, "QUEUED_RECORDS_MAX", 3)
+    cluster = Cluster(kafka)
+    topic = cluster.topic("appended")
+    one = Appender(cluster.client, 1)
+    sent = [await one.send(topic, b"%d" % n, b"k", 0) for n in range(40)]
+    await asyncio.gather(*sent)
+    one.close()
+    assert len(cluster.read(topic)) == 40
+
+
+async def test_while_nobody_answers_whoever_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appender, "WRITE_MS_MAX", 300)
+    one = Appender(NOBODY, 1)
+    stored = await one.send("inbox.reach", b"v", None, 0)
+    with pytest.raises(Unavailable):
+        await stored
+    one.close()
+
+
+async def test_who_gave_up_waiting_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancelled request costs the loop no error when its record ends after all."""
+    monkeypatch.setattr(appender, "WRITE_MS_MAX", 300)
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: errors.append(what))
+    one = Appender(NOBODY, 1)
+    stored = await one.send("inbox.reach", b"v", None, 0)
+    stored.cancel()
+    await asyncio.sleep(0.6)
+    one.close()
+    await asyncio.sleep(0)
+    assert errors == []
+
+
+def test_what_ends_after_its_loop_did_is_let_go(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(appender, "WRITE_MS_MAX", 300)
+    one = Appender(NOBODY, 1)
+
+    async def begin() -> None:
+        await one.send("inbox.reach", b"v", None, 0)
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(begin())
+        one.close()
+    assert isinstance(one._producer, Producer)
+    assert one._poller.is_alive() is False
+    assert caplog.records == []

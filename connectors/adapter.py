@@ -1,7 +1,7 @@
 """What the delivery engine asks of the outside: adapters on one side, keys and ids on the other."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 
@@ -128,8 +128,10 @@ class Share(NamedTuple):
 class Outgoing:
     """One attempt at one delivery, opened and projected, ready for an adapter.
 
-    `view` is all that the recipient may see (`connectors/projection.py`). `settings` are the subscription's.
-    The rest never leaves: it is for adapters that write inside the hub.
+    `view` is all that the recipient may see (`connectors/projection.py`), `fields` the fields in it as the
+    type's schema has them. `settings` are the subscription's. After `deadline_ms`, on the clock of
+    `connectors.sender.awake_ms`, nothing may leave any more. `envelope` and `shares` never leave: they are
+    for adapters that write inside the hub.
     """
 
     key: str
@@ -140,6 +142,8 @@ class Outgoing:
     view: Mapping[str, Any]
     envelope: Mapping[str, Any]
     shares: tuple[Share, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    deadline_ms: int = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ Pure: the same inputs give the same view.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from connectors.adapter import Crosswalk, Share, Vault
 from consent import State, notices
@@ -40,7 +40,7 @@ def permitted(shares: Iterable[Share]) -> frozenset[str]:
 
 
 def opened(outbound: Mapping[str, Any], allowed: Iterable[str], vault: Vault) -> dict[str, dict[str, Any]]:
-    """The fields of the allowed compartments, as JSON shows them.
+    """The fields of the allowed compartments, as the type's schema has them.
 
     In: a decoded `Outbound`. Out: compartment to fields, sorted by name. Raises `Erased` and `Unsealable`.
     """
@@ -53,8 +53,8 @@ def opened(outbound: Mapping[str, Any], allowed: Iterable[str], vault: Vault) ->
         if (kind, inside) != (envelope["type"], compartment):
             raise Unsealable("a seal holds another compartment than it says")
         kept = {key: value for key, value in fields.items() if key not in SENDERS_OWN}
-        if shown := compartments.render(kind, kept):
-            data[compartment] = shown
+        if kept:
+            data[compartment] = kept
     return data
 
 
@@ -88,15 +88,22 @@ def _line(grant: str, share: Share, held: Held) -> dict[str, Any]:
     }
 
 
-def view(
+class Seen(NamedTuple):
+    """What a recipient sees: `view` ready for JSON, and the same `fields` as the type's schema has them."""
+
+    view: dict[str, Any]
+    fields: dict[str, Any]
+
+
+def seen(
     outbound: Mapping[str, Any],
     stakeholder: str,
     shares: Sequence[Share],
     scope: Sequence[Mapping[str, Any]],
     vault: Vault,
     crosswalk: Crosswalk,
-) -> dict[str, Any]:
-    """The event as its recipient sees it, ready for JSON.
+) -> Seen:
+    """The event as its recipient sees it.
 
     In: a decoded `Outbound`, what is permitted of it now, and the consent's scope (`scope_of`).
     Raises `Erased` and `Unsealable`.
@@ -124,5 +131,7 @@ def view(
     shown["consent_scope"] = [
         {**line, "grant": name(vault, stakeholder, "grant", line["grant"])} for line in scope
     ]
-    shown["data"] = opened(outbound, allowed, vault)
-    return shown
+    parts = opened(outbound, allowed, vault)
+    rendered = ((part, compartments.render(envelope["type"], fields)) for part, fields in parts.items())
+    shown["data"] = {part: fields for part, fields in rendered if fields}
+    return Seen(shown, {field: value for fields in parts.values() for field, value in fields.items()})

@@ -183,22 +183,20 @@ class Sender:
 
     def _prepare(self, attempt: Attempt) -> Outgoing:
         """Open what is permitted, and make the recipient's view of it. Raises `Erased`, `Unsealable`."""
+        seen = projection.seen(
+            attempt.outbound, attempt.stakeholder, attempt.shares, attempt.scope, self._vault, self._crosswalk
+        )
         return Outgoing(
             key=attempt.key,
             stakeholder=attempt.stakeholder,
             adapter=attempt.adapter,
             attempt=attempt.number,
             settings=attempt.settings,
-            view=projection.view(
-                attempt.outbound,
-                attempt.stakeholder,
-                attempt.shares,
-                attempt.scope,
-                self._vault,
-                self._crosswalk,
-            ),
+            view=seen.view,
             envelope=attempt.outbound["envelope"],
             shares=attempt.shares,
+            fields=seen.fields,
+            deadline_ms=attempt.deadline_ms,
         )
 
     async def _receipt(self, attempt: Attempt, outcome: Outcome, at: int, next_at: int | None) -> None:

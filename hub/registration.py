@@ -48,7 +48,7 @@ class Wanted(_Shape):
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,100}$")] | None = None
     purpose: Name
     categories: Annotated[list[Name], Field(min_length=1, max_length=100)]
-    adapter: Literal["webhook", "alerts", "pull"] = "webhook"
+    adapter: Literal["webhook", "alerts", "pull", "feed"] = "webhook"
 
 
 class Description(_Shape):

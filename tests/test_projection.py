@@ -34,7 +34,7 @@ def share(
 
 def view(*compartments: str, who: str = "reach", known: Any = None, made: Any = MADE) -> dict[str, Any]:
     record = outbound(made, share_of("s1"))
-    return projection.view(record, who, [share(*compartments)], [], Keys(), Nobody(known))
+    return projection.seen(record, who, [share(*compartments)], [], Keys(), Nobody(known)).view
 
 
 @pytest.mark.parametrize("size", range(len(EVERYTHING) + 1))
@@ -88,7 +88,7 @@ def test_scope_says_what_was_agreed_under_the_recipients_own_names() -> None:
     scope = projection.scope_of([share("subject")], state)
     assert [line["grant"] for line in scope] == ["c1/g1"]
     record = outbound(MADE, share_of("s1"))
-    [line] = projection.view(record, "reach", [share("subject")], scope, Keys(), Nobody())["consent_scope"]
+    [line] = projection.seen(record, "reach", [share("subject")], scope, Keys(), Nobody()).view["consent_scope"]
     assert line["until"] == "2030-01-01T00:00:00.000Z"
     assert line["compartments"] == ["subject"]
     assert line["grant"] == projection.name(Keys(), "reach", "grant", "c1/g1"), "no id to compare notes by"
@@ -103,17 +103,17 @@ def test_an_erased_participant_cannot_be_shown() -> None:
     keys = Keys()
     keys.erased.add("p1")
     with pytest.raises(Erased):
-        projection.view(outbound(MADE), "reach", [share("subject")], [], keys, Nobody())
+        projection.seen(outbound(MADE), "reach", [share("subject")], [], keys, Nobody())
 
 
 def test_a_seal_from_elsewhere_does_not_open() -> None:
     record = outbound(MADE)
     moved = {**record, "sealed": {**record["sealed"], "subject": record["sealed"]["occurrence"]}}
     with pytest.raises(Unsealable):
-        projection.view(moved, "reach", [share("subject")], [], Keys(), Nobody())
+        projection.seen(moved, "reach", [share("subject")], [], Keys(), Nobody())
     relabelled = {**record, "envelope": {**record["envelope"], "category": "contact.outreach"}}
     with pytest.raises(Unsealable):
-        projection.view(relabelled, "reach", [share("subject")], [], Keys(), Nobody())
+        projection.seen(relabelled, "reach", [share("subject")], [], Keys(), Nobody())
 
 
 def test_keys_are_one_for_each_event_recipient_and_adapter() -> None:

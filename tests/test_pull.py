@@ -183,7 +183,7 @@ class Here:
         return found
 
     def _outgoing(self, attempt: Attempt) -> Outgoing:
-        view = projection.view(
+        seen = projection.seen(
             attempt.outbound, attempt.stakeholder, attempt.shares, attempt.scope, self.keys, Nobody()
         )
         return Outgoing(
@@ -192,7 +192,7 @@ class Here:
             attempt.adapter,
             attempt.number,
             attempt.settings,
-            view,
+            seen.view,
             attempt.outbound["envelope"],
             attempt.shares,
         )

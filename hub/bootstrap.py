@@ -85,12 +85,12 @@ class Hub:
         """The register, kept up to date."""
         return governance.Follower(self.client)
 
-    def viewer(self, producer: Any, follower: Any) -> "Viewing":
+    def viewer(self, follower: Any) -> "Viewing":
         """What asks the owners before a page shows an alert."""
         from connectors.viewer import Viewer  # noqa: PLC0415
 
         settings = self.settings
-        return Viewer(producer, follower, settings.partitions, settings.send_ms_max, now_ms)
+        return Viewer(self.appender, follower, settings.partitions, settings.send_ms_max, now_ms)
 
     def register(self) -> Register:
         """The register as of now."""
@@ -288,8 +288,8 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
     from hub.sessions import Sessions  # noqa: PLC0415
     from hub.submissions import Submissions  # noqa: PLC0415
 
-    def put_together(producer: Any, fences: Fences) -> Parts:
-        intake = Intake(producer, hub.vault, hub.follower, hub.settings.partitions)
+    def put_together(fences: Fences) -> Parts:
+        intake = Intake(hub.appender, hub.vault, hub.follower, hub.settings.partitions)
         taking = Submissions(
             hub.store, hub.vault, hub.appender, hub.participants, hub.directives, intake.take
         )
@@ -306,14 +306,14 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             submissions=taking,
             intake=intake,
             fences=fences,
-            viewer=hub.viewer(producer, fences),
+            viewer=hub.viewer(fences),
             pulls=Pulls(hub.store),
             lookup=Lookup(hub.client),
             clock_ms=now_ms,
         )
 
     try:
-        serving.run(hub.settings, hub.client, put_together, stop)
+        serving.run(hub.settings, hub.client, hub.appender, put_together, stop)
     finally:
         hub.close()
 

@@ -110,8 +110,9 @@ class Intake:
         headers: dict[str, str] | None = None,
         submission: str | None = None,
         consent_at_least: int | None = None,
+        reference: str | None = None,
     ) -> Taken:
-        """Accept one event for the sender's inbox, or refuse it into quarantine."""
+        """Accept one event for the sender's inbox, or refuse it into quarantine, there under `reference`."""
         if isinstance(event, CloudEvent):
             problems = self._problems(sender, event)
             given: str | None = event.id
@@ -120,7 +121,7 @@ class Intake:
             problems, hub_id = event.problems, None
             given = headers.get("ce-id") if headers else _given_id(original)
         if problems:
-            return self._refused(sender, given, hub_id, original, problems, via, headers)
+            return self._refused(sender, given, hub_id, original, problems, via, headers, reference)
         value = codec.encode(
             "Inbound",
             {
@@ -155,8 +156,11 @@ class Intake:
         problems: Sequence[Problem],
         via: str,
         headers: dict[str, str] | None,
+        reference: str | None,
     ) -> Taken:
-        reference, record = self.quarantined(sender, original, problems[0], via=via, headers=headers)
+        reference, record = self.quarantined(
+            sender, original, problems[0], via=via, headers=headers, reference=reference
+        )
         answer = {
             "id": given,
             "event": hub_id,
@@ -174,9 +178,13 @@ class Intake:
         *,
         via: str,
         headers: dict[str, str] | None = None,
+        reference: str | None = None,
     ) -> tuple[str, Taken]:
-        """A quarantine record: its reference, and where to append it. Seals: call it in a thread."""
-        reference = "q-" + secrets.token_hex(12)
+        """A quarantine record: its reference, and where to append it. Seals: call it in a thread.
+
+        In: `reference` where a repeat has to have the same one; else it is drawn.
+        """
+        reference = reference or "q-" + secrets.token_hex(12)
         sealer = self.vault.hub("originals")
         aad = b"quarantine\0" + reference.encode()
         pairs = _pairs(headers) if headers else None

@@ -136,8 +136,8 @@ def test_all_of_an_export() -> None:
     assert [one["type"] for one in back] == ["restriction-placed"] * 3 + ["consent-granted"]
     never_again = {"recipients": ["*"], "purposes": ["treatment"], "categories": ["court"]}
     assert [one["restriction"] for one in back[:3]] == [
-        {"id": "c1.2", "recipients": ["class:treating-provider", "jail"], "purposes": ["*"], "categories": ["*"],
-         "labels": ["*"]},
+        {"id": "c1.2", "recipients": ["class:treating-provider", "jail"], "purposes": ["*"],
+         "categories": ["*"], "labels": ["*"]},
         {"id": "c1.3", **never_again, "labels": ["hiv"]},
         {"id": "c1.4", **never_again, "labels": ["part2"]},
     ]  # fmt: skip

@@ -33,11 +33,15 @@ from hub.store import Store
 from hub.tables import keys
 from hub.vault import Vault
 from hub.worker import say, work
+from schemas.errors import Invalid
 from streams import topology
 from streams.slots import Slot
 from streams.step import Step
 
 if TYPE_CHECKING:
+    from connectors.sources import Source
+    from connectors.taking import Taker
+    from hub.filing import Place
     from hub.parts import Viewing
 
 CONNECTORS: Final = "connectors"
@@ -316,6 +320,40 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
         serving.run(hub.settings, hub.client, hub.appender, put_together, stop)
     finally:
         hub.close()
+
+
+def run_files(hub: Hub, stop: threading.Event) -> None:
+    """Stage `files`: what agencies put into folders and SFTP accounts."""
+    from connectors.intake import Intake  # noqa: PLC0415
+    from connectors.taking import Taker  # noqa: PLC0415
+    from hub import filing  # noqa: PLC0415
+
+    settings = hub.settings
+    door = Intake(hub.appender, hub.vault, hub.follower, settings.partitions)
+    places = []
+    try:
+        for source in settings.files:
+            try:
+                taker = Taker(source, door, hub.vault.mac)
+            except Invalid as error:
+                raise SettingsInvalid(f"the mappings of `{source.name}`: {error.detail}") from None
+            places.append((source, _place(hub, source, taker)))
+        filing.run(settings, places, hub.follower.registered, stop)
+    finally:
+        hub.close()
+
+
+def _place(hub: Hub, source: "Source", taker: "Taker") -> "Place":
+    """Where the files of one source are."""
+    from connectors.account import Polled  # noqa: PLC0415
+    from connectors.folder import Folder  # noqa: PLC0415
+    from connectors.taking import Watched  # noqa: PLC0415
+
+    if source.folder is not None:
+        return Watched(Folder(source.folder, source.settle_ms), taker)
+    assert source.sftp is not None, "a source has one place"
+    own = Folder(hub.settings.data / "files" / source.key, settle_ms=0)
+    return Polled(source.sftp, own, taker, source.settle_ms)
 
 
 def _run(hub: Hub, stage: str, step: Step, stop: threading.Event, **bounds: Any) -> None:

@@ -32,6 +32,7 @@ class Stage(StrEnum):
     CONNECTORS = "connectors"
     AUDITOR = "auditor"
     WEB = "web"
+    FILES = "files"
 
 
 def run(stage: Annotated[Stage, typer.Argument(help="Which one.", show_default=False)]) -> None:

@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from connectors.sources import Source
 from hub.errors import SettingsInvalid
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
@@ -83,6 +84,8 @@ class Settings(BaseSettings):
     """A delivery that hangs is cut off after this; a revocation waits no longer for it."""
     participant_directives_max: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     """With so many directives about one participant, no more that only widens is taken; what narrows is."""
+    files: Annotated[tuple[Source, ...], Field(max_length=200)] = ()
+    """Folders and SFTP accounts from which files are taken; `[[files]]` in `hub.toml`, a table each."""
     private_webhooks: bool = False
     """Webhooks may go to addresses that are not public, and without TLS; always so in demo mode."""
 
@@ -114,6 +117,15 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         """Children run elsewhere: resolve what is relative here, once."""
         return None if path is None else Path(os.path.abspath(path.expanduser()))
+
+    @field_validator("files", mode="after")
+    @classmethod
+    def _apart(cls, files: tuple[Source, ...]) -> tuple[Source, ...]:
+        """Paths as where they are now, and no place twice."""
+        found = tuple(source.absolute() for source in files)
+        if len({source.key for source in found}) < len(found):
+            raise ValueError("two sources have the same place")
+        return found
 
     @field_validator("time_zone")
     @classmethod
@@ -235,8 +247,8 @@ def _in_words(location: tuple[int | str, ...], kind: str, message: str) -> str:
     """One validation error, without the value: it may be a secret."""
     if not location:
         return message.removeprefix("Value error, ")
-    name = str(location[0])
-    if kind == "extra_forbidden":
+    name = ".".join(map(str, location))
+    if kind == "extra_forbidden" and len(location) == 1:
         near = nearest(name, NEAREST_LIKENESS_MIN)
         hint = (
             f"; did you mean `{near}`?"
@@ -244,7 +256,8 @@ def _in_words(location: tuple[int | str, ...], kind: str, message: str) -> str:
             else f"; the settings are {', '.join(sorted(Settings.model_fields))}"
         )
         return f"unknown setting `{name}` in `{config_file()}`{hint}"
-    source = f"`HUB_{name.upper()}`" if f"HUB_{name.upper()}" in os.environ else f"`{name}`"
+    variable = f"HUB_{str(location[0]).upper()}"
+    source = f"`{variable}`" if variable in os.environ else f"`{name}`"
     return f"{source}: {message[:1].lower()}{message[1:]}"
 
 

@@ -42,8 +42,9 @@ def up(
     journal.configure(configured, "up")
     with _alone(configured), broker.ensured(configured) as (address, own):
         bootstrap.prepare(configured, address)
-        health.expect(configured.run_dir, Stage)
-        supervisor = Supervisor({stage: command(stage) for stage in Stage}, partial(_failing, configured))
+        running = stages(configured)
+        health.expect(configured.run_dir, running)
+        supervisor = Supervisor({stage: command(stage) for stage in running}, partial(_failing, configured))
         stop = _stop_on_signals()
         try:
             supervisor.start()
@@ -53,6 +54,11 @@ def up(
             metrics.take_away(configured.run_dir, UP)
             if own is not None:
                 own.stop(BROKER_STOP_MS_MAX)
+
+
+def stages(configured: Settings) -> list[Stage]:
+    """The stages that run here: all, but `files` only where the settings name places to take files from."""
+    return [stage for stage in Stage if stage is not Stage.FILES or configured.files]
 
 
 def command(stage: str) -> list[str]:

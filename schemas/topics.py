@@ -124,7 +124,7 @@ TOPICS: Final[dict[str, Topic]] = {
             "P",
             90 * DAY_MS,
             "delete",
-            ("admit", "enforce", "web"),
+            ("admit", "enforce", "web", "files"),
             ("auditor",),
             bytes_max=quarantine_bytes_max,
         ),
@@ -135,7 +135,7 @@ TOPICS: Final[dict[str, Topic]] = {
             FOREVER_MS,
             "delete",
             ("web",),
-            ("admit", "enforce", "reconsider", "connectors", "auditor", "web"),
+            ("admit", "enforce", "reconsider", "connectors", "auditor", "web", "files"),
         ),
         Topic("identity", "participant", "P", FOREVER_MS, "delete", ("web",), ("admit", "auditor")),
         Topic("views", "participant", "P", DAY_MS, "delete", ("web",), ("connectors",), segment_ms=HOUR_MS),
@@ -149,7 +149,14 @@ AGENCY_TOPICS: Final[dict[str, Topic]] = {
     topic.name: topic
     for topic in (
         Topic(  # kept until admit is past it, however long that takes; admit deletes up to there
-            "inbox.*", "none", 1, FOREVER_MS, "delete", ("web", "agency"), ("admit",), segment_ms=HOUR_MS
+            "inbox.*",
+            "none",
+            1,
+            FOREVER_MS,
+            "delete",
+            ("web", "files", "agency"),
+            ("admit",),
+            segment_ms=HOUR_MS,
         ),
         Topic(
             "receipts.*",

@@ -133,6 +133,14 @@ STAGES: Final = {
             whole=("governance",),
             restore=("fence",),
         ),
+        Stage(
+            name="files",
+            does="takes files from folders and SFTP accounts",
+            runs_on="asyncio",
+            reads=(),
+            writes=("inbox.*", "quarantine"),
+            whole=("governance",),
+        ),
     )
 }
 

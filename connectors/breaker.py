@@ -28,13 +28,16 @@ class Breakers:
         self._disabled: dict[Recipient, int] = {}
         self._changed: dict[str, int] = {}
 
-    def room(self, recipient: Recipient, in_flight: int, now_ms: int) -> int:
-        """How many more deliveries may begin now, with `in_flight` under way."""
+    def room(self, recipient: Recipient, in_flight: int, now_ms: int, in_flight_max: int = 0) -> int:
+        """How many more deliveries may begin now, with `in_flight` under way.
+
+        In: `in_flight_max`, where this recipient takes another number than all the others.
+        """
         if self.disabled(recipient):
             return 0
         breaker = self._breakers.get(recipient)
         if breaker is None or breaker.failures < failures_min:
-            return max(0, self._in_flight_max - in_flight)
+            return max(0, (in_flight_max or self._in_flight_max) - in_flight)
         return 1 if in_flight == 0 and now_ms >= breaker.probe_at else 0
 
     def ended(self, recipient: Recipient, outcome: Outcome, at: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from connectors import deliveries, projection
+from connectors import deliveries, gathering, projection
 from connectors.adapter import History, Log, Out, Outcome, Record, Shown
 from connectors.breaker import Breakers
 from connectors.deliveries import Parcel
@@ -20,6 +20,7 @@ from connectors.knowledge import Knowledge, Owned
 from connectors.pending import Item, Lane, Left, Table
 from connectors.recheck import adapters, recheck
 from connectors.recovery import Recovered, recover
+from connectors.schedule import first_at
 from connectors.sender import Attempt, Result, Sender, awake_ms
 from connectors.standing import Watch
 from connectors.views import TOPIC as VIEWS
@@ -233,13 +234,14 @@ class Engine:
             key = self._name_key(stakeholder, NO_ADAPTER, envelope["id"])
             parcel = Parcel(key, stakeholder, NO_ADAPTER, envelope["id"], envelope["participant"])
             self._withhold(parcel, record.partition, reasons, now, out)
-        for adapter in named:
+        for adapter, settings in named.items():
             item = Item(
                 Lane(stakeholder, adapter, envelope["participant"], envelope["type"]),
                 record.partition,
                 record.offset,
                 self._name_key(stakeholder, adapter, envelope["id"]),
                 since=now,
+                next_at=first_at(settings, now),
             )
             self._holding.hold(item, outbound, len(value))
             self._table.add(item)
@@ -359,7 +361,8 @@ class Engine:
         return self._known.state(partition, participant) if (stakeholder, partition) in self._owned else None
 
     def _room(self, recipient: tuple[str, str], now: int) -> int:
-        return self._breakers.room(recipient, self._table.in_flight(recipient), now)
+        most = gathering.in_flight_max if recipient[1] in gathering.ADAPTERS else 0
+        return self._breakers.room(recipient, self._table.in_flight(recipient), now, most)
 
     def _withhold(
         self,

@@ -34,16 +34,18 @@ def event_of(envelope: Mapping[str, Any]) -> Event:
     )
 
 
-def adapters(outbound: Mapping[str, Any], governance: Governance) -> list[str]:
-    """By which adapters a record goes out: one delivery each, sorted; none where no subscription is left."""
+def adapters(outbound: Mapping[str, Any], governance: Governance) -> dict[str, Mapping[str, Any]]:
+    """By which adapters a record goes out, one delivery each; none where no subscription is left.
+
+    Out: each adapter, sorted, with the settings of its first subscription.
+    """
     envelope = outbound["envelope"]
     wanting = {one.id: one for one in governance.wanting(envelope["category"], envelope["discloser"])}
-    named = {
-        wanting[share["subscription"]].adapter
-        for share in outbound["shares"]
-        if share["subscription"] in wanting
-    }
-    return sorted(named)
+    shared = sorted(share["subscription"] for share in outbound["shares"] if share["subscription"] in wanting)
+    named: dict[str, Mapping[str, Any]] = {}
+    for subscription in shared:
+        named.setdefault(wanting[subscription].adapter, wanting[subscription].settings)
+    return dict(sorted(named.items()))
 
 
 def recheck(

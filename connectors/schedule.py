@@ -1,12 +1,15 @@
 """When a delivery is tried again."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
 HOUR_MS: Final = 60 * MINUTE_MS
+
+PERIODS_MS: Final = {"hour": HOUR_MS, "day": 24 * HOUR_MS}  # for which deliveries may be gathered
 
 retry_after_ms_max: Final = 24 * HOUR_MS  # a recipient may ask for more; it is not waited longer
 
@@ -50,3 +53,17 @@ class Schedule:
         if retry_after_ms is not None:
             pause = max(pause, min(retry_after_ms, retry_after_ms_max))
         return now_ms + int(pause)
+
+
+def first_at(settings: Mapping[str, Any], now_ms: int) -> int:
+    """When what comes now leaves: at the end of its hour or day in UTC; 0, at once, if nothing is gathered.
+
+    In: a subscription's settings, of which `every` is `hour` or `day`, if it is there. Times in epoch ms.
+    """
+    period = PERIODS_MS.get(settings.get("every", ""))
+    return 0 if period is None else (now_ms // period + 1) * period
+
+
+def together(settings: Mapping[str, Any], next_at: int) -> int:
+    """The next try of what is gathered: at a full minute, so that it is together again."""
+    return -(-next_at // MINUTE_MS) * MINUTE_MS if settings.get("every") in PERIODS_MS else next_at

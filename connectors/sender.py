@@ -19,7 +19,7 @@ from prometheus_client import Counter, Histogram
 from connectors import deliveries, projection
 from connectors.adapter import Adapter, Closing, Crosswalk, Log, Outcome, Outgoing, Share, Vault
 from connectors.deliveries import Parcel
-from connectors.schedule import Schedule
+from connectors.schedule import Schedule, together
 from schemas import crash
 from schemas.errors import Erased, HubError
 
@@ -161,6 +161,8 @@ class Sender:
                 next_at = at
             else:
                 next_at = self._schedule.next_at(attempt.number, at, self._chance, outcome.retry_after_ms)
+            if next_at is not None:
+                next_at = together(attempt.settings, next_at)
             if next_at is None:
                 outcome = Outcome("abandoned", outcome.code)
         await self._receipt(attempt, outcome, at, next_at)

@@ -69,6 +69,12 @@ def add(
     medical: Annotated[bool, typer.Option("--medical", help="Medical personnel.")] = False,
     part2: Annotated[bool, typer.Option("--part2", help="A 42 CFR Part 2 program.")] = False,
     webhook: Annotated[str | None, typer.Option(help="Where to deliver to it.")] = None,
+    sftp: Annotated[str | None, typer.Option(help="sftp://user@host/folder: where to put files.")] = None,
+    sftp_host_key: Annotated[
+        str | None, typer.Option(help="That server's public key, as `ssh-keyscan` prints it after the host.")
+    ] = None,
+    sftp_every: Annotated[str, typer.Option(help="A file for each hour, or day.")] = "hour",
+    sftp_format: Annotated[str, typer.Option(help="csv or jsonl.")] = "csv",
     subscribe: Annotated[
         list[str] | None,
         typer.Option(help="purpose:category,category[:adapter]; webhook if it names no adapter. Repeatable."),
@@ -85,6 +91,9 @@ def add(
         "medical": medical,
         "part2": part2,
         "webhook": webhook,
+        "sftp": None
+        if sftp is None
+        else {"url": sftp, "host_key": sftp_host_key or "", "every": sftp_every, "format": sftp_format},
         "subscriptions": [_subscription(one) for one in subscribe or ()],
     }
     with _hub() as hub:
@@ -101,8 +110,8 @@ def load(
     """Add, or bring up to date, every stakeholder of a file. Prints new tokens and secrets, this once.
 
     Each has `id`, `name`, `role`, `agreement = {from, until}`, perhaps `treating`, `medical`, `part2`,
-    `webhook` and `subscriptions = [{purpose, categories, adapter}]`. Repeating it changes nothing, and makes
-    no token for whom it did not change.
+    `webhook`, `sftp = {url, host_key, every, format}` and `subscriptions = [{purpose, categories, adapter}]`.
+    Repeating it changes nothing, and makes no token for whom it did not change.
     """
     wanted = [described(one) for one in _listed(file)]
     with _hub() as hub:
@@ -171,6 +180,19 @@ def secret(stakeholder: Id, as_json: AsJson = False) -> None:
     typer.echo(json.dumps({"id": stakeholder, "webhook_secret": made}) if as_json else made)
 
 
+@app.command("ssh-key", epilog="Example: hub agency ssh-key harbor-house")
+def ssh_key(
+    stakeholder: Id,
+    renew: Annotated[bool, typer.Option("--renew", help="Make a new one; the old one ends at once.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the public key with which the hub signs in at a stakeholder's SFTP server."""
+    with _hub() as hub:
+        _known(hub, stakeholder)
+        found = hub.signing.ssh_public(stakeholder, renew)
+    typer.echo(json.dumps({"id": stakeholder, "ssh_public_key": found}) if as_json else found)
+
+
 @app.command(epilog="Example: hub agency retire old-partner")
 def retire(stakeholder: Id, as_json: AsJson = False) -> None:
     """Take a stakeholder out: nothing goes to it, or is taken from it, any more."""
@@ -224,6 +246,7 @@ def _registered(hub: bootstrap.Hub, wanted: Sequence[Description], as_json: bool
             "records": one.records,
             "token": tokens.mint(hub.store, one.id) if one.records else None,
             "webhook_secret": one.webhook_secret,
+            "ssh_public_key": one.ssh_public_key,
         }
         for one in done
     ]
@@ -260,4 +283,6 @@ def _say(rows: list[dict[str, Any]], as_json: bool) -> None:
         for field in ("token", "webhook_secret"):
             if row[field]:
                 typer.echo(f"  {field} (shown this once): {row[field]}")
+        if row["ssh_public_key"]:
+            typer.echo(f"  the hub's public key, for its SFTP server: {row['ssh_public_key']}")
     sys.stdout.flush()

@@ -221,7 +221,7 @@ def run_faust(hub: Hub, stop: threading.Event) -> None:
 
 def run_connectors(hub: Hub, stop: threading.Event) -> None:
     """Stage `connectors`: the delivery engine and every adapter."""
-    from connectors import alerts, feed, projection, pull, webhook  # noqa: PLC0415
+    from connectors import alerts, feed, projection, pull, sftp, webhook  # noqa: PLC0415
     from connectors.engine import Engine, EngineSettings  # noqa: PLC0415
     from connectors.log import KafkaHistory, KafkaLog  # noqa: PLC0415
     from connectors.schedule import Schedule  # noqa: PLC0415
@@ -229,6 +229,7 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
     from connectors.standing import Together, Watch  # noqa: PLC0415
     from connectors.views import Views  # noqa: PLC0415
     from hub.pulls import Pulls  # noqa: PLC0415
+    from hub.sent import SentFiles  # noqa: PLC0415
     from hub.shown import ShownAlerts  # noqa: PLC0415
 
     settings, vault = hub.settings, hub.vault
@@ -242,6 +243,7 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
         alerts.ADAPTER: alerts.Alerts(sink, vault, now_ms),
         pull.ADAPTER: pull.Pull(pulls, vault, now_ms),
         feed.ADAPTER: feed.Feeds(hub.client, settings.partitions, settings.send_ms_max),
+        sftp.ADAPTER: sftp.Files(hub.signing, SentFiles(hub.store), now_ms, private=open_doors),
     }
     log, history = KafkaLog(hub.client), KafkaHistory(hub.client)
     sender = Sender(adapters, vault, hub.crosswalk, log, Schedule(), now_ms)

@@ -5,9 +5,9 @@ register has already is not written again.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hub.appender import Appender
 from hub.governance import Register, write
@@ -48,11 +48,31 @@ class Wanted(_Shape):
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,100}$")] | None = None
     purpose: Name
     categories: Annotated[list[Name], Field(min_length=1, max_length=100)]
-    adapter: Literal["webhook", "alerts", "pull", "feed"] = "webhook"
+    adapter: Literal["webhook", "alerts", "pull", "feed", "sftp"] = "webhook"
+
+
+class Folder(_Shape):
+    """A folder on a stakeholder's SFTP server; `host_key` is a line of the server's public key."""
+
+    url: Annotated[str, Field(pattern=r"^sftp://[^\s/?#]+(/[^\s?#]*)?$", max_length=2_000)]
+    host_key: Annotated[str, Field(max_length=2_000)]
+    every: Literal["hour", "day"] = "hour"
+    format: Literal["csv", "jsonl"] = "csv"
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        from connectors.sftp import Folder as Fit  # noqa: PLC0415  slow to import, and seldom needed
+        from connectors.sftp import Unfit  # noqa: PLC0415
+
+        try:
+            Fit.of(self.model_dump())
+        except Unfit as error:
+            raise ValueError(error.detail) from None
+        return self
 
 
 class Description(_Shape):
-    """A stakeholder. `webhook` is where its subscriptions by webhook are delivered."""
+    """A stakeholder. `webhook` is where its subscriptions by webhook are delivered, `sftp` those by SFTP."""
 
     id: Annotated[str, Field(pattern=rf"^{topics.STAKEHOLDER_ID.pattern}$")]
     name: Name
@@ -62,6 +82,7 @@ class Description(_Shape):
     medical: bool = False
     part2: bool = False
     webhook: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+", max_length=2_000)] | None = None
+    sftp: Folder | None = None
     subscriptions: Annotated[list[Wanted], Field(max_length=SUBSCRIPTIONS_MAX)] = []
 
     def body(self) -> dict[str, Any]:
@@ -84,21 +105,32 @@ class Description(_Shape):
             path = f"/subscriptions/{index}"
             if name in found:
                 raise Invalid.one(f"{path}/id", "duplicate-id", f"another subscription is called `{name}`")
-            if one.adapter == "webhook" and self.webhook is None:
-                raise Invalid.one("/webhook", "missing", "a subscription by webhook needs its address")
+            settings = self._settings(one.adapter)
             found[name] = {
                 "id": name,
                 "stakeholder": self.id,
                 "purpose": one.purpose,
                 "categories": one.categories,
                 "adapter": one.adapter,
-                "settings": {"url": self.webhook} if one.adapter == "webhook" else {},
+                "settings": settings,
             }
+        return found
+
+    def _settings(self, adapter: str) -> dict[str, Any]:
+        """What the adapter needs to know. Raises `Invalid` where it is not said."""
+        needed = {
+            "webhook": None if self.webhook is None else {"url": self.webhook},
+            "sftp": None if self.sftp is None else self.sftp.model_dump(),
+        }
+        found = needed.get(adapter, {})
+        if found is None:
+            raise Invalid.one(f"/{adapter}", "missing", f"a subscription by {adapter} needs its address")
         return found
 
 
 class Registered(NamedTuple):
-    """What registering did: how many records it wrote, and the signing secret if one was made.
+    """What registering did: how many records it wrote, the signing secret if one was made, and the public key
+    with which the hub signs in where files go.
 
     `changed` is the last offset in `governance` at which something that stood was replaced or retired: from
     there on less may be allowed. None where all was new.
@@ -108,6 +140,7 @@ class Registered(NamedTuple):
     records: int
     webhook_secret: str | None
     changed: int | None
+    ssh_public_key: str | None = None
 
 
 def described(source: object) -> Description:
@@ -171,7 +204,8 @@ class Registration:
                 changed.append(write(self._appender, "retired", name, {"kind": "subscription"}, by).offset)
                 places += changed[-1:]
         last = max(changed)
-        return Registered(wanted.id, len(places), secret, last if last >= 0 else None)
+        key = self._signing.ssh_public(wanted.id) if wanted.sftp else None
+        return Registered(wanted.id, len(places), secret, last if last >= 0 else None, key)
 
     def retire(self, stakeholder: str, by: str) -> int:
         """Takes a stakeholder and its subscriptions out of force; out: the offset of that in `governance`.

@@ -1,6 +1,6 @@
-"""Signing secrets: by which a recipient knows that a webhook came from this hub. Sealed in the store.
+"""Secrets of ours that recipients know us by: those that sign webhooks, and SSH keys. Sealed in the store.
 
-A secret is rotated without a gap: for a while both the new and the old one sign.
+A signing secret is rotated without a gap: for a while both the new and the old one sign.
 """
 
 import base64
@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat
 
 from hub.store import Store, upsert
 from hub.tables import secrets
@@ -21,6 +24,7 @@ SECRET_CHARS_MAX: Final = 128
 OVERLAP_MS: Final = 24 * 3_600_000
 _NEW: Final = "webhook"
 _OLD: Final = "webhook-old"
+_SSH: Final = "ssh"
 
 
 class Signing:
@@ -35,7 +39,9 @@ class Signing:
         """The secrets to sign with, newest first; none where the stakeholder has no webhook."""
         with self._store.read() as connection:
             rows = connection.execute(
-                sa.select(secrets).where(secrets.c.stakeholder == stakeholder).order_by(secrets.c.name)
+                sa.select(secrets)
+                .where(secrets.c.stakeholder == stakeholder, secrets.c.name.in_((_NEW, _OLD)))
+                .order_by(secrets.c.name)
             ).all()
         return [
             self._sealer.open(_aad(stakeholder, row.name), row.sealed).decode()
@@ -57,6 +63,27 @@ class Signing:
         with self._store.write() as connection:
             upsert(connection, secrets, rows, update=("sealed", "created_at"))
         return fresh
+
+    def ssh(self, stakeholder: str) -> str | None:
+        """The private key with which the hub signs in at the stakeholder's server, in OpenSSH's format."""
+        mine = sa.and_(secrets.c.stakeholder == stakeholder, secrets.c.name == _SSH)
+        with self._store.read() as connection:
+            sealed = connection.execute(sa.select(secrets.c.sealed).where(mine)).scalar()
+        return None if sealed is None else self._sealer.open(_aad(stakeholder, _SSH), sealed).decode()
+
+    def ssh_public(self, stakeholder: str, renew: bool = False) -> str:
+        """The public key to that, one line; makes both where there are none, or anew."""
+        private = None if renew else self.ssh(stakeholder)
+        if private is None:
+            key = ed25519.Ed25519PrivateKey.generate()
+            private = key.private_bytes(
+                Encoding.PEM, PrivateFormat.OpenSSH, serialization.NoEncryption()
+            ).decode()
+            with self._store.write() as connection:
+                row = self._row(stakeholder, _SSH, private)
+                upsert(connection, secrets, [row], update=("sealed", "created_at"))
+        opened = serialization.load_ssh_private_key(private.encode(), None)
+        return opened.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
     def _row(self, stakeholder: str, name: str, secret: str) -> dict[str, object]:
         return {

@@ -169,12 +169,65 @@ def test_a_signing_secret_rotates_without_a_gap(at: Desk, monkeypatch: pytest.Mo
     assert at.signing.webhook("harbor-house") == [second]
 
 
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKFkJns2cFIBPFZhCUAMZf2z1fLVr5W5R5bf4ObU5q3J"
+FOLDER = {"url": "sftp://hub@files.example.org/in", "host_key": HOST_KEY}
+
+
+def test_a_folder_for_files_is_known_by_its_servers_key(at: Desk) -> None:
+    wanted = {"purpose": "care-coordination", "categories": ["service"], "adapter": "sftp"}
+    done = register(at, sftp={**FOLDER, "every": "day"}, subscriptions=[wanted])
+    assert done.ssh_public_key == at.signing.ssh_public("harbor-house")
+    found = at.register().subscriptions["harbor-house-care-coordination-sftp"]
+    assert found["settings"] == {**FOLDER, "every": "day", "format": "csv"}
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"sftp": {**FOLDER, "host_key": ""}}, "/sftp"),
+        ({"sftp": {**FOLDER, "url": "sftp://files.example.org/in"}}, "/sftp"),
+        ({"sftp": {**FOLDER, "every": "week"}}, "/sftp/every"),
+        ({"sftp": {"url": FOLDER["url"]}}, "/sftp/host_key"),
+        (
+            {"subscriptions": [{"purpose": "treatment", "categories": ["service"], "adapter": "sftp"}]},
+            "/sftp",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_is_refused(at: Desk, change: dict[str, Any], path: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        register(at, **change)
+    assert caught.value.path == path
+
+
+def test_ways_without_an_address_need_none(at: Desk) -> None:
+    several = [
+        {"purpose": "treatment", "categories": ["service"], "adapter": adapter}
+        for adapter in ("pull", "feed")
+    ]
+    register(at, webhook=None, subscriptions=several)
+    found = at.register().subscriptions
+    assert [found[f"harbor-house-treatment-{name}"]["settings"] for name in ("pull", "feed")] == [{}, {}]
+
+
+def test_the_hubs_key_for_files_stays_until_it_is_renewed(at: Desk) -> None:
+    at.signing.rotate("harbor-house")
+    first = at.signing.ssh_public("harbor-house")
+    assert first.startswith("ssh-ed25519 ")
+    assert at.signing.ssh_public("harbor-house") == first
+    assert len(at.signing.webhook("harbor-house")) == 1, "it signs no webhook"
+    assert at.signing.ssh_public("harbor-house", renew=True) != first
+    assert at.signing.ssh("nobody") is None
+
+
 def test_the_store_holds_no_secret_or_token_in_the_clear(at: Desk, tmp_path: Path) -> None:
     secret = at.signing.rotate("harbor-house").encode()
+    at.signing.ssh_public("harbor-house")
     token = tokens.mint(at.store, "harbor-house").encode()
     at.store.close()
     for file in tmp_path.iterdir():
         assert secret not in file.read_bytes()
+        assert b"PRIVATE KEY" not in file.read_bytes()
         assert token not in file.read_bytes()
 
 

@@ -69,6 +69,7 @@ def add(
     medical: Annotated[bool, typer.Option("--medical", help="Medical personnel.")] = False,
     part2: Annotated[bool, typer.Option("--part2", help="A 42 CFR Part 2 program.")] = False,
     webhook: Annotated[str | None, typer.Option(help="Where to deliver to it.")] = None,
+    fhir: Annotated[str | None, typer.Option(help="Its FHIR server's base address.")] = None,
     sftp: Annotated[str | None, typer.Option(help="sftp://user@host/folder: where to put files.")] = None,
     sftp_host_key: Annotated[
         str | None, typer.Option(help="That server's public key, as `ssh-keyscan` prints it after the host.")
@@ -91,6 +92,7 @@ def add(
         "medical": medical,
         "part2": part2,
         "webhook": webhook,
+        "fhir": fhir,
         "sftp": None
         if sftp is None
         else {"url": sftp, "host_key": sftp_host_key or "", "every": sftp_every, "format": sftp_format},
@@ -110,8 +112,9 @@ def load(
     """Add, or bring up to date, every stakeholder of a file. Prints new tokens and secrets, this once.
 
     Each has `id`, `name`, `role`, `agreement = {from, until}`, perhaps `treating`, `medical`, `part2`,
-    `webhook`, `sftp = {url, host_key, every, format}` and `subscriptions = [{purpose, categories, adapter}]`.
-    Repeating it changes nothing, and makes no token for whom it did not change.
+    `webhook`, `fhir`, `sftp = {url, host_key, every, format}` and
+    `subscriptions = [{purpose, categories, adapter}]`. Repeating it changes nothing, and makes no token for
+    whom it did not change.
     """
     wanted = [described(one) for one in _listed(file)]
     with _hub() as hub:
@@ -178,6 +181,18 @@ def secret(stakeholder: Id, as_json: AsJson = False) -> None:
         _known(hub, stakeholder)
         made = hub.signing.rotate(stakeholder)
     typer.echo(json.dumps({"id": stakeholder, "webhook_secret": made}) if as_json else made)
+
+
+@app.command("fhir-token", epilog="Example: hub agency fhir-token tideline-clinic < token.txt")
+def fhir_token(stakeholder: Id) -> None:
+    """Keep the bearer token that a stakeholder's FHIR server gave the hub. Read from standard input."""
+    with _hub() as hub:
+        _known(hub, stakeholder)
+        try:
+            hub.signing.keep_bearer(stakeholder, sys.stdin.readline().strip())
+        except ValueError as error:
+            raise BadDescription(str(error)) from None
+    typer.echo("kept")
 
 
 @app.command("ssh-key", epilog="Example: hub agency ssh-key harbor-house")

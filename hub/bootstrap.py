@@ -221,8 +221,9 @@ def run_faust(hub: Hub, stop: threading.Event) -> None:
 
 def run_connectors(hub: Hub, stop: threading.Event) -> None:
     """Stage `connectors`: the delivery engine and every adapter."""
-    from connectors import alerts, feed, projection, pull, sftp, webhook  # noqa: PLC0415
+    from connectors import alerts, feed, projection, pull, repository, sftp, webhook  # noqa: PLC0415
     from connectors.engine import Engine, EngineSettings  # noqa: PLC0415
+    from connectors.http import HttpSettings  # noqa: PLC0415
     from connectors.log import KafkaHistory, KafkaLog  # noqa: PLC0415
     from connectors.schedule import Schedule  # noqa: PLC0415
     from connectors.sender import Sender  # noqa: PLC0415
@@ -234,12 +235,12 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
 
     settings, vault = hub.settings, hub.vault
     open_doors = settings.demo or settings.private_webhooks
+    towards = HttpSettings(private=open_doors, plain=open_doors)
     sink, pulls = ShownAlerts(hub.store), Pulls(hub.store)
     standing = Together(sink, pulls)
     adapters: dict[str, Adapter] = {
-        webhook.ADAPTER: webhook.Webhooks(
-            hub.signing, webhook.WebhookSettings(private=open_doors, plain=open_doors)
-        ),
+        webhook.ADAPTER: webhook.Webhooks(hub.signing, towards),
+        repository.ADAPTER: repository.Repositories(hub.signing, towards),
         alerts.ADAPTER: alerts.Alerts(sink, vault, now_ms),
         pull.ADAPTER: pull.Pull(pulls, vault, now_ms),
         feed.ADAPTER: feed.Feeds(hub.client, settings.partitions, settings.send_ms_max),

@@ -31,6 +31,9 @@ Time = Annotated[str, AfterValidator(_time)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
+Address = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+", max_length=2_000)]
+
+
 class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,7 +51,7 @@ class Wanted(_Shape):
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,100}$")] | None = None
     purpose: Name
     categories: Annotated[list[Name], Field(min_length=1, max_length=100)]
-    adapter: Literal["webhook", "alerts", "pull", "feed", "sftp"] = "webhook"
+    adapter: Literal["webhook", "alerts", "pull", "feed", "sftp", "fhir"] = "webhook"
 
 
 class Folder(_Shape):
@@ -72,7 +75,7 @@ class Folder(_Shape):
 
 
 class Description(_Shape):
-    """A stakeholder. `webhook` is where its subscriptions by webhook are delivered, `sftp` those by SFTP."""
+    """A stakeholder. `webhook`, `sftp` and `fhir` are where its subscriptions by these are delivered."""
 
     id: Annotated[str, Field(pattern=rf"^{topics.STAKEHOLDER_ID.pattern}$")]
     name: Name
@@ -81,8 +84,9 @@ class Description(_Shape):
     treating: bool = False
     medical: bool = False
     part2: bool = False
-    webhook: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+", max_length=2_000)] | None = None
+    webhook: Address | None = None
     sftp: Folder | None = None
+    fhir: Address | None = None
     subscriptions: Annotated[list[Wanted], Field(max_length=SUBSCRIPTIONS_MAX)] = []
 
     def body(self) -> dict[str, Any]:
@@ -120,6 +124,7 @@ class Description(_Shape):
         """What the adapter needs to know. Raises `Invalid` where it is not said."""
         needed = {
             "webhook": None if self.webhook is None else {"url": self.webhook},
+            "fhir": None if self.fhir is None else {"url": self.fhir},
             "sftp": None if self.sftp is None else self.sftp.model_dump(),
         }
         found = needed.get(adapter, {})

@@ -1,4 +1,4 @@
-"""Secrets of ours that recipients know us by: those that sign webhooks, and SSH keys. Sealed in the store.
+"""Secrets by which recipients know us: signing secrets, SSH keys, their own tokens. Sealed in the store.
 
 A signing secret is rotated without a gap: for a while both the new and the old one sign.
 """
@@ -25,6 +25,8 @@ OVERLAP_MS: Final = 24 * 3_600_000
 _NEW: Final = "webhook"
 _OLD: Final = "webhook-old"
 _SSH: Final = "ssh"
+_BEARER: Final = "bearer"
+BEARER_CHARS_MAX: Final = 8_000
 
 
 class Signing:
@@ -64,12 +66,30 @@ class Signing:
             upsert(connection, secrets, rows, update=("sealed", "created_at"))
         return fresh
 
+    def bearer(self, stakeholder: str) -> str | None:
+        """The token that the stakeholder's FHIR server gave the hub; None where it gave none."""
+        return self._one(stakeholder, _BEARER)
+
+    def keep_bearer(self, stakeholder: str, token: str) -> None:
+        """Keeps that token, in place of the one before. Raises `ValueError` for what cannot be one."""
+        if (
+            not (token.isascii() and token.isprintable() and 0 < len(token) <= BEARER_CHARS_MAX)
+            or " " in token
+        ):
+            raise ValueError(f"a token is 1 to {BEARER_CHARS_MAX} printable characters without spaces")
+        with self._store.write() as connection:
+            row = self._row(stakeholder, _BEARER, token)
+            upsert(connection, secrets, [row], update=("sealed", "created_at"))
+
     def ssh(self, stakeholder: str) -> str | None:
         """The private key with which the hub signs in at the stakeholder's server, in OpenSSH's format."""
-        mine = sa.and_(secrets.c.stakeholder == stakeholder, secrets.c.name == _SSH)
+        return self._one(stakeholder, _SSH)
+
+    def _one(self, stakeholder: str, name: str) -> str | None:
+        mine = sa.and_(secrets.c.stakeholder == stakeholder, secrets.c.name == name)
         with self._store.read() as connection:
             sealed = connection.execute(sa.select(secrets.c.sealed).where(mine)).scalar()
-        return None if sealed is None else self._sealer.open(_aad(stakeholder, _SSH), sealed).decode()
+        return None if sealed is None else self._sealer.open(_aad(stakeholder, name), sealed).decode()
 
     def ssh_public(self, stakeholder: str, renew: bool = False) -> str:
         """The public key to that, one line; makes both where there are none, or anew."""

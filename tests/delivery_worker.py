@@ -19,12 +19,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from connectors import projection
 from connectors.alerts import ADAPTER, Alerts
 from connectors.engine import Engine, EngineSettings
+from connectors.http import HttpSettings
 from connectors.log import KafkaHistory, KafkaLog
 from connectors.schedule import Schedule
 from connectors.sender import Sender
 from connectors.standing import Watch
 from connectors.views import Views
-from connectors.webhook import Webhooks, WebhookSettings
+from connectors.webhook import Webhooks
 from consent import Governance
 from hub.shown import ShownAlerts
 from hub.store import Store
@@ -53,7 +54,7 @@ def main(config: dict[str, Any]) -> None:
     keys = Keys()
     log = KafkaLog(client)
     history = KafkaHistory(client)
-    adapters: dict[str, Any] = {"webhook": Webhooks(Secret(), WebhookSettings(private=True, plain=True))}
+    adapters: dict[str, Any] = {"webhook": Webhooks(Secret(), HttpSettings(private=True, plain=True))}
     watch, views = None, None
     if "store" in config:
         sink = ShownAlerts(Store(config["store"]))

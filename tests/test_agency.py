@@ -210,6 +210,24 @@ def test_ways_without_an_address_need_none(at: Desk) -> None:
     assert [found[f"harbor-house-treatment-{name}"]["settings"] for name in ("pull", "feed")] == [{}, {}]
 
 
+def test_a_fhir_server_is_known_by_its_address_and_its_token_is_kept(at: Desk) -> None:
+    wanted = {"purpose": "treatment", "categories": ["service"], "adapter": "fhir"}
+    with pytest.raises(Invalid) as caught:
+        register(at, subscriptions=[wanted])
+    assert caught.value.path == "/fhir"
+    register(at, fhir="https://ehr.example.org/fhir", subscriptions=[wanted])
+    found = at.register().subscriptions["harbor-house-treatment-fhir"]
+    assert found["settings"] == {"url": "https://ehr.example.org/fhir"}
+    assert at.signing.bearer("harbor-house") is None
+    for token in ("first", "second"):
+        at.signing.keep_bearer("harbor-house", token)
+    assert at.signing.bearer("harbor-house") == "second"
+    for bad in ("", "two words", "x\r\nevil: 1", "é", "x" * 8_001):
+        with pytest.raises(ValueError, match="a token is"):
+            at.signing.keep_bearer("harbor-house", bad)
+    assert len(at.signing.webhook("harbor-house")) == 1, "it signs no webhook"
+
+
 def test_the_hubs_key_for_files_stays_until_it_is_renewed(at: Desk) -> None:
     at.signing.rotate("harbor-house")
     first = at.signing.ssh_public("harbor-house")

@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks.webhooks import Webhook
 
-from connectors import address, webhook
+from connectors import address, http
 from connectors.adapter import Outcome, Outgoing
-from connectors.webhook import Webhooks, WebhookSettings, outcome, signed
+from connectors.http import HttpSettings, outcome
+from connectors.webhook import Webhooks, signed
 from tests.delivery_scene import SECRET, Receiver, Secret
 
-LOOPBACK = WebhookSettings(private=True, plain=True)
+LOOPBACK = HttpSettings(private=True, plain=True)
 VIEW = {"id": "x", "type": "contact", "data": {"subject": {"name": "Añá"}}}
 
 
@@ -41,7 +42,7 @@ def receiver() -> Iterator[Receiver]:
 
 @asynccontextmanager
 async def hooks(
-    settings: WebhookSettings = LOOPBACK, tls: ssl.SSLContext | None = None
+    settings: HttpSettings = LOOPBACK, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Webhooks]:
     made = Webhooks(Secret(), settings, tls)
     try:
@@ -50,7 +51,7 @@ async def hooks(
         await made.aclose()
 
 
-async def post(url: Any, settings: WebhookSettings = LOOPBACK, tls: ssl.SSLContext | None = None) -> Outcome:
+async def post(url: Any, settings: HttpSettings = LOOPBACK, tls: ssl.SSLContext | None = None) -> Outcome:
     async with hooks(settings, tls) as made:
         return await made.deliver(outgoing(url))
 
@@ -216,13 +217,13 @@ async def test_an_unfit_url_is_never_tried(url: Any) -> None:
 
 
 async def test_http_without_tls_has_to_be_allowed(receiver: Receiver) -> None:
-    assert await post(receiver.url, WebhookSettings(private=True)) == Outcome("failed", "url-unfit")
+    assert await post(receiver.url, HttpSettings(private=True)) == Outcome("failed", "url-unfit")
     assert receiver.got == []
 
 
 async def test_private_addresses_are_refused_unless_allowed(receiver: Receiver) -> None:
     for url in (receiver.url, receiver.url.replace("127.0.0.1", "localhost")):
-        assert await post(url, WebhookSettings(plain=True)) == Outcome("failed", "address-forbidden")
+        assert await post(url, HttpSettings(plain=True)) == Outcome("failed", "address-forbidden")
     assert receiver.got == []
 
 
@@ -276,9 +277,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_used(monkeypatch:
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
     monkeypatch.setattr(address.httpcore.AnyIOBackend, "connect_tcp", connect)
-    assert await post("http://rebinding.example/", WebhookSettings(plain=True)) == Outcome(
-        "failed", "connect"
-    )
+    assert await post("http://rebinding.example/", HttpSettings(plain=True)) == Outcome("failed", "connect")
     assert (asked, connected) == (["rebinding.example"], ["93.184.216.34"])
 
 
@@ -290,7 +289,7 @@ async def test_one_private_address_among_public_ones_is_refused(monkeypatch: pyt
         ]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
-    found = await post("http://both.example/", WebhookSettings(plain=True))
+    found = await post("http://both.example/", HttpSettings(plain=True))
     assert found == Outcome("failed", "address-forbidden")
 
 
@@ -327,10 +326,10 @@ def certificate(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 async def test_tls_is_verified(tmp_path: Path) -> None:
     server, trusting = certificate(tmp_path)
     async with peer(saying("HTTP/1.1 204 X\r\n\r\n"), server) as url:
-        assert await post(url, WebhookSettings(private=True)) == Outcome("failed", "tls")
-        assert await post(url, WebhookSettings(private=True), trusting) == Outcome("delivered", "http-204")
+        assert await post(url, HttpSettings(private=True)) == Outcome("failed", "tls")
+        assert await post(url, HttpSettings(private=True), trusting) == Outcome("delivered", "http-204")
         wrong_name = url.replace("127.0.0.1", "localhost")
-        assert await post(wrong_name, WebhookSettings(private=True), trusting) == Outcome("failed", "tls")
+        assert await post(wrong_name, HttpSettings(private=True), trusting) == Outcome("failed", "tls")
 
 
 async def test_without_a_secret_nothing_is_sent(receiver: Receiver) -> None:
@@ -348,5 +347,5 @@ async def test_connections_are_used_again(receiver: Receiver) -> None:
     async with hooks() as made:
         for number in range(5):
             assert (await made.deliver(outgoing(receiver.url, f"d-{number}"))).state == "delivered"
-        assert len(made._pool.connections) == 1
-    assert webhook.connections_max >= 1
+        assert len(made._http._pool.connections) == 1
+    assert http.connections_max >= 1

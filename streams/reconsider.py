@@ -102,7 +102,7 @@ class Reconsider:
             if record.topic == "decisions":
                 self._decided(here, codec.decode_as("Decision", value))
             elif record.topic == "consent":
-                _directed(here, record.offset, codec.decode_as("Directive", value))
+                _directed(here, record.offset, codec.directive(record.key, record.value))
             elif record.topic == "deliveries":
                 withheld = codec.decode_as("Delivery", value)["withheld"]
                 if withheld is not None:

@@ -262,7 +262,7 @@ class Runner:
         if self._aborts > self._settings.aborts_max:
             raise error
         if self._open:
-            within(self._bound_ms, self._producer.abort_transaction)
+            within(self._settings.abort_ms_max, self._producer.abort_transaction)
             self._open = False
         held = self._group.held
         self._batch, self._after = [], {}

@@ -373,6 +373,13 @@ def test_what_only_the_hub_writes_has_to_make_sense(topic: str) -> None:
         Log().stage.apply(record(topic, b"\0\0\0\xff\xff"))
 
 
+def test_a_directive_under_another_key_is_nobodys_to_pass_over() -> None:
+    """Its participant would be left without what it allows, and nobody would know."""
+    said = codec.encode("Directive", directive(PERSON, grant("c-1", ["harbor"])))
+    with pytest.raises(Corrupt):
+        Log().stage.apply(record("consent", said, b"p-2"))
+
+
 moves = st.lists(
     st.one_of(
         st.tuples(st.just("publish"), st.integers(0, 5)),

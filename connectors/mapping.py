@@ -22,6 +22,7 @@ from schemas.errors import Invalid, Problem
 mapping_chars_max: Final = 1024 * 1024
 _UNKNOWN: Final = {
     "csv": "`{path}` is none of the columns",
+    "json": "`{path}` leads out of the record",
     "xml": "`{path}` has a prefix without a namespace, or `..` without references",
 }
 _FOLDER: Final = resources.files("connectors") / "mappings"
@@ -51,9 +52,10 @@ class Input(Part):
     XML: `record` is the element that is one record, wherever it stands; `namespaces` gives each prefix that
     the mapping uses its namespace, or several that mean the same here. With `references` a document is read
     as a whole: they are followed, and `..` leads from a record to the element around it.
+    JSON: one value is one record.
     """
 
-    format: Literal["csv", "xml"]
+    format: Literal["csv", "xml", "json"]
     timezone: str = "UTC"
     columns: list[str] = Field(default_factory=list)
     optional_columns: list[str] = Field(default_factory=list)
@@ -68,10 +70,10 @@ class Input(Part):
     @model_validator(mode="after")
     def _of_its_format(self) -> Self:
         for name in self.model_fields_set - {"format", "timezone"}:
-            if (name in _OF_XML) != (self.format == "xml"):
+            if self.format == "json" or (name in _OF_XML) != (self.format == "xml"):
                 raise PydanticCustomError("not-of-this-format", f"`{name}` is not for {self.format}")
-        if not (self.columns or self.record):
-            needed = "record" if self.format == "xml" else "columns"
+        needed = {"csv": "columns", "xml": "record"}.get(self.format)
+        if needed is not None and not getattr(self, needed):
             raise PydanticCustomError("missing", f"{self.format} needs `{needed}`")
         return self
 
@@ -80,6 +82,8 @@ class Input(Part):
         *_, last = parts = segments(path)
         if self.format == "csv":
             return last in self.columns or last in self.optional_columns
+        if self.format == "json":
+            return ".." not in parts
         if ".." in parts and self.references is None:
             return False
         prefixes = {part.removeprefix("@").partition(":")[0] for part in parts if ":" in part}
@@ -182,7 +186,7 @@ class Mapper:
             before = len(problems)
             value = _value(rule, read, tree, problems)
             if value is not None:
-                event[name] = value
+                event[name] = ",".join(value) if isinstance(value, list) else value
             elif name in _ASKED and len(problems) == before:
                 problems.append(Problem(_first(rule), "missing", "there is no value here"))
         data: dict[str, Any] = {}

@@ -1,11 +1,14 @@
 """One value's rule: where it is found in a record, and what is done to it until it is an event's value.
 
 A record is a tree: texts, named parts, lists. A path names parts with slashes between
-(`Person/Name/Surname`). Where it meets a list it takes the first, and all of them at a `*`
-(`Charge/*/Statute`), which one part alone is a list of, too; `~1` stands for a slash within a name and `~0`
-for a tilde, as in JSON Pointer. A named part that has a text of its own keeps it under `#text`.
+(`Person/Name/Surname`). Where it meets a list it takes the first, all of them at a `*` (`Charge/*/Statute`),
+and at `*[Kind=local]` those whose `Kind` is that text; one part alone is a list of itself. `~1` stands for a
+slash within a name and `~0` for a tilde, as in JSON Pointer. A named part that has a text of its own keeps it
+under `#text`.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self
@@ -22,6 +25,7 @@ Table = Mapping[str, Scalar]
 Reader = Callable[[Tree], Any]
 
 OWN_TEXT: Final = "#text"
+_ITEMS: Final = re.compile(r"\*\[([^=\]]+)=([^\]]*)\]")
 _TRUE: Final = frozenset({"1", "y", "yes", "t", "true"})
 _FALSE: Final = frozenset({"0", "n", "no", "f", "false"})
 
@@ -41,21 +45,40 @@ def segments(path: str) -> tuple[str, ...]:
 
 def select(tree: Any, path: Sequence[str]) -> Iterator[str]:
     """Every text at a path of a tree, in order; nothing where the path leads nowhere."""
-    if isinstance(tree, str):
-        if not path or path == ("*",):
+    if path and path[0].startswith("*") and (wanted := _each(path[0])) is not None:
+        if isinstance(tree, Mapping) and path[0] in tree:
+            yield from select(tree[path[0]], path[1:])
+            return
+        for item in [tree] if isinstance(tree, Mapping | str) else tree:
+            if not wanted or wanted[1] in select(item, wanted[:1]):
+                yield from select(item, path[1:])
+    elif isinstance(tree, str):
+        if not path:
             yield tree
     elif isinstance(tree, Mapping):
         if not path:
             yield from select(tree.get(OWN_TEXT, ()), path)
         elif path[0] in tree:
             yield from select(tree[path[0]], path[1:])
-        elif path[0] == "*":
-            yield from select(tree, path[1:])
-    elif path and path[0] == "*":
-        for item in tree:
-            yield from select(item, path[1:])
     elif tree:
         yield from select(tree[0], path)
+
+
+def _each(step: str) -> tuple[str, ...] | None:
+    """What a step asks of each item of a list: nothing, or a name and its text; None where it is a name."""
+    if step == "*":
+        return ()
+    asked = _ITEMS.fullmatch(step)
+    return None if asked is None else (asked[1], asked[2])
+
+
+def tree_of(value: Any) -> Tree:
+    """A JSON value as a record: numbers and truths as texts, nothing that is null."""
+    if isinstance(value, Mapping):
+        return {name: tree_of(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [tree_of(item) for item in value if item is not None]
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def texts(path: str) -> Callable[[Tree], list[str]]:

@@ -73,6 +73,8 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("GET", "/operator", roles=OPERATOR),
         Rule("GET", "/operator/stages", roles=OPERATOR, passive=True),
         Rule("POST", "/v1/events", scope="publish"),
+        Rule("POST", "/v1/fhir", scope="publish"),
+        Rule("POST", "/v1/fhir/{kind}", scope="publish"),
         Rule("GET", "/v1/events/{event}", scope="publish"),
         Rule("POST", "/v1/quarantine", scope="publish"),
         Rule("POST", "/v1/directives", scope="directives", roles=OFFICER),

@@ -134,7 +134,9 @@ def test_the_binary_binding_is_read_too(world: World) -> None:
     desk.send(b'{"facility": "County Jail", "booking_number": "B-1"}', headers)
     assert desk.receipts() == [("admitted", None)]
     desk.send(cloud_event())  # the same event, said the other way
-    assert desk.receipts()[1:] == [("duplicate", None)]
+    avro = codec.encode("Contact", {"facility": "County Jail", "booking_number": "B-1", "needs": []})
+    desk.send(avro, [*headers[:-1], ("content-type", b"application/avro")])  # and in registry wire format
+    assert desk.receipts()[1:] == [("duplicate", None), ("duplicate", None)]
 
 
 def test_a_repeat_is_dropped_also_by_a_successor(world: World) -> None:

@@ -35,6 +35,8 @@ def read(stream: BinaryIO, mapping: Mapper | Mappers, source: str) -> Iterator[R
 
 
 def _entries(stream: BinaryIO, mappers: Mappers, source: str) -> Iterator[Row]:
+    if not stream.seekable():
+        raise _refused("not-seekable", "a zip is read from a file, not from a pipe")
     try:
         opened = zipfile.ZipFile(stream)
     except _UNREADABLE:

@@ -170,6 +170,16 @@ def test_zip_bombs_and_other_bad_zips_are_refused_before_anything_is_read() -> N
     assert refusal(zipped(many | export(), zipfile.ZIP_STORED)) == "too-many"
 
 
+def test_a_zip_from_a_pipe_is_refused_in_words() -> None:
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    with pytest.raises(BadHeader) as caught:
+        list(archive.read(Pipe(zipped(export())), mapping.load("hmis-export"), "urn:agency:reach"))
+    assert caught.value.problems[0].code == "not-seekable"
+
+
 def test_a_zip_that_says_less_than_it_holds_gives_no_more_than_it_says() -> None:
     data = bytearray(zipped({"Services.csv": b"," * 30_000_000}))
     directory = data.rindex(b"PK\x01\x02")

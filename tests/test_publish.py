@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -193,6 +194,22 @@ def test_a_csv_file_becomes_events_and_errors_name_its_columns(hub: Hub, tmp_pat
     shown = run(hub, file, *CSV)
     assert "LocationDetails" in shown.output
     assert "Zo" not in shown.output
+
+
+def test_a_zip_is_sent_as_it_is_and_errors_name_its_files(hub: Hub, tmp_path: Path) -> None:
+    told = [{"path": "/data/place/description", "code": "too-long", "detail": "x"}]
+    hub.refuse = lambda event: told if event["subject"] == "P-2" else []
+    sheet = hmis(tmp_path, ROW, {**ROW, "PersonalID": "P-2"}, {**ROW, "InformationDate": "soon"})
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as made:
+        made.write(sheet, "export/CurrentLivingSituation.csv")
+        made.writestr("export/Client.csv", "PersonalID,SSN\r\nP-1,1\r\n")
+    words = ("--mapping", "hmis-export", "--agency", "reach", "--json")
+    report = json.loads(run(hub, tmp_path / "export.zip", *words).stdout)
+    assert [event["subject"] for event in hub.events] == ["P-1", "P-2"]
+    assert sorted(problem["path"] for problem in report["problems"]) == [
+        "CurrentLivingSituation.csv, line 3, column CurrentLivingSituation",
+        "CurrentLivingSituation.csv, line 4, column InformationDate",
+    ]
 
 
 def test_a_wrong_header_is_kept_and_nothing_is_sent(hub: Hub, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def _bounded(root: Mapping[str, Any]) -> None:
             raise Invalid.one(path, "too-deep", f"provisions stand at most {provision_depth_max} deep")
         if count > provisions_max:
             raise Invalid.one(path, "too-many", f"a resource has at most {provisions_max} provisions")
-        nested = provision.get("provision", []) if isinstance(provision, dict) else []
+        nested = provision.get("provision") if isinstance(provision, dict) else None
         if isinstance(nested, list):
             waiting += [(one, depth + 1, f"{path}.provision[{n}]") for n, one in enumerate(nested)]
 

@@ -212,7 +212,7 @@ def _term(
     own: str,
     known: frozenset[str],
 ) -> str:
-    meant = codes.term_of(coding.get("system", ""), coding.get("code", ""), table, own, known)
+    meant = codes.term_of(*_code(coding), table, own, known)
     if meant is None:
         raise Invalid.one(path, "unknown-code", "the code has no exact counterpart here")
     return meant
@@ -244,10 +244,14 @@ def _actors(
     return tuple(frozenset(found[one]) or None for one in (codes.DISCLOSER, codes.RECIPIENT))  # type: ignore[return-value]
 
 
-def codings(concept: Any) -> Iterator[tuple[str, str]]:
-    """The systems and codes of a CodeableConcept, or of none."""
+def codings(concept: Any) -> Iterator[tuple[Any, Any]]:
+    """The systems and codes of a CodeableConcept, None where one is left out; nothing where there is none."""
     for one in (concept or {}).get("coding", ()):
-        yield one.get("system", ""), one.get("code", "")
+        yield _code(one)
+
+
+def _code(coding: Mapping[str, Any]) -> tuple[Any, Any]:
+    return coding.get("system"), coding.get("code")
 
 
 def time(value: Any, path: str) -> str:

@@ -15,7 +15,7 @@ from connectors.intake import Taken
 from connectors.results import Result, Results
 from connectors.rows import BadHeader, Row
 from connectors.sources import Source
-from schemas import cloudevents, crash
+from schemas import cloudevents, crash, strict
 from schemas.cloudevents import CloudEvent
 from schemas.errors import HubError, Invalid, Problem
 
@@ -112,7 +112,9 @@ class Taker:
         if row.event is None:
             return Kept(None, Result(row.entry, row.line, "left-out"))
         original = json.dumps(row.event, separators=(",", ":")).encode("ascii")
-        taken = self._door.take(agency, original, _event(original), via="file", reference=reference)
+        taken = self._door.take(
+            agency, original, _event(row.event, len(original)), via="file", reference=reference
+        )
         problems = [
             Problem(row.where(one["path"]), one["code"], one["detail"]) for one in taken.answer["errors"]
         ]
@@ -125,9 +127,13 @@ class Taker:
         return "q-" + self._mac("quarantine", said)[:24]
 
 
-def _event(original: bytes) -> CloudEvent | Invalid:
+def _event(item: dict[str, object], size: int) -> CloudEvent | Invalid:
     try:
-        return cloudevents.structured(original)
+        if size > cloudevents.event_bytes_max:
+            strict.refuse(
+                "", "too-large", f"{size} bytes, an event has at most {cloudevents.event_bytes_max}"
+            )
+        return cloudevents.parse_structured(item)
     except Invalid as error:
         return error
     except HubError as error:

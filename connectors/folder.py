@@ -14,10 +14,11 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from schemas import crash
 
 TAKEN: Final = "taken"
 DONE: Final = "done"
@@ -82,7 +83,11 @@ class Folder:
 
         Raises `OSError`.
         """
-        begun = sorted(entry.name for entry in _files(self.taken) if not entry.name.endswith(RESULT))
+        there = {entry.name for entry in _files(self.taken)}
+        for name in there:  # whose file was moved when something ended
+            if name.endswith(RESULT) and name.removesuffix(RESULT) not in there:
+                os.rename(self.taken / name, self.done / name)
+        begun = sorted(name for name in there if not name.endswith(RESULT))
         if begun:
             return self.taken / begun[0]
         found = {entry.name: entry.stat(follow_symlinks=False) for entry in _files(self.path)}
@@ -96,10 +101,14 @@ class Folder:
         return target
 
     def finish(self, file: Path) -> None:
-        """Moves a file that was read, after its result. Repeatable. Raises `OSError`."""
-        for one in (result_of(file), file):
-            with suppress(FileNotFoundError):
-                os.rename(one, self.done / one.name)
+        """Moves a file that was read, and then its result, which lies beside it from then on.
+
+        In this order: what is in `taken` without its result is read from its beginning. Raises `OSError`.
+        """
+        result = result_of(file)
+        os.rename(file, self.done / file.name)
+        crash.point("files-moved")
+        os.rename(result, self.done / result.name)
         _persist(self.done)
 
 

@@ -16,6 +16,7 @@ from hub.settings import Settings
 from schemas.errors import HubError, Refused
 
 STAGE: Final = "files"
+UNREGISTERED: Final = "not-registered"
 PAUSE_S: Final = 0.5
 STANDBY_S: Final = 1.0
 PAUSE_S_MAX: Final = 30.0
@@ -82,12 +83,13 @@ async def _source(
         while not ending.is_set():
             try:
                 if not await asyncio.to_thread(registered, source.agency):
-                    raise Refused("the agency is not registered", code="not-registered")
+                    raise Refused("the agency is not registered", code=UNREGISTERED)
                 more = await place.once(ending.is_set)
             except (HubError, OSError) as error:
                 code = error.code if isinstance(error, HubError) else type(error).__name__
                 log.warning("files are not taken", source=source.name, code=code)
-                stuck.add(named)
+                if code != UNREGISTERED:  # a hub has to be up for an agency to be registered
+                    stuck.add(named)
                 await _pause(ending, pause_s)
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
                 continue

@@ -147,7 +147,7 @@ async def test_a_server_that_is_away_or_lets_nobody_in_is_told_by_a_code(town: T
 
 
 @pytest.mark.parametrize(
-    "point", ["files-renamed", "files-brought", "files-stored", "files-noted", "files-finished", "files-told"]
+    "point", ["files-renamed", "files-brought", "files-stored", "files-noted", "files-moved", "files-told"]
 )
 async def test_cut_off_at_any_moment_the_next_look_goes_on(
     town: Town, point: str, monkeypatch: pytest.MonkeyPatch

@@ -26,7 +26,7 @@ from schemas import codec
 from schemas.errors import Unavailable
 from tests.files_worker import Door, watched
 from tests.streams_kit import CHECKOUT
-from tests.webside import JAIL, Side, records
+from tests.webside import JAIL, REACH, Side, records
 
 MAPPING = """
 name = "notes"
@@ -232,7 +232,7 @@ def test_a_stop_in_the_middle_of_a_file_is_gone_on_from(
     assert place.ids() == [str(number) for number in range(6)]
 
 
-KILLED = ["files-stored:kill:2", "files-noted:kill:1", "files-finished:kill:1"]
+KILLED = ["files-stored:kill:2", "files-noted:kill:1", "files-moved:kill:1"]
 
 
 @pytest.mark.parametrize("point", KILLED)
@@ -316,7 +316,7 @@ def running(hub: bootstrap.Hub) -> Iterator[None]:
 def test_the_stage_takes_the_files_of_its_sources_and_one_that_is_stuck_stops_no_other(
     side: Side, tmp_path: Path
 ) -> None:
-    good, nobodys = Place(tmp_path), tmp_path / "nobodys"
+    good, nobodys, missing = Place(tmp_path), tmp_path / "nobodys", tmp_path / "missing"
     nobodys.mkdir()
     named = {"mappings": {"*.csv": str(good.mapping)}, "settle_ms": 0}
     base = side.hub.settings
@@ -324,6 +324,7 @@ def test_the_stage_takes_the_files_of_its_sources_and_one_that_is_stuck_stops_no
         **base.model_dump(exclude={"files"}, exclude_unset=True),
         files=[
             {"agency": "nobody-here", "folder": str(nobodys), **named},
+            {"agency": REACH, "folder": str(missing), **named},
             {"agency": JAIL, "folder": str(good.folder), **named},
         ],
     )
@@ -337,7 +338,12 @@ def test_the_stage_takes_the_files_of_its_sources_and_one_that_is_stuck_stops_no
         while not (stuck := {p for beat in health.read_all(base.run_dir) for p in beat.stuck}):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert stuck == {"files/nobody-here-folder"}
+        assert stuck == {f"files/{REACH}-folder"}
+        missing.mkdir()  # whoever mends it needs nothing else
+        while any(beat.stuck for beat in health.read_all(base.run_dir)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert os.listdir(nobodys) == []
     assert [one["status"] for one in good.result("a.csv")] == ["accepted", "unreadable"]
     found = [
         codec.decode_as("Inbound", one.value())

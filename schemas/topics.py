@@ -14,6 +14,7 @@ FOREVER_MS: Final = -1
 record_bytes_max: Final = 2 * 1024 * 1024  # an event of 1 MiB with its envelope and seals
 quarantine_bytes_max: Final = 16 * 1024 * 1024  # an original that was refused for its size is kept whole
 partitions_default: Final = 4
+names_max: Final = 4_096  # of topics that are kept made
 
 STAKEHOLDER_ID: Final = re.compile(r"[a-z][a-z0-9-]{1,40}")
 
@@ -193,11 +194,13 @@ STAKEHOLDER_TOPICS: Final[dict[str, Topic]] = {
 }
 
 
+@lru_cache(maxsize=names_max)
 def inbox(agency: str) -> str:
     """Name of the one topic that an agency may write to."""
     return AGENCY_TOPICS["inbox.*"].of(agency).name
 
 
+@lru_cache(maxsize=names_max)
 def receipts(agency: str) -> str:
     """Name of the topic on which an agency learns what became of its events."""
     return AGENCY_TOPICS["receipts.*"].of(agency).name
@@ -213,6 +216,7 @@ def parked(agency: str) -> str:
     return AGENCY_TOPICS["parked.*"].of(agency).name
 
 
+@lru_cache(maxsize=names_max)
 def outbox(stakeholder: str) -> str:
     """Name of the topic with what a stakeholder was permitted."""
     return STAKEHOLDER_TOPICS["outbox.*"].of(stakeholder).name

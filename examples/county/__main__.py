@@ -19,7 +19,7 @@ from rich.console import Console
 
 from examples.county.comparison import Line, compare
 from examples.county.endpoints import Endpoints, Shelf
-from examples.county.files import Files
+from examples.county.files import Files, watched
 from examples.county.hubside import Hub, NotDone, now
 from examples.county.journal import Journal, write_whole
 from examples.county.officers import Officers
@@ -81,7 +81,7 @@ def perform(chosen: argparse.Namespace, folder: Path, console: Console) -> bool:
         endpoints.start()
         stack.callback(endpoints.stop)
         endpoints.trust(known(folder).secrets)
-        running = stack.enter_context(RunningHub(folder))
+        running = stack.enter_context(RunningHub(folder, {"HUB_FILES": watched(folder)}))
         running.ready()
         credentials = register(county, folder, endpoints)
         endpoints.trust(credentials.secrets)

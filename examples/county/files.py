@@ -1,10 +1,16 @@
-"""What two agencies hand in as files: outreach contacts as an HMIS export has them, and a court's docket."""
+"""What two agencies hand in as files: a whole HMIS export, put into a folder that the hub watches, and a
+court's docket, sent by `hub publish`.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import shutil
+import time
+import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +25,18 @@ from examples.county.plan import Scene
 from examples.county.record import instant
 from examples.county.running import ran
 
-MAPPINGS = {"hmis": "hmis-current-living-situation", "docket": "court-docket"}
+MAPPINGS = {"hmis": "hmis-export", "docket": "court-docket"}
+EXPORTED = "CurrentLivingSituation.csv"
+WATCHED = "reach"
+result_ms_max = 120_000
+
+
+def watched(folder: Path) -> str:
+    """The hub's setting `files` for a county that is played in that folder; the watched folder is made."""
+    place = folder / "watched"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    source = {"agency": WATCHED, "folder": str(place), "mappings": {"*.zip": MAPPINGS["hmis"]}}
+    return json.dumps([source])
 
 
 @dataclass(frozen=True)
@@ -34,7 +51,7 @@ class Sheet:
 
 
 class Files:
-    """Writes the scenes' files and has `hub publish` send them."""
+    """Writes the scenes' files and hands them in."""
 
     def __init__(self, folder: Path, address: str, tokens: Mapping[str, str]) -> None:
         self.folder = folder
@@ -52,11 +69,38 @@ class Files:
             header, as_row = LAYOUTS[channel]
             rows = [as_row(event) for event in events]
             bad = spoilt(channel, rows[0]) if scene.name == "weeks" else []
-            path = self.folder / f"{scene.name}-{channel}.csv"
             half = len(rows) // 2
-            write_whole(path, _csv(header, [*rows[:half], *bad, *rows[half:]]))
+            text = _csv(header, [*rows[:half], *bad, *rows[half:]])
+            path = self.folder / f"{scene.name}-{channel}{'.zip' if channel == 'hmis' else '.csv'}"
+            if channel == "hmis":
+                _zip(path, text)
+            else:
+                write_whole(path, text)
             sheets.append(Sheet(path, events[0].source, mapping, len(rows), len(bad)))
         return sheets
+
+    def hand_in(self, sheet: Sheet) -> dict[str, Any]:
+        """Hands in one file. Raises `NotDone` where not exactly the good lines were accepted."""
+        return self.leave(sheet) if sheet.path.suffix == ".zip" else self.publish(sheet)
+
+    def leave(self, sheet: Sheet) -> dict[str, Any]:
+        """Puts a file into the watched folder, once, and waits for the result beside it."""
+        place, name = self.folder.parent / "watched", sheet.path.name
+        if not list(place.rglob(f"*{name}")):
+            part = place / f"{name}.part"
+            shutil.copyfile(sheet.path, part)
+            part.rename(place / name)
+        deadline = time.monotonic() + result_ms_max / 1000
+        while not (found := list((place / "done").glob(f"*-{name}.result.csv"))):
+            if time.monotonic() > deadline:
+                raise NotDone(f"{name} was not taken from its folder in two minutes")
+            time.sleep(0.1)
+        with found[0].open(newline="", encoding="utf-8") as file:
+            said = Counter(line["status"] for line in csv.DictReader(file))
+        refused = said["rejected"] + said["unreadable"]
+        if (said["accepted"], refused) != (sheet.good, sheet.bad):
+            raise NotDone(f"{name} from its folder: {said['accepted']} of {sheet.good} accepted")
+        return {"accepted": said["accepted"], "refused": refused}
 
     def publish(self, sheet: Sheet) -> dict[str, Any]:
         """Sends one file. Raises `NotDone` where not exactly the good lines were accepted."""
@@ -71,6 +115,15 @@ class Files:
         if (told["accepted"], refused) != (sheet.good, sheet.bad):
             raise NotDone(f"hub publish {sheet.path.name}: {told['accepted']} of {sheet.good} accepted")
         return {"accepted": told["accepted"], "refused": refused}
+
+
+def _zip(path: Path, text: str) -> None:
+    """An export with one file in it that matters; the same bytes for the same text."""
+    draft = path.with_suffix(".draft")
+    with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as export:
+        export.writestr(zipfile.ZipInfo("Export.csv"), "ExportID\r\n1\r\n")
+        export.writestr(zipfile.ZipInfo(EXPORTED), text, zipfile.ZIP_DEFLATED)
+    draft.replace(path)
 
 
 def _csv(header: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:

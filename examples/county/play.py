@@ -181,7 +181,7 @@ class Play:
         ]
         self.step(f"{scene.name}/http", lambda: sum(self.each("events", batches, self._publish)))
         files = self.files.written(scene)
-        self.step(f"{scene.name}/files", lambda: self.each("files", files, self.files.publish))
+        self.step(f"{scene.name}/files", lambda: self.each("files", files, self.files.hand_in))
         if scene.name == "weeks":
             self.step("weeks/again", lambda: sum(self.each("repeats", batches, self._publish_again)))
             self.step("weeks/bad", self._publish_bad)

@@ -63,12 +63,18 @@ class Credentials:
 class RunningHub:
     """`hub up` in demo mode, ended with this process, whatever ends it. Its output is in `hub.log`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: Mapping[str, str]) -> None:
+        """In: where its log goes; further settings, as environment."""
         host = os.environ.get("HUB_WEB_HOST") or "127.0.0.1"
         self.port = int(os.environ.get("HUB_WEB_PORT") or 8080) or _free_port()
         self.address = f"http://{host}:{self.port}"
         self.log = folder / "hub.log"
-        self.environment = {**os.environ, **surroundings(), "HUB_WEB_PORT": str(self.port)}
+        self.environment = {
+            **os.environ,
+            **surroundings(),
+            "HUB_WEB_PORT": str(self.port),
+            **more,
+        }
         self.child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

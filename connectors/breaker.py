@@ -40,15 +40,18 @@ class Breakers:
             return max(0, (in_flight_max or self._in_flight_max) - in_flight)
         return 1 if in_flight == 0 and now_ms >= breaker.probe_at else 0
 
-    def ended(self, recipient: Recipient, outcome: Outcome, at: int) -> None:
-        """An attempt ended so. What the hub itself could not do says nothing about the recipient."""
+    def ended(self, recipient: Recipient, outcome: Outcome, at: int) -> bool:
+        """An attempt ended so; out: whether the recipient stands still from now on.
+
+        What the hub itself could not do says nothing about the recipient.
+        """
         if outcome.disable:
             self.disable(recipient, at)
         if outcome.code in ("not-begun", "erased"):
-            return
+            return False
         if outcome.state in ("delivered", "refused"):
             self._breakers.pop(recipient, None)
-            return
+            return outcome.disable
         breaker = self._breakers.setdefault(recipient, _Breaker())
         breaker.failures += 1
         breaker.rounds += at >= breaker.probe_at
@@ -56,6 +59,7 @@ class Breakers:
         breaker.probe_at = max(
             breaker.probe_at, at + max(pause, min(outcome.retry_after_ms or 0, probe_pause_ms_max))
         )
+        return breaker.failures == failures_min
 
     def disable(self, recipient: Recipient, at: int) -> None:
         """The recipient wants nothing more, since `at`, until one of its subscriptions is written anew."""

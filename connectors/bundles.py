@@ -93,6 +93,7 @@ def _labels(view: Mapping[str, Any]) -> list[Json]:
     found = [(CONFIDENTIALITY, "R")]
     found += [code for duty, code in REFRAIN.items() if duty in view["obligations"]]
     found += [codes.code_of(one, codes.PURPOSES, codes.PURPOSE) for one in view["purposes"]]
+    found += [(codes.ACT_REASON, "HTEST")] if view.get("sample") else []
     return [_coding(code) for code in found]
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from connectors import deliveries, gathering, projection
 from connectors.adapter import History, Log, Out, Outcome, Record, Shown
 from connectors.breaker import Breakers
@@ -18,7 +20,7 @@ from connectors.deliveries import Parcel
 from connectors.holding import Holding
 from connectors.knowledge import Knowledge, Owned
 from connectors.pending import Item, Lane, Left, Table
-from connectors.recheck import adapters, recheck
+from connectors.recheck import adapters, paused, recheck
 from connectors.recovery import Recovered, recover
 from connectors.schedule import first_at
 from connectors.sender import Attempt, Result, Sender, awake_ms
@@ -29,6 +31,8 @@ from consent import Governance, State, direction
 from schemas import codec
 from schemas.errors import BrokenRecord
 from schemas.topics import partition_of
+
+log = structlog.get_logger(__name__)
 
 OUTBOX: Final = "outbox."
 PENDING: Final = "pending"
@@ -78,6 +82,7 @@ class Engine:
         self._views = views
         self._now = now
         self._breakers = Breakers(settings.in_flight_max)
+        self._paused: frozenset[tuple[str, str]] = frozenset()
         self._fresh: set[tuple[str, int]] = set()
         self._left: dict[int, Left] = {}
         self._table = Table()
@@ -125,6 +130,7 @@ class Engine:
             return
         if record.topic == "governance":
             change = self._known.change(record)
+            self._paused = paused(self._known.governance)
             if change["kind"] == "subscription":
                 self._breakers.governed(json.loads(change["body"])["stakeholder"], change["at"])
             if self._watch is not None:
@@ -276,7 +282,11 @@ class Engine:
                 continue  # of a partition that was taken from us meanwhile
             self._table.landed(item)
             recipient = (item.lane.stakeholder, item.lane.adapter)
-            self._breakers.ended(recipient, result.outcome, result.at)
+            if self._breakers.ended(recipient, result.outcome, result.at):
+                who, adapter = recipient
+                log.warning(
+                    "recipient stands still", stakeholder=who, adapter=adapter, code=result.outcome.code
+                )
             if result.outcome.disable:
                 marker = Item.endpoint(*recipient, item.partition, result.at)
                 self._touched[marker.ref] = marker
@@ -361,6 +371,8 @@ class Engine:
         return self._known.state(partition, participant) if (stakeholder, partition) in self._owned else None
 
     def _room(self, recipient: tuple[str, str], now: int) -> int:
+        if recipient in self._paused:
+            return 0
         most = gathering.in_flight_max if recipient[1] in gathering.ADAPTERS else 0
         return self._breakers.room(recipient, self._table.in_flight(recipient), now, most)
 

@@ -41,6 +41,7 @@ def headers(outgoing: Outgoing) -> list[tuple[str, str | bytes]]:
         "time": view.get("time"),
         "category": view.get("category"),
         "idempotencykey": outgoing.key,
+        "sample": "true" if view.get("sample") else None,
         "purposes": ",".join(view["purposes"]),
         "obligations": ",".join(view["obligations"]),
         "notices": json.dumps(view["notices"], ensure_ascii=False),

@@ -1,11 +1,13 @@
 """The second decision: what was permitted on its way into an outbox, is it still, now that it would leave?"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from connectors.adapter import Share
 from consent import Event, Governance, State, decide
 from consent.decision import INDETERMINATE
+
+PAUSED: Final = "paused"  # in a subscription's settings: the operator lets deliveries wait
 
 
 class Verdict(NamedTuple):
@@ -46,6 +48,12 @@ def adapters(outbound: Mapping[str, Any], governance: Governance) -> dict[str, M
     for subscription in shared:
         named.setdefault(wanting[subscription].adapter, wanting[subscription].settings)
     return dict(sorted(named.items()))
+
+
+def paused(governance: Governance) -> frozenset[tuple[str, str]]:
+    """Which recipients, each by which adapter, are to get nothing for now. Their deliveries wait."""
+    every = governance.subscriptions.values()
+    return frozenset((one.stakeholder, one.adapter) for one in every if PAUSED in one.settings)
 
 
 def recheck(

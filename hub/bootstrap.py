@@ -219,16 +219,10 @@ def run_faust(hub: Hub, stop: threading.Event) -> None:
         hub.close()
 
 
-def run_connectors(hub: Hub, stop: threading.Event) -> None:
-    """Stage `connectors`: the delivery engine and every adapter."""
-    from connectors import alerts, feed, projection, pull, repository, sftp, webhook  # noqa: PLC0415
-    from connectors.engine import Engine, EngineSettings  # noqa: PLC0415
+def adapters(hub: Hub) -> dict[str, Adapter]:
+    """Every adapter by its name. To be used in one event loop, and closed there."""
+    from connectors import alerts, feed, pull, repository, sftp, webhook  # noqa: PLC0415
     from connectors.http import HttpSettings  # noqa: PLC0415
-    from connectors.log import KafkaHistory, KafkaLog  # noqa: PLC0415
-    from connectors.schedule import Schedule  # noqa: PLC0415
-    from connectors.sender import Sender  # noqa: PLC0415
-    from connectors.standing import Together, Watch  # noqa: PLC0415
-    from connectors.views import Views  # noqa: PLC0415
     from hub.pulls import Pulls  # noqa: PLC0415
     from hub.sent import SentFiles  # noqa: PLC0415
     from hub.shown import ShownAlerts  # noqa: PLC0415
@@ -236,18 +230,32 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
     settings, vault = hub.settings, hub.vault
     open_doors = settings.demo or settings.private_webhooks
     towards = HttpSettings(private=open_doors, plain=open_doors)
-    sink, pulls = ShownAlerts(hub.store), Pulls(hub.store)
-    standing = Together(sink, pulls)
-    adapters: dict[str, Adapter] = {
+    return {
         webhook.ADAPTER: webhook.Webhooks(hub.signing, towards),
         repository.ADAPTER: repository.Repositories(hub.signing, towards),
-        alerts.ADAPTER: alerts.Alerts(sink, vault, now_ms),
-        pull.ADAPTER: pull.Pull(pulls, vault, now_ms),
+        alerts.ADAPTER: alerts.Alerts(ShownAlerts(hub.store), vault, now_ms),
+        pull.ADAPTER: pull.Pull(Pulls(hub.store), vault, now_ms),
         feed.ADAPTER: feed.Feeds(hub.client, settings.partitions, settings.send_ms_max),
         sftp.ADAPTER: sftp.Files(hub.signing, SentFiles(hub.store), now_ms, private=open_doors),
     }
+
+
+def run_connectors(hub: Hub, stop: threading.Event) -> None:
+    """Stage `connectors`: the delivery engine and every adapter."""
+    from connectors import projection  # noqa: PLC0415
+    from connectors.engine import Engine, EngineSettings  # noqa: PLC0415
+    from connectors.log import KafkaHistory, KafkaLog  # noqa: PLC0415
+    from connectors.schedule import Schedule  # noqa: PLC0415
+    from connectors.sender import Sender  # noqa: PLC0415
+    from connectors.standing import Together, Watch  # noqa: PLC0415
+    from connectors.views import Views  # noqa: PLC0415
+    from hub.pulls import Pulls  # noqa: PLC0415
+    from hub.shown import ShownAlerts  # noqa: PLC0415
+
+    settings, vault = hub.settings, hub.vault
+    standing = Together(ShownAlerts(hub.store), Pulls(hub.store))
     log, history = KafkaLog(hub.client), KafkaHistory(hub.client)
-    sender = Sender(adapters, vault, hub.crosswalk, log, Schedule(), now_ms)
+    sender = Sender(adapters(hub), vault, hub.crosswalk, log, Schedule(), now_ms)
     engine = Engine(
         EngineSettings(
             owner=str(uuid.uuid4()),
@@ -288,12 +296,14 @@ def run_auditor(hub: Hub, stop: threading.Event) -> None:
 def run_web(hub: Hub, stop: threading.Event) -> None:
     """Stage `web`: gateway, pages, API."""
     from connectors.intake import Intake  # noqa: PLC0415
+    from connectors.log import KafkaHistory  # noqa: PLC0415
     from hub import serving  # noqa: PLC0415
     from hub.lookup import Lookup  # noqa: PLC0415
     from hub.parts import Fences, Parts  # noqa: PLC0415
     from hub.pulls import Pulls  # noqa: PLC0415
     from hub.sessions import Sessions  # noqa: PLC0415
     from hub.submissions import Submissions  # noqa: PLC0415
+    from hub.ways import Backlog  # noqa: PLC0415
 
     def put_together(fences: Fences) -> Parts:
         intake = Intake(hub.appender, hub.vault, hub.follower, hub.settings.partitions)
@@ -315,13 +325,16 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             fences=fences,
             viewer=hub.viewer(fences),
             pulls=Pulls(hub.store),
+            backlog=backlog,
             lookup=Lookup(hub.client),
             clock_ms=now_ms,
         )
 
+    backlog = Backlog(lambda: KafkaHistory(hub.client), hub.settings.partitions, now_ms)
     try:
         serving.run(hub.settings, hub.client, hub.appender, put_together, stop)
     finally:
+        backlog.close()
         hub.close()
 
 

@@ -80,6 +80,9 @@ hub explain e-k2nm7p3q city-attorney --purpose legal-coordination --language es 
     "quarantine": Entry(
         "Look at what was refused; try it again or discard it.", "hub.quarantine:app", "hub quarantine list"
     ),
+    "connector": Entry(
+        "What goes out to whom; pause, resume, test.", "hub.connector:app", "hub connector list"
+    ),
     "topology": Entry(
         "Draw the stages and the topics between them.", "hub.topology:topology", "hub topology"
     ),

@@ -20,6 +20,7 @@ from hub.settings import Settings
 from hub.store import Store
 from hub.submissions import Submissions
 from hub.vault import Vault
+from hub.ways import Backlog
 
 
 class Fences(Protocol):
@@ -61,6 +62,7 @@ class Parts:
     fences: Fences
     viewer: Viewing
     pulls: Pulls
+    backlog: Backlog
     lookup: Lookup
     clock_ms: Callable[[], int]
 

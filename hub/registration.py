@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from connectors.recheck import PAUSED
 from hub.appender import Appender
 from hub.governance import Register, write
 from hub.signing import Signing
@@ -201,6 +202,9 @@ class Registration:
         places, changed = [], [-1]
         for (kind, name), body in bodies.items():
             before = standing.get((kind, name))
+            paused = (before or {}).get("settings", {}).get(PAUSED)
+            if paused is not None:
+                body["settings"] |= {PAUSED: paused}  # that is the operator's to end
             if before != body:
                 places.append(write(self._appender, kind, name, body, by).offset)
                 changed += places[-1:] if before is not None else []

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -458,6 +459,21 @@ def test_order_is_kept_while_one_waits_and_nothing_else_does(world: World) -> No
     assert world.begun() == ["e-2"]
 
 
+def test_the_operator_is_told_once_that_a_recipient_stands_still(world: World) -> None:
+    with structlog.testing.capture_logs() as said:
+        for number in range(1, 9):
+            world.direct(granted(), f"p{number}")
+            world.offer(number, f"p{number}")
+        world.rounds()
+        while world.sends.begun:
+            world.sends.end(BAD)
+        world.rounds()
+    told = {"stakeholder": "reach", "adapter": "webhook", "code": "http-500"}
+    assert [one for one in said if one["event"] == "recipient stands still"] == [
+        {"event": "recipient stands still", "log_level": "warning", **told}
+    ]
+
+
 def test_a_stuck_recipient_is_paused_and_delays_no_other() -> None:
     world = World(in_flight_max=2, waiting_records_max=5)
     for number in range(12):
@@ -469,6 +485,45 @@ def test_a_stuck_recipient_is_paused_and_delays_no_other() -> None:
     world.offer(50, "p1", who="shelter")
     world.rounds()
     assert "e-50" in world.begun()
+
+
+def test_a_recipient_that_is_down_for_three_days_gets_everything_once_and_in_order(world: World) -> None:
+    world.sends._schedule = Schedule(jitter=0)
+    for participant in ("p1", "p2"):
+        world.direct(granted(), participant)
+    for number in (1, 2, 3):
+        world.offer(number)
+    world.offer(4, "p2")
+    world.offer(5, who="shelter")
+    world.rounds()
+    world.sends.end(OK, world.begun().index("e-5"))
+    up_at = world.memory.now + 3 * 24 * 3_600_000
+    tries: list[Attempt] = []
+    while world.memory.now < up_at:
+        while world.sends.begun:
+            tries.append(world.sends.end(BAD))
+        world.wait(5 * 60_000)
+        world.rounds(2)
+    world.offer(6, who="shelter")
+    world.rounds(2)
+    assert world.begun()[-1] == "e-6", "nobody else waits for it"
+    assert len(tries) >= 10
+    assert {one.key for one in tries} == {tries[0].key, tries[1].key}, "what follows in order is not tried"
+    assert len(tries) <= 2 * len(Schedule().pauses_ms), "more and more seldom"
+    arrived: list[str] = []
+    while world.left() and world.memory.now < up_at + 3 * 24 * 3_600_000:
+        while world.sends.begun:
+            attempt = world.sends.end(OK)
+            arrived.append(attempt.outbound["envelope"]["id"])
+            world.rounds(2)
+        world.wait(5 * 60_000)
+        world.rounds(2)
+    mine = [one for one in arrived if one in ("e-1", "e-2", "e-3", "e-4")]
+    assert sorted(mine) == ["e-1", "e-2", "e-3", "e-4"]
+    assert [one for one in mine if one != "e-4"] == ["e-1", "e-2", "e-3"]
+    assert {one["outcome"] for one in world.memory.told("receipt")} == {"failed", "delivered"}, (
+        "none given up"
+    )
 
 
 def test_a_result_frees_room(world: World) -> None:

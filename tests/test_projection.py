@@ -88,7 +88,9 @@ def test_scope_says_what_was_agreed_under_the_recipients_own_names() -> None:
     scope = projection.scope_of([share("subject")], state)
     assert [line["grant"] for line in scope] == ["c1/g1"]
     record = outbound(MADE, share_of("s1"))
-    [line] = projection.seen(record, "reach", [share("subject")], scope, Keys(), Nobody()).view["consent_scope"]
+    [line] = projection.seen(record, "reach", [share("subject")], scope, Keys(), Nobody()).view[
+        "consent_scope"
+    ]
     assert line["until"] == "2030-01-01T00:00:00.000Z"
     assert line["compartments"] == ["subject"]
     assert line["grant"] == projection.name(Keys(), "reach", "grant", "c1/g1"), "no id to compare notes by"

@@ -175,6 +175,34 @@ async def test_a_dripping_body_is_not_waited_for() -> None:
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("said", ["", "HTTP/1.1 2"])
+async def test_who_hangs_or_drips_its_status_is_hung_up_on_at_the_deadline(said: str) -> None:
+    gone = asyncio.Event()
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                writer.write(said[:1].encode())
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        finally:
+            gone.set()
+
+    async with peer(drip) as url, hooks() as made:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await made.deliver(outgoing(url))
+        if said:
+            await asyncio.wait_for(gone.wait(), 30)  # a write to it fails: the hub has hung up
+
+
+async def test_a_page_that_says_sorry_with_200_is_a_delivery_by_the_specification() -> None:
+    """Standard Webhooks looks at the status alone. Who has a FHIR server is asked for more."""
+    page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nSorry"
+    async with peer(saying(page)) as url:
+        assert await post(url) == Outcome("delivered", "http-200")
+
+
 async def test_an_endless_body_is_not_read() -> None:
     sent = 0
 

@@ -11,6 +11,8 @@ from hub import health
 from hub.parts import Parts, parts
 from hub.rendering import render, speak
 from hub.tables import quarantine
+from hub.ways import ways
+from schemas.errors import Unavailable
 
 WEEK_MS: Final = 7 * 24 * 3_600_000
 LINES_MAX: Final = 50
@@ -67,7 +69,36 @@ def _picture(request: Request, of: Parts) -> dict[str, Any]:
                     ),
                 }
             )
-    return {"stages": shown, "refused": [_line(row, words, names, now) for row in _refused(of, now)]}
+    return {
+        "stages": shown,
+        "ways": _ways(of, words, names, now),
+        "refused": [_line(row, words, names, now) for row in _refused(of, now)],
+    }
+
+
+def _ways(of: Parts, words: Any, names: dict[str, str], now: int) -> list[dict[str, str]] | None:
+    """Every way out in words, what needs somebody first; None where the log does not answer."""
+    try:
+        found = ways(of.store, of.register(), of.backlog.items(), now)
+    except Unavailable:
+        return None
+    urgencies = {"fails": "urgent", "ended": "urgent", "paused": "soon", "flows": "permit"}
+    order = list(urgencies)
+    return [
+        {
+            "stakeholder": names.get(one.stakeholder, one.stakeholder),
+            "adapter": words.term("adapter", one.adapter),
+            "state": words.term("way", one.state),
+            "urgency": urgencies[one.state],
+            "code": one.code or "" if one.state in ("fails", "ended") else "",
+            "waits": words.number(one.waits),
+            "next": words.ago(one.next_at, now) if one.next_at else "",
+            "delivered": words.number(one.delivered),
+            "withheld": words.number(one.withheld),
+            "failed": words.number(one.failed + one.refused),
+        }
+        for one in sorted(found, key=lambda one: (order.index(one.state), one.stakeholder, one.adapter))
+    ]
 
 
 def _refused(of: Parts, now: int) -> list[Any]:

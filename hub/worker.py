@@ -15,7 +15,8 @@ from streams.runner import Runner
 from streams.slots import Slot
 from streams.step import Step
 
-TURN_MS_MAX: Final = 60_000  # of a worker's loop; the waits in it add up to less
+TURN_MS_MAX: Final = 90_000  # of a worker's loop; the waits in it add up to less
+OVERDUE_MS_MAX: Final = 3_000  # of a call of the Kafka client, past the timeout that it was given
 
 log = structlog.get_logger()
 
@@ -64,8 +65,9 @@ def _watch(runner: Runner, pulse: Pulse, ended: threading.Event) -> None:
     while not ended.wait(BEAT_MS / 1000):
         health = runner.health()
         say(pulse, health)
-        if health.silent_ms > TURN_MS_MAX:
-            log.error("worker got nowhere", stage=health.stage, silent_ms=health.silent_ms)
+        if health.silent_ms > TURN_MS_MAX or health.overdue_ms > OVERDUE_MS_MAX:
+            waited = {"silent_ms": health.silent_ms, "overdue_ms": health.overdue_ms}
+            log.error("worker got nowhere", stage=health.stage, **waited)
             os._exit(1)
 
 

@@ -1,5 +1,6 @@
 """How a worker is doing, told by its progress and not by its being alive."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +14,8 @@ _JOINING: Final = -1
 class Health:
     """A worker at one moment. `positions` are next offsets (-1 while side inputs are being read); `stuck`
     names the partitions that have had work and made no progress for longer than the bound. `silent_ms` is
-    how long ago the worker's loop last went round.
+    how long ago the worker's loop last went round, `overdue_ms` how long ago the Kafka client should have
+    come back from a call that it was given a timeout for.
     """
 
     stage: str
@@ -21,6 +23,7 @@ class Health:
     positions: dict[str, int]
     stuck: tuple[str, ...]
     silent_ms: int = 0
+    overdue_ms: int = 0
 
 
 class Progress:
@@ -32,10 +35,15 @@ class Progress:
         self._since: dict[Place, float] = {}
         self._positions: dict[Place, int] = {}
         self._turned = time.monotonic()
+        self._promised = math.inf
 
     def turned(self) -> None:
         """The worker's loop has gone round."""
         self._turned = time.monotonic()
+
+    def promised(self, within_s: float) -> None:
+        """The client was asked something that it has to answer in so many seconds; infinity for nothing."""
+        self._promised = time.monotonic() + within_s
 
     def joining(self, place: Place) -> None:
         """Assigned, not yet ready."""
@@ -69,4 +77,5 @@ class Progress:
             {f"{topic}/{partition}": at for (topic, partition), at in sorted(positions.items())},
             tuple(f"{topic}/{partition}" for topic, partition in sorted(late)),
             int((now - self._turned) * 1000),
+            int(max(now - self._promised, 0) * 1000),
         )

@@ -7,6 +7,7 @@ What cannot be mended that way ends the process, loudly.
 """
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -30,6 +31,7 @@ from streams.transaction import Transaction, within
 _log = structlog.get_logger()
 _SLICE_S: Final = 0.05
 _ASK_S: Final = 1.0
+_GIVEN_UP_MAX: Final = 4
 
 
 class Runner:
@@ -44,6 +46,7 @@ class Runner:
         self._since: Callable[[], int] = getattr(step, "since", int)
         self._admin = AdminClient(dict(client))
         self._producer = Producer(settings.producer(client))
+        self._given_up: list[Producer] = []
         self._side = SideInputs(settings, client, self._admin, step.apply)
         self._progress = Progress(settings.group, settings.stuck_ms_max)
         self._log = _log.bind(stage=settings.group, worker=settings.instance_id)
@@ -68,7 +71,7 @@ class Runner:
         Raises `Fenced`, `Stalled`, `Unavailable`, or what the step raised, with nothing left half done; the
         process should end then and be started again.
         """
-        within(self._settings.join_ms_max, self._producer.init_transactions)  # ends what one left
+        self._within(self._settings.join_ms_max, self._producer.init_transactions)  # ends what one left
         self._whole = self._side.partitions(self._settings.whole)
         self._group = Group(self._settings, self._client, self._assigned, self._revoked, self._noted)
         self._log.info("worker started")
@@ -215,7 +218,7 @@ class Runner:
         if batch or out.produced or out.offsets:
             offsets = {**after, **out.offsets} or dict([next(iter(positions.items()))])
             if self._settings.flush_first:
-                within(self._bound_ms, self._flush)
+                self._within(self._bound_ms, self._flush)
             self._send(offsets)
             crash.point(f"{stage}.offsets-sent")
         self._commit()
@@ -232,7 +235,7 @@ class Runner:
         """Never an empty list: the broker would not check the membership of one."""
         positions = [TopicPartition(topic, partition, at) for (topic, partition), at in offsets.items()]
         metadata = self._group.metadata
-        within(
+        self._within(
             self._bound_ms,
             lambda wait_s: self._producer.send_offsets_to_transaction(positions, metadata, wait_s),
         )
@@ -243,7 +246,7 @@ class Runner:
 
     def _commit(self) -> None:
         try:
-            within(self._bound_ms, self._producer.commit_transaction)
+            self._within(self._bound_ms, self._producer.commit_transaction)
         except KafkaException as error:
             if cause(error).retriable():
                 raise Fenced("it cannot be known whether a transaction was committed") from None
@@ -262,8 +265,7 @@ class Runner:
         if self._aborts > self._settings.aborts_max:
             raise error
         if self._open:
-            within(self._settings.abort_ms_max, self._producer.abort_transaction)
-            self._open = False
+            self._abort()
         held = self._group.held
         self._batch, self._after = [], {}
         self._step.revoked(held)
@@ -271,6 +273,31 @@ class Runner:
         self._group.start_over()
         self._assigned(held)
         stop.wait(min(self._settings.backoff_ms_max, 100 << self._aborts) / 1000)
+
+    def _abort(self) -> None:
+        """Ends the transaction without a trace; by another producer, where this one cannot.
+
+        After a broker's death the client may be unable to abort however long it is given. A new producer of
+        the same name has the broker do it. The old one is kept, unused: letting go of it could take as long.
+        """
+        try:
+            self._within(self._settings.abort_ms_max, self._producer.abort_transaction)
+        except KafkaException as error:
+            if cause(error).fatal() or len(self._given_up) >= _GIVEN_UP_MAX:
+                raise
+            self._log.warning("another producer takes over", reason=code(error))
+            self._given_up.append(self._producer)
+            self._producer = Producer(self._settings.producer(self._client))
+            self._within(self._settings.join_ms_max, self._producer.init_transactions)
+        self._open = False
+
+    def _within(self, ms: int, act: Callable[[float], object]) -> None:
+        """`within`, watched: the client has been seen never to come back from a call with a timeout."""
+        self._progress.promised(ms / 1000)
+        try:
+            within(ms, act)
+        finally:
+            self._progress.promised(math.inf)
 
     # -- being watched --------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class RunnerSettings:
     join_ms_max: int = 60_000
     session_timeout_ms: int = 6_000
     transaction_timeout_ms: int = 10_000
-    abort_ms_max: int = 40_000  # a broker may take that long to come back, and a new process no less
+    abort_ms_max: int = 3_000  # then another producer takes over, which aborts what the last one left
     poll_interval_ms_max: int = 120_000
     topics_refresh_ms: int = 3_000
     stuck_ms_max: int = 30_000

@@ -4,8 +4,10 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from schemas.errors import Unavailable
 from streams.errors import Corrupt, Fenced
@@ -80,6 +82,7 @@ def test_what_is_aborted_is_seen_neither_as_input_nor_beside(cluster: Cluster) -
     writer.produce(side, b"word", b"k", 0)
     writer.flush()
     writer.abort_transaction()
+    until(lambda: cluster.ends(source) == {0: 2}, "the marker, which comes after the answer")
     cluster.write(source, numbers(1))
     with working(settings(cluster, source, beside=(side,)), Copy(target), cluster.client):
         until(lambda: cluster.read(target), "the copy")
@@ -126,6 +129,48 @@ def test_a_step_that_cannot_work_starts_over_with_empty_memory_and_leaves_nothin
     again = [("revoked", 1), ("assigned", 1)]
     assert step.calls[:6] == [("assigned", 1), *again, *again, ("committed", 0)]
     assert [record.value for record in cluster.read(target)] == [b"%d 3" % n for n in range(5)]
+
+
+class Unable(Producer):
+    """A client that cannot abort, as after the death of a broker."""
+
+    made = 0
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        Unable.made += 1
+
+    def abort_transaction(self, wait_s: float) -> None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+
+def test_what_a_client_cannot_abort_another_one_does(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the same process, and nobody who reads what is committed waits for it."""
+    monkeypatch.setattr("streams.runner.Producer", Unable)
+    monkeypatch.setattr(Unable, "made", 0)
+    source, target = cluster.topic("in"), cluster.topic("out")
+    cluster.write(source, numbers(5))
+    step = Faltering(target, 2, Unavailable("the vault is away"))
+    chosen = settings(cluster, source, abort_ms_max=50, transaction_timeout_ms=30_000)
+    with working(chosen, step, cluster.client):
+        until(lambda: len(cluster.read(target)) == 5, "the copies")
+    assert payloads(cluster.read(target)) == list(range(5))
+    assert Unable.made == 3
+
+
+def test_a_worker_whose_clients_cannot_abort_ends_at_last(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.runner.Producer", Unable)
+    source, target = cluster.topic("in"), cluster.topic("out")
+    cluster.write(source, numbers(1))
+    step = Faltering(target, 1_000, Unavailable("the vault is away"))
+    chosen = settings(cluster, source, aborts_max=100, backoff_ms_max=10, abort_ms_max=50)
+    assert isinstance(Worker(chosen, step, cluster.client).join(), KafkaException)
+    assert step.failures == 1_000 - 5
+    assert cluster.read(target) == []
 
 
 def test_a_step_that_never_can_ends_the_worker_within_its_bound(cluster: Cluster) -> None:

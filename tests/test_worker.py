@@ -1,5 +1,6 @@
 """A worker whose loop no longer goes round is ended, so that another one takes its place."""
 
+import math
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.worker import TURN_MS_MAX
+from hub.worker import OVERDUE_MS_MAX, TURN_MS_MAX
 from streams.health import Progress
 
 WATCHED = """
@@ -16,7 +17,7 @@ from hub import worker
 from hub.health import Pulse
 from streams.health import Health
 
-silences = [0, 0, int(sys.argv[1])]
+silences = [(0, 0), (0, 0), (int(sys.argv[1]), int(sys.argv[2]))]
 ended = threading.Event()
 
 class Runner:
@@ -24,10 +25,10 @@ class Runner:
         silent = silences.pop(0)
         if not silences:
             ended.set()
-        return Health("admit", True, {}, (), silent)
+        return Health("admit", True, {}, (), *silent)
 
 worker.BEAT_MS = 1
-worker._watch(Runner(), Pulse(pathlib.Path(sys.argv[2]), "admit"), ended)
+worker._watch(Runner(), Pulse(pathlib.Path(sys.argv[3]), "admit"), ended)
 """
 
 
@@ -40,7 +41,28 @@ def test_the_loop_says_how_long_it_has_been_silent() -> None:
     assert progress.health().silent_ms < before
 
 
-@pytest.mark.parametrize(("silent_ms", "status"), [(TURN_MS_MAX, 0), (TURN_MS_MAX + 1, 1)])
-def test_a_loop_that_hangs_takes_its_process_with_it(tmp_path: Path, silent_ms: int, status: int) -> None:
-    ran = subprocess.run([sys.executable, "-c", WATCHED, str(silent_ms), str(tmp_path)], check=False)
-    assert ran.returncode == status
+def test_a_call_that_should_have_come_back_is_overdue() -> None:
+    progress = Progress("admit", 1_000)
+    assert progress.health().overdue_ms == 0
+    progress.promised(60)
+    assert progress.health().overdue_ms == 0
+    progress.promised(0.01)
+    time.sleep(0.05)
+    assert progress.health().overdue_ms >= 40
+    progress.promised(math.inf)
+    assert progress.health().overdue_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("silent_ms", "overdue_ms", "status"),
+    [
+        (TURN_MS_MAX, OVERDUE_MS_MAX, 0),
+        (TURN_MS_MAX + 1, 0, 1),
+        (0, OVERDUE_MS_MAX + 1, 1),
+    ],
+)
+def test_a_loop_that_hangs_takes_its_process_with_it(
+    tmp_path: Path, silent_ms: int, overdue_ms: int, status: int
+) -> None:
+    words = [sys.executable, "-c", WATCHED, str(silent_ms), str(overdue_ms), str(tmp_path)]
+    assert subprocess.run(words, check=False).returncode == status

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from schemas.topics import STAKEHOLDER_ID
 
-HOST_KEY: Final = r"^(ssh-ed25519|ecdsa-sha2-[a-z0-9-]+|rsa-sha2-[0-9]+|ssh-rsa) [A-Za-z0-9+/=]+$"
+HOST_KEY: Final = r"^(ssh-ed25519|ecdsa-sha2-[a-z0-9-]+|rsa-sha2-[0-9]+|ssh-rsa) [A-Za-z0-9+/=]+( .*)?$"
 
 
 class _Given(BaseModel):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+import asyncssh
 import sqlalchemy as sa
 import typer
 from alembic.runtime.migration import MigrationContext
@@ -23,13 +24,14 @@ from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from sqlalchemy.engine import make_url
 
+from connectors import mapping
 from hub import broker, health, kek, settings
 from hub.errors import OperatorError
 from hub.settings import Settings
 from hub.store import Store
 from hub.tables import keys
 from schemas import compatibility, registry, topics
-from schemas.errors import HubError
+from schemas.errors import HubError, Invalid
 from streams import topology
 
 ANSWER_MS_MAX: Final = 5_000
@@ -67,7 +69,10 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 
 def examine(configured: Settings) -> list[Finding]:
     """Every finding, in the order in which they are printed. Changes nothing; raises nothing."""
-    return [_guarded(check, configured) for check in (_broker, _schemas, _clock, _keys, _store, _disk)]
+    checks = [_broker, _schemas, _clock, _keys, _store, _disk]
+    if configured.files:
+        checks.append(_files)
+    return [_guarded(check, configured) for check in checks]
 
 
 def _guarded(check: Callable[[Settings], Finding], configured: Settings) -> Finding:
@@ -182,6 +187,27 @@ def _disk(configured: Settings) -> Finding:
     if free_mb < FREE_MB_LOW:
         return Finding("disk", "note", says, "Make room soon.")
     return Finding("disk", "ok", says)
+
+
+def _files(configured: Settings) -> Finding:
+    for source in configured.files:
+        for name in source.mappings.values():
+            try:
+                mapping.load(name)
+            except Invalid as error:
+                says = f"`{source.name}`: mapping `{name}`, {error.detail}"
+                return Finding("files", "wrong", says, "Correct it, or name a ready one.")
+        if source.folder is not None and not os.access(source.folder, os.R_OK | os.W_OK | os.X_OK):
+            says = f"`{source.folder}` is not there, or not the hub's to write to"
+            return Finding("files", "wrong", says, "Make it, and give it to the user that the hub runs as.")
+        if source.sftp is not None:
+            try:
+                asyncssh.import_public_key(source.sftp.host_key)
+                asyncssh.read_private_key(source.sftp.key)
+            except (OSError, asyncssh.KeyImportError) as error:
+                says = f"`{source.name}`: a key cannot be read ({type(error).__name__})"
+                return Finding("files", "wrong", says, "Check `key` and `host_key`.")
+    return Finding("files", "ok", f"{len(configured.files)} place(s), mappings and keys can be read")
 
 
 def _processes(configured: Settings) -> Counter[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import asyncssh
 import pytest
 import typer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
@@ -170,3 +171,28 @@ def test_topics_that_are_missing_are_named(empty_kafka: str, tmp_path: Path) -> 
     found = finding(settings.load(data=tmp_path, kafka_bootstrap=empty_kafka), "broker")
     assert "consent" in found.says
     assert "hub up" in found.mend
+
+
+def test_places_of_files_are_looked_at_where_there_are_any(tmp_path: Path) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(str(tmp_path / "key"))
+    host_key = key.export_public_key().decode().strip()
+    account = {"host": "files.example", "username": "hub", "key": str(tmp_path / "key"), "host_key": host_key}
+    folder = {"agency": "reach", "folder": str(tmp_path), "mappings": {"*.csv": "court-docket"}}
+
+    def said(*files: dict[str, object]) -> tuple[str, str]:
+        found = finding(settings.load(data=tmp_path / "none", files=files), "files")
+        return found.state, found.says
+
+    sftp = {"agency": "reach", "sftp": account, "mappings": {"*.zip": "hmis-export"}}
+    assert said(folder, sftp) == ("ok", "2 place(s), mappings and keys can be read")
+    for bad, word in (
+        (folder | {"mappings": {"*": "no-such"}}, "no-such"),
+        (folder | {"folder": str(tmp_path / "missing")}, "missing"),
+        (sftp | {"sftp": account | {"key": str(tmp_path / "lost")}}, "FileNotFoundError"),
+        (sftp | {"sftp": account | {"host_key": "ssh-ed25519 AAAA"}}, "KeyImportError"),
+    ):
+        state, says = said(bad)
+        assert state == "wrong"
+        assert word in says
+    assert "files" not in [one.name for one in doctor.examine(settings.load(data=tmp_path / "none"))]

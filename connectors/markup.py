@@ -231,7 +231,8 @@ def read(stream: BinaryIO, mapper: Mapper, source: str) -> Iterator[Row]:
         if not chunk:
             break
         if len(raw) > record_bytes_max and under_way is not None:
-            under_way.refuse("too-large", f"a record has at most {record_bytes_max} bytes")
+            what = "a record" if mapper.input.references is None else "a document with references"
+            under_way.refuse("too-large", f"{what} has at most {record_bytes_max} bytes")
             under_way.kept = under_way.kept or bytes(raw[:record_bytes_max])
         keep = at.CurrentByteIndex if under_way is None or under_way.kept else under_way.start
         if keep > begins:

@@ -165,8 +165,10 @@ class Fence:
             for (stakeholder, number), seen in self._seen.items()
             if number == partition
         ]
-        left = [intent._asdict() for mine in self._open[partition].values() for intent in mine.values()]
-        return {"acknowledged": told, "open": left}
+        held = [held for mine in self._open[partition].values() for held in mine.items()]
+        superseded = [intent for (key, _), intent in held if key != intent.key]
+        current = [intent for (key, _), intent in held if key == intent.key]
+        return {"acknowledged": told, "open": [intent._asdict() for intent in (*superseded, *current)]}
 
     def restore(self, partition: int, state: Mapping[str, Any]) -> None:
         """Take up what `state` said of a partition of which nothing has been applied yet."""
@@ -203,7 +205,14 @@ class Fence:
             self._overflowed = True
             return
         mine = self._open[partition].setdefault(entry.participant, {})
-        self._count += (entry.key, entry.attempt) not in mine
+        older = mine.get((entry.key, entry.attempt))
+        if older is not None and older != entry:
+            # The event was withheld, permitted again, and its attempts are counted anew. Receipts now speak
+            # of the newer one; of the older one nobody will, so it stays in doubt.
+            place = (f"{older.key}#{older.at}#{older.consent_offset}", older.attempt)
+            self._count += place not in mine
+            mine[place] = older
+        self._count += older is None
         mine[entry.key, entry.attempt] = entry
 
     def _ended(self, partition: int, receipt: Mapping[str, Any]) -> None:

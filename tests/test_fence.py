@@ -76,6 +76,21 @@ def test_a_receipt_closes_its_own_attempt_only() -> None:
     assert state(intent(), intent(attempt=2), told(10), receipt(attempt=2), receipt()) == "closed"
 
 
+def test_a_later_delivery_by_the_same_key_closes_no_older_doubt() -> None:
+    """Its worker died; it was taken back, agreed to again, and delivered: that says nothing of the first."""
+    again = (intent(at=0), told(10), intent(consent=12, at=50), receipt())
+    assert state(*again, now=100_000) == "closed-in-doubt"
+    kept = after(*again[:-1]).state(0)
+    assert kept is not None
+    taken_up = Fence(1, SEND_MS, GRACE_MS)
+    taken_up.restore(0, kept)
+    taken_up.apply(0, deliveries.decode(receipt()))
+    answer = taken_up.answer(TAKEN, EVERYBODY, 100_000)
+    assert [one.at for one in answer.in_doubt] == [0]
+    assert len(taken_up) == 1
+    assert state(intent(), intent(), told(10), receipt()) == "closed", "the same record twice is one"
+
+
 def test_an_intent_that_knew_does_not_count() -> None:
     assert state(told(10), intent(consent=10)) == "closed"
 

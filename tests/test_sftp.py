@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors import gathering, projection, sftp, tabular
+from connectors import deliveries, gathering, projection, sftp, tabular
 from connectors.adapter import Outcome, Outgoing, Share
-from connectors.schedule import HOUR_MS, MINUTE_MS, first_at, together
-from connectors.sender import awake_ms
+from connectors.schedule import HOUR_MS, MINUTE_MS, Schedule, first_at, together
+from connectors.sender import Attempt, Sender, awake_ms
 from connectors.sftp import FOUND, RENAMED, Files, Note
 from hub.sent import KEPT_MS, SentFiles
 from hub.store import Store
@@ -310,6 +310,68 @@ async def test_a_folder_that_is_not_there_is_said(town: Town) -> None:
 async def test_settings_that_cannot_be_meant_are_refused(town: Town, change: dict[str, Any]) -> None:
     outgoing = replace(town.outgoing(1), settings=town.settings() | change)
     assert await town.send(outgoing) == [Outcome("failed", "settings-unfit")]
+
+
+class Written:
+    """A log of receipts in memory."""
+
+    def __init__(self) -> None:
+        self.receipts: list[Any] = []
+
+    def append(self, topic: str, partition: int, key: bytes | None, value: bytes) -> None:
+        self.receipts.append(deliveries.decode(value)["receipt"])
+
+    def flush(self) -> None:
+        return
+
+
+async def test_what_the_sender_hands_over_together_is_one_file_with_a_receipt_each(town: Town) -> None:
+    log = Written()
+    sender = Sender({sftp.ADAPTER: town.adapter()}, Keys(), Nobody(), log, Schedule(), lambda: NOW)
+    share = Share("s1", "care-coordination", "consent", ("c1/g1",), PARTS, ())
+    attempts = [
+        Attempt(
+            f"d-{number}",
+            "reach",
+            sftp.ADAPTER,
+            0,
+            number,
+            1,
+            outbound(event(number, f"p{number}"), share.as_dict()),
+            (share,),
+            [],
+            town.settings(),
+            awake_ms() + 20_000,
+        )
+        for number in range(1, 21)
+    ]
+    sender.start()
+    try:
+        sender.submit(attempts)
+        results = [await asyncio.to_thread(sender.results.get, timeout=30) for _ in attempts]
+    finally:
+        await asyncio.to_thread(sender.stop, 1_000)
+    assert {one.outcome for one in results} == {RENAMED}
+    assert len(town.names()) == 1
+    assert len(town.rows()) == len(log.receipts) == 20
+
+
+async def test_a_failed_file_is_tried_again_as_one(town: Town) -> None:
+    log, clock = Written(), [NOW]
+    sender = Sender({sftp.ADAPTER: town.adapter()}, Keys(), Nobody(), log, Schedule(), lambda: clock[0])
+    town.host_key = asyncssh.generate_private_key("ssh-ed25519")
+    share = Share("s1", "care-coordination", "consent", ("c1/g1",), PARTS, ())
+    sender.start()
+    try:
+        for number in (1, 2, 3):
+            made = outbound(event(number, f"p{number}"), share.as_dict())
+            place = (sftp.ADAPTER, 0, number, 1, made, (share,), [], town.settings())
+            sender.submit([Attempt(f"d-{number}", "reach", *place, awake_ms() + 20_000)])
+        results = [await asyncio.to_thread(sender.results.get, timeout=30) for _ in range(3)]
+    finally:
+        await asyncio.to_thread(sender.stop, 1_000)
+    assert {one.outcome.code for one in results} == {"host-key"}
+    assert {one.next_at for one in results} == {together({"every": "hour"}, NOW + 1)}
 
 
 async def test_a_file_is_bounded(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ SHARED: Final[tuple[Processor, ...]] = (
 TELLING: Final = (HubError, KafkaException, OSError, TypeError, AttributeError, NameError, ImportError)
 FRAMES_MAX: Final = 20
 EXCEPTION_LINES_MAX: Final = 60
-QUIET: Final = ("aiokafka", "faust", "mode", "httpx", "uvicorn.access", "alembic")
+QUIET: Final = ("aiokafka", "asyncssh", "faust", "mode", "httpx", "uvicorn.access", "alembic")
 
 
 def configure(settings: Settings, stage: str) -> None:

@@ -1,6 +1,7 @@
 """Files from an SFTP account: a real server on this machine, cut off at every moment that counts."""
 
 import itertools
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+import structlog
 
 from connectors import account, folder, taking
 from connectors.account import Polled
 from connectors.folder import Folder
 from connectors.sources import Account, Source
+from hub import journal, settings
 from schemas import crash
 from schemas.errors import Unavailable
 from tests.files_worker import Keys, door
@@ -108,6 +111,24 @@ async def test_files_of_an_account_are_taken_in_order_and_given_back_with_their_
     assert sorted(os.listdir(town.folder)) == ["c.csv.part", "done", "taken"]
     assert os.listdir(town.folder / "taken") == []
     assert town.left() == []
+
+
+async def test_no_log_names_a_file_for_its_name_may_be_somebodys(
+    town: Town, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers[:])
+    monkeypatch.setattr(root, "level", root.level)
+    journal.configure(settings.load(), "files")
+    town.put("abernathy.csv", line(1))
+    try:
+        async with town.serving():
+            await town.all_of()
+    finally:
+        logging.captureWarnings(False)
+        structlog.reset_defaults()
+    assert town.ids() == ["1"]
+    assert "abernathy" not in capsys.readouterr().err
 
 
 async def test_a_file_that_still_grows_is_left_until_two_looks_find_it_the_same(town: Town) -> None:

@@ -85,9 +85,10 @@ async def _source(
                 if not await asyncio.to_thread(registered, source.agency):
                     raise Refused("the agency is not registered", code=UNREGISTERED)
                 more = await place.once(ending.is_set)
-            except (HubError, OSError) as error:
+            except Exception as error:
                 code = error.code if isinstance(error, HubError) else type(error).__name__
-                log.warning("files are not taken", source=source.name, code=code)
+                known = isinstance(error, HubError | OSError)
+                log.warning("files are not taken", source=source.name, code=code, exc_info=not known)
                 if code != UNREGISTERED:  # a hub has to be up for an agency to be registered
                     stuck.add(named)
                 await _pause(ending, pause_s)

@@ -20,7 +20,7 @@ from connectors import folder, taking
 from connectors.folder import Settling
 from connectors.results import HEADER, Result, Results
 from connectors.sources import Source
-from hub import bootstrap, health, settings, up
+from hub import bootstrap, filing, health, settings, up
 from hub.errors import SettingsInvalid
 from schemas import codec
 from schemas.errors import Unavailable
@@ -297,6 +297,48 @@ def test_the_settings_of_the_documentation_are_settings(
         settings.load()
     monkeypatch.delenv("HUB_CONFIG")
     assert up.Stage.FILES not in up.stages(settings.load())
+
+
+class Fails:
+    """A place that nothing can be had from, whatever the reason."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.asked = 0
+
+    async def once(self, stopping: object) -> bool:
+        self.asked += 1
+        raise self.error
+
+
+def test_whatever_is_wrong_with_one_source_the_others_go_on(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing, "PAUSE_S", 0.01)
+    errors = [OSError("a disk"), Unavailable("the log"), ValueError("a mistake of ours"), ZeroDivisionError()]
+    places: list[tuple[Source, Any]] = [
+        (Source(agency=f"agency-{n}", mappings={"*": "court-docket"}, folder=tmp_path / str(n)), Fails(error))
+        for n, error in enumerate(errors)
+    ]
+    mine = Source(agency="reach", mappings={"*.csv": str(place.mapping)}, folder=place.folder)
+    places.append((mine, place.watched()))
+    place.put("a.csv", line(1))
+    configured, stop = settings.load(data=tmp_path / "data"), threading.Event()
+    thread = threading.Thread(target=filing.run, args=(configured, places, lambda agency: True, stop))
+    thread.start()
+    try:
+        deadline = time.monotonic() + 60
+        stuck: set[str] = set()
+        while (
+            place.ids() != ["1"] or len(stuck) < len(errors) or any(one.asked < 3 for _, one in places[:-1])
+        ):
+            assert time.monotonic() < deadline
+            stuck = {name for beat in health.read_all(configured.run_dir) for name in beat.stuck}
+            time.sleep(0.02)
+    finally:
+        stop.set()
+        thread.join()
+    assert stuck == {f"files/agency-{n}-folder" for n in range(len(errors))}
 
 
 @contextmanager

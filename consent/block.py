@@ -6,6 +6,7 @@ from sys import intern
 from typing import Final, TypeVar
 
 from consent.decision import COUNSELLING_NOTES, PROCEEDINGS
+from consent.known import Known
 from consent.policy import Policy
 from consent.record import Held
 from consent.terms import Grant
@@ -13,11 +14,12 @@ from consent.untyped import ALWAYS_MS, NEVER_MS
 
 grants_max: Final = 60  # in a block, so that a set of them is a small integer
 shared_max: Final = 1 << 9
-indexes_max: Final = 1 << 10
 
 _shared: Final[dict[Hashable, Hashable]] = {}  # equal values are one object in all blocks
 _MASKS: Final = tuple(range(1 << 12))  # and so are the sets of up to twelve grants
 _PART: Final = Struct("=qqqq")
+_LATELY: Final = Struct("=qqq")
+_NOT_LATELY: Final = _LATELY.pack(NEVER_MS, NEVER_MS, 0)
 _NOBODY: Final[dict[str, int]] = {}  # read only
 
 _T = TypeVar("_T", bound=Hashable)
@@ -48,7 +50,7 @@ class Index:
         "until",
     )
 
-    def __init__(self, pieces: tuple[tuple[Grant, ...], ...]) -> None:
+    def __init__(self, pieces: Sequence[Sequence[Grant]]) -> None:
         grants = [grant for some in pieces for grant in some]
         self.disclosers = _index([grant.disclosers for grant in grants])
         self.recipients = _index([grant.recipients for grant in grants])
@@ -80,18 +82,16 @@ class Index:
         return grants
 
 
-_indexes: Final[dict[tuple[tuple[Grant, ...], ...], Index]] = {}
+_indexes: Final = Known[tuple[bytes, ...], Index]()
 
 
-def _indexed(pieces: tuple[tuple[Grant, ...], ...]) -> Index:
+def _indexed(pieces: Sequence[tuple[Held, tuple[Grant, ...]]]) -> Index:
     """The index of these grants, perhaps one that others have too."""
-    index = _indexes.get(pieces)
-    if index is None:
-        index = Index(pieces)
-        if len(_indexes) >= indexes_max:
-            _indexes.clear()
-        _indexes[pieces] = index
-    return index
+    grants = [some for _, some in pieces]
+    if any(not held.consent.form.key or some is not held.consent.grants for held, some in pieces):
+        return Index(grants)  # a part of a form has no key
+    key = tuple([held.consent.form.key for held, _ in pieces])
+    return _indexes.get(key) or _indexes.put(key, Index(grants))
 
 
 class Block:
@@ -105,10 +105,10 @@ class Block:
     __slots__ = ("consents", "index", "lately", "notes", "parties", "parts", "proceedings", "revoked")
 
     def __init__(self, pieces: Sequence[tuple[Held, tuple[Grant, ...]]]) -> None:
-        self.index = _indexed(tuple([some for _, some in pieces]))
+        self.index = _indexed(pieces)
         self.consents = tuple([held.consent.id for held, _ in pieces])
         self.parts = b""
-        self.lately = NEVER_MS, NEVER_MS, 0
+        self.lately = _NOT_LATELY
         self.parties = _NOBODY
         self.revoked = self.proceedings = self.notes = 0
         first = 0
@@ -140,7 +140,10 @@ class Block:
 
         The answer is kept, with the instants between which it holds.
         """
-        since, before, alive = self.lately
+        since: int
+        before: int
+        alive: int
+        since, before, alive = _LATELY.unpack(self.lately)
         if since <= at < before:
             return alive
         since, before, alive = ALWAYS_MS, NEVER_MS, 0
@@ -153,7 +156,7 @@ class Block:
                 else:
                     before = min(before, change)
         alive &= ~self.revoked
-        self.lately = since, before, alive
+        self.lately = _LATELY.pack(since, before, alive)
         return alive
 
     def periods(self, at: int) -> tuple[int, int, int]:

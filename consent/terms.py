@@ -1,16 +1,17 @@
 """The terms that directives carry (consent, grant, restriction, order, emergency), from untyped values."""
 
 import marshal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from sys import intern
 from typing import Final, NamedTuple
 
+from consent.known import Known
 from consent.untyped import ALWAYS_MS, NEVER_MS, mapping, moment, text, texts
 
 STATEMENTS: Final = frozenset({"right-to-revoke", "redisclosure", "refusal"})
 PROGRAM_EXIT: Final = "program-exit"
 emergency_ms_max: Final = 24 * 3_600_000
-forms_max: Final = 1 << 10
-form_bytes_max: Final = 1 << 13
 
 
 class Grant(NamedTuple):
@@ -35,38 +36,49 @@ class Grant(NamedTuple):
         since, until = moment(value.get("data_from")), moment(value.get("data_until"))
         return cls(
             text(value.get("id")),
-            texts(value.get("disclosers")),
-            texts(value.get("recipients")),
-            texts(value.get("purposes")),
-            texts(value.get("categories")),
-            texts(value.get("labels")),
-            texts(value.get("compartments")),
+            _names(value.get("disclosers")),
+            _names(value.get("recipients")),
+            _names(value.get("purposes")),
+            _names(value.get("categories")),
+            _names(value.get("labels")),
+            _names(value.get("compartments")),
             ALWAYS_MS if since is None else since,
             NEVER_MS if until is None else until,
         )
 
 
-_forms: Final[dict[bytes, tuple[Grant, ...]]] = {}
+class Form(NamedTuple):
+    """What a consent says apart from whose it is and when it holds. `key` stands for these grants and no
+    others; it is empty where they have none.
+    """
+
+    key: bytes
+    grants: tuple[Grant, ...]
 
 
-def _grants(listed: object) -> tuple[Grant, ...]:
-    """The grants of a list. A program's forms are few and its participants many, so what a form says is read
-    once; it is known again by its bytes, which no other list has.
+_forms: Final = Known[bytes, Form]()
+
+
+def _form(listed: object) -> Form:
+    """The form with this list of grants; one without any, where it is no list. A program's forms are few and
+    its participants many: what a form says is read once, and known again by its bytes.
     """
     if not isinstance(listed, list | tuple):
-        return ()
+        return Form(b"", ())
     try:
-        form = marshal.dumps(listed, 2)
+        key = blake2b(marshal.dumps(listed, 2), digest_size=24).digest()
     except ValueError:  # a mapping that isn't a dict, or too deep
-        form = b""
-    grants = _forms.get(form)
-    if grants is None:
-        grants = tuple([Grant.of(one) for one in listed if isinstance(one, Mapping)])
-        if 0 < len(form) <= form_bytes_max:
-            if len(_forms) >= forms_max:
-                _forms.clear()
-            _forms[form] = grants
-    return grants
+        return Form(b"", _grants(listed))
+    return _forms.get(key) or _forms.put(key, Form(key, _grants(listed)))
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """`texts` of the few words that all grants are made of."""
+    return tuple([intern(name) for name in texts(value)])
+
+
+def _grants(listed: Iterable[object]) -> tuple[Grant, ...]:
+    return tuple([Grant.of(one) for one in listed if isinstance(one, Mapping)])
 
 
 class Consent(NamedTuple):
@@ -77,7 +89,12 @@ class Consent(NamedTuple):
     starts_at: int
     expires_at: int
     on_exit: bool
-    grants: tuple[Grant, ...]
+    form: Form
+
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        """The grants, in their order."""
+        return self.form.grants
 
     @classmethod
     def of(cls, value: object) -> "Consent | None":
@@ -85,7 +102,8 @@ class Consent(NamedTuple):
         source = mapping(value)
         name, signature = text(source.get("id")), mapping(source.get("signature"))
         signed_at, starts_at = moment(source.get("signed_at")), moment(source.get("starts_at"))
-        grants = _grants(source.get("grants"))
+        said = _form(source.get("grants"))
+        grants = said.grants
         if name is None or signed_at is None or starts_at is None or not grants:
             return None
         if text(signature.get("method")) is None or text(signature.get("reference")) is None:
@@ -96,7 +114,7 @@ class Consent(NamedTuple):
         if not ends(expires_at, expires_on, grants):
             return None
         end = NEVER_MS if expires_at is None else expires_at
-        return cls(name, signed_at, starts_at, end, expires_on == PROGRAM_EXIT, grants)
+        return cls(name, signed_at, starts_at, end, expires_on == PROGRAM_EXIT, said)
 
     def dedicated(self, purpose: str) -> bool:
         """Whether every grant, as signed, has exactly this purpose."""

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from consent import DIRECTIVES, EMPTY, Record, State, States, direction, fold
-from consent.block import indexes_max, shared_max
+from consent.block import shared_max
+from consent.known import Known, asked_an_entry, entries_max, entries_min
 from consent.packed import chunks
 from consent.record import Placed
 from consent.states import compiled_max
-from consent.terms import form_bytes_max, forms_max
 from consent.untyped import ALWAYS_MS, NEVER_MS
 from schemas.errors import BrokenRecord
 from tests.small import ask, consent, emergency, grant, granted, order, reason, restriction, revoked
@@ -505,26 +505,36 @@ def test_what_compiled_states_have_in_common_is_one_object(monkeypatch: pytest.M
         assert len(shared) <= shared_max
 
 
-@pytest.mark.parametrize(
-    ("table", "entries_max"), [("terms._forms", forms_max), ("block._indexes", indexes_max)]
-)
-def test_forms_that_are_known_again_are_bounded(
-    table: str, entries_max: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known: dict[Any, Any] = {}
-    monkeypatch.setattr(f"consent.{table}", known)
-    for place in range(entries_max + 2):
+def test_what_is_known_again_is_bounded_and_grows_with_what_is_asked() -> None:
+    known: Known[int, str] = Known()
+    for number in range(200):
+        known.get(-1)
+        assert known.put(number, str(number)) == known.get(number) == str(number)
+        assert len(known) <= entries_min + 2 * (number + 1) // asked_an_entry
+    for _ in range(300_000):
+        known.get(-1)
+    for number in range(3 * entries_max):
+        known.put(number, str(number))
+        assert len(known) <= entries_max
+    assert len(known) == entries_max
+
+
+def test_however_many_forms_there_are_each_is_read_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that were known once and are read again."""
+    monkeypatch.setattr("consent.terms._forms", Known())
+    monkeypatch.setattr("consent.block._indexes", Known())
+    for place in [*range(3 * entries_min), *range(3 * entries_min)]:
         assert ask(granted(grant(id=f"g{place}"))).grants == (f"c1/g{place}",)
-        assert 0 < len(known) <= entries_max
 
 
-def test_a_form_too_long_to_be_known_again_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    known: dict[Any, Any] = {}
-    monkeypatch.setattr("consent.terms._forms", known)
-    said = [granted(grant(recipients=["harbor-house", "x" * form_bytes_max]))]
-    assert ask(*said) == ask(*said)
-    assert ask(*said).permitted
-    assert not known
+def test_consents_of_one_form_that_fill_several_blocks() -> None:
+    """A part of a form is not the form: each block has the grants of its own part."""
+    many = [grant(id=f"g{place}", recipients=["reach"]) for place in range(70)]
+    for wanted in (0, 59, 60, 69):
+        form = [*many]
+        form[wanted] = grant(id=f"g{wanted}")
+        for name in ("c1", "c2"):
+            assert ask(granted(*form, id=name)).grants == (f"{name}/g{wanted}",)
 
 
 def test_what_only_looks_like_a_known_form_is_another() -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from connectors import deliveries, gathering, projection
+from connectors import deliveries, gathering, projection, resend
 from connectors.adapter import History, Log, Out, Outcome, Record, Shown
 from connectors.breaker import Breakers
 from connectors.deliveries import Parcel
@@ -168,7 +168,9 @@ class Engine:
         for record in batch:
             if record.topic != VIEWS:
                 self._take_in(record, now, out)
-        self._show([record for record in batch if record.topic == VIEWS], now, out, places)
+        asked = [record for record in batch if record.topic == VIEWS]
+        self._repeat([record for record in asked if resend.is_one(record)], now)
+        self._show([record for record in asked if not resend.is_one(record)], now, out, places)
         self._settle()
         self._choose(now, out)
         if self._watch is None or self._watch.review(now, self._state_of, self._known.governance):
@@ -263,6 +265,22 @@ class Engine:
         for stakeholder, participant, partition, value in answers:
             out.produce(deliveries.TOPIC, participant.encode(), value, partition)
             places.add((stakeholder, partition))
+
+    def _repeat(self, records: Sequence[Record], now: int) -> None:
+        """Take these up once more, as if they had just come. What is not done yet comes anyway."""
+        for record in records:
+            found = resend.found(record, self._history, self._known.governance, self._owns)
+            if found is not None and not self._table.waits(found.lane, found.offset):
+                item = Item(
+                    found.lane,
+                    found.partition,
+                    found.offset,
+                    self._name_key(found.lane.stakeholder, found.lane.adapter, found.event),
+                    since=now,
+                    next_at=first_at(found.settings, now),
+                )
+                self._table.add(item)
+                self._touched[item.ref] = item
 
     def _tell(self, withdrawn: Sequence[Shown], now: int, out: Out, places: set[tuple[str, int]]) -> None:
         """Record that these did not get there after all, so that a later consent brings them again."""
@@ -365,6 +383,9 @@ class Engine:
         self._table.send(item)
 
     # -- small things
+
+    def _owns(self, stakeholder: str, partition: int) -> bool:
+        return (stakeholder, partition) in self._owned
 
     def _state_of(self, stakeholder: str, participant: str) -> State | None:
         partition = partition_of(participant, self._settings.partitions)

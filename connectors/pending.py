@@ -144,6 +144,10 @@ class Table:
     def __iter__(self) -> Iterator[Item]:
         return (item for lane in self._lanes.values() for item in lane)
 
+    def waits(self, lane: Lane, offset: int) -> bool:
+        """Whether an item of that outbox position is among those of a lane."""
+        return any(item.offset == offset for item in self._lanes.get(lane, ()))
+
     def count(self, stakeholder: str, partition: int) -> int:
         """How many items wait in one outbox partition."""
         return self._count.get((stakeholder, partition), 0)

@@ -16,14 +16,18 @@ from connectors.log import KafkaHistory
 from connectors.projection import SOURCE
 from connectors.recheck import PAUSED
 from connectors.sender import awake_ms
+from connectors.views import TOPIC as VIEWS
 from hub import acts, bootstrap, settings, ways
 from hub.errors import OperatorError
 from hub.governance import write
-from schemas import instant
+from hub.sent import SentFiles
+from schemas import codec, instant
+from schemas.errors import BadTime
 
 BY: Final = "operator"
 PAUSE: Final = "connector-paused"
 RESUME: Final = "connector-resumed"
+RESENT: Final = "connector-resent"
 TESTED: Final = "connector-tested"
 HERE: Final = frozenset({"alerts", "pull"})  # nothing is sent by these: it waits here
 
@@ -37,6 +41,12 @@ By = Annotated[str, typer.Argument(help="The adapter: webhook, pull, feed, sftp 
 
 class NoSuchWay(OperatorError):
     """The stakeholder has no subscription by that adapter."""
+
+    exit_status = 2
+
+
+class WrongCall(OperatorError):
+    """What is asked for is not said, or said twice."""
 
     exit_status = 2
 
@@ -126,6 +136,51 @@ def resume(stakeholder: Who, adapter: By) -> None:
         )
         acts.access(hub.appender, RESUME, BY, {"about": f"{stakeholder}/{adapter}"})
     typer.echo(f"resumed: {stakeholder} by {adapter}")
+
+
+@app.command(epilog="Example: hub connector resend harbor-house webhook --since 2026-11-20T00:00:00Z")
+def resend(
+    stakeholder: Who,
+    adapter: By,
+    delivery: Annotated[str | None, typer.Option(help="One delivery, by its key.")] = None,
+    since: Annotated[str | None, typer.Option(help="All that began since then, RFC 3339.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deliver once more what was delivered, each decided anew, with the same id as the first time.
+
+    Reaches back 30 days, as far as the outbox does.
+    """
+    if (delivery is None) == (since is None):
+        raise WrongCall("say either `--delivery` or `--since`")
+    try:
+        since_ms = 0 if since is None else instant.parse(since)
+    except BadTime as error:
+        raise WrongCall(f"`--since`: {error.detail}") from None
+    with _hub() as hub:
+        _known(hub, stakeholder, adapter)
+        found = ways.begun(hub.store, stakeholder, adapter, delivery, since_ms)
+        told = {"about": f"{stakeholder}/{adapter}", "deliveries": len(found)}
+        acts.access(hub.appender, RESENT, BY, told)
+        SentFiles(hub.store).again(stakeholder, [one.key for one in found])
+        for one in found:
+            asked = {
+                "id": one.key,
+                "stakeholder": stakeholder,
+                "adapter": adapter,
+                "participant": one.participant,
+                "outbox_offset": one.outbox_offset,
+                "at": bootstrap.now_ms(),
+            }
+            hub.appender.append(VIEWS, one.participant, codec.encode("Resend", asked))
+    more = len(found) >= ways.SENT_MAX
+    if as_json:
+        typer.echo(json.dumps({"deliveries": len(found), "more": more}))
+    else:
+        typer.echo(f"asked for {len(found)} deliveries; each is decided anew")
+        if more:
+            typer.echo("there are more: repeat it with a later `--since`")
+    if not found:
+        raise typer.Exit(1)
 
 
 @app.command("test", epilog="Example: hub connector test harbor-house webhook")

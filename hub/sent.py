@@ -1,5 +1,6 @@
 """Files that are about to get their name at a recipient, or have had it for a short while."""
 
+from collections.abc import Collection
 from typing import Final
 
 import sqlalchemy as sa
@@ -47,6 +48,12 @@ class SentFiles:
         with self._store.write() as connection:
             connection.execute(sent_files.delete().where(old))
             upsert(connection, sent_files, [row], update=("part", "keys", "at"))
+
+    def again(self, stakeholder: str, keys: Collection[str]) -> None:
+        """These deliveries are wanted once more: no file that holds one of them is remembered as sent."""
+        for note in self.of(stakeholder):
+            if note.part is None and not note.keys.isdisjoint(keys):
+                self.note(stakeholder, note._replace(keys=note.keys.difference(keys)))
 
     def forget(self, stakeholder: str, name: str) -> None:
         """See `Notes.forget`."""

@@ -21,6 +21,7 @@ SKEW_MS: Final = 10_000  # between the clocks of workers
 TOPIC: Final = "pending"
 GONE: Final = "http-410"
 DELIVERIES_MAX: Final = 50
+SENT_MAX: Final = 10_000
 State = Literal["flows", "paused", "fails", "ended"]
 
 
@@ -166,6 +167,29 @@ def recent(store: Store, stakeholder: str, adapter: str, limit: int = DELIVERIES
     query = sa.select(receipts).where(mine).order_by(receipts.c.at.desc()).limit(limit)
     with store.read() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+class Sent(NamedTuple):
+    """A delivery that was begun, by its place in the outbox."""
+
+    key: str
+    participant: str
+    outbox_offset: int
+
+
+def begun(
+    store: Store, stakeholder: str, adapter: str, key: str | None = None, since_ms: int = 0
+) -> list[Sent]:
+    """Deliveries that were begun, oldest first, each once: one by its key, or all since a time.
+
+    At most `SENT_MAX`, the oldest of them.
+    """
+    mine = [intents.c.stakeholder == stakeholder, intents.c.adapter == adapter, intents.c.at >= since_ms]
+    mine.append(intents.c.key == key if key is not None else ~intents.c.key.startswith("v-"))
+    columns = (intents.c.key, intents.c.participant, intents.c.outbox_offset)
+    query = sa.select(*columns).where(*mine).group_by(*columns).order_by(sa.func.min(intents.c.at))
+    with store.read() as connection:
+        return [Sent(*row) for row in connection.execute(query.limit(SENT_MAX))]
 
 
 def delivery(store: Store, key: str) -> list[dict[str, Any]]:

@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 from connectors.adapter import Read
 from connectors.pending import Item, Lane
 from connectors.recheck import PAUSED
+from connectors.sftp import Note
+from connectors.views import Views
 from consent import default_policy
 from hub import bootstrap, connector, tables, ways
 from hub.governance import POLICY_ID, write
@@ -20,12 +22,15 @@ from hub.language import tongue
 from hub.registration import described
 from hub.rendering import _environment
 from hub.routes import operator
+from hub.sent import SentFiles
 from hub.store import upsert
+from schemas import codec
 from schemas.errors import Unavailable
 from tests import stores
-from tests.delivery_scene import Receiver, granted, revoked
+from tests.delivery_scene import Keys, Receiver, granted, revoked
 from tests.desk import Desk
 from tests.test_agency import description
+from tests.test_alerts import Sink
 from tests.test_engine import OK, World
 from tests.webside import Side
 
@@ -88,6 +93,71 @@ def test_what_was_under_way_when_paused_ends_and_its_next_try_waits() -> None:
     world.sends.end(OK)
     world.rounds()
     assert world.left() == {}
+
+
+# -- once more
+
+
+def again(world: World, offset: int = 0, **change: Any) -> None:
+    asked = {"id": "d", "stakeholder": "reach", "adapter": "webhook", "participant": "p1", "at": NOW}
+    value = codec.encode("Resend", {**asked, "outbox_offset": offset, **change})
+    world.memory.write("views", b"p1", value)
+    world.rounds()
+
+
+@pytest.fixture
+def had() -> World:
+    """An engine whose recipient has had one event."""
+    world = World(views=Views(Sink(), Keys()))
+    world.direct(granted())
+    world.offer(1)
+    world.rounds()
+    world.sends.end(OK)
+    world.rounds()
+    return world
+
+
+def test_what_was_delivered_is_delivered_again_under_the_same_key(had: World) -> None:
+    again(had)
+    assert had.begun() == ["e-1"]
+    first, second = had.memory.told("intent")
+    assert first["key"] == second["key"]
+    had.sends.end(OK)
+    had.rounds()
+    assert had.left() == {}
+
+
+def test_decided_anew_it_is_withheld_where_it_was_taken_back(had: World) -> None:
+    had.direct(revoked())
+    again(had)
+    assert had.begun() == []
+    assert [one["event"] for one in had.memory.told("withheld")] == ["e-1"]
+
+
+def test_what_still_waits_or_is_under_way_is_not_doubled(had: World) -> None:
+    again(had)
+    again(had)
+    assert had.begun() == ["e-1"]
+    had.sends.end(connector.Outcome("failed", "http-500"))
+    again(had)
+    had.wait(60_000)
+    had.rounds()
+    assert had.begun() == ["e-1"]
+
+
+def test_what_is_asked_for_must_be_there_and_be_theirs(had: World) -> None:
+    for change in (
+        {"offset": 7},
+        {"participant": "p2"},
+        {"adapter": "feed"},
+        {"stakeholder": "shelter"},
+        {"stakeholder": "nobody-of-ours"},
+    ):
+        again(had, **change)  # type: ignore[arg-type]
+    assert had.begun() == []
+    had.govern("retired", "reach-webhook", {"kind": "subscription"})
+    again(had)
+    assert had.begun() == []
 
 
 # -- what waits
@@ -288,6 +358,60 @@ def test_a_sample_that_does_not_arrive_is_said(office: Office) -> None:
 
 def test_where_nothing_is_sent_there_is_nothing_to_try(office: Office) -> None:
     assert isinstance(office.run("test", "harbor-house", "pull").exception, connector.NoSuchWay)
+
+
+def intent(office: Office, number: int, at: int, key: str = "") -> None:
+    row = {
+        "partition": 0,
+        "offset": number,
+        "key": key or f"d-{number}",
+        "stakeholder": "harbor-house",
+        "adapter": "webhook",
+        "event": f"e-{number}",
+        "participant": f"p{number}",
+        "at": at,
+        "attempt": 1,
+        "outbox_partition": 0,
+        "outbox_offset": number,
+        "consent_offset": 0,
+        "governance_offset": 0,
+        "shares": [],
+    }
+    with office.desk.store.write() as connection:
+        upsert(connection, tables.intents, [row])
+
+
+def test_asking_once_more_names_positions_and_is_recorded(office: Office) -> None:
+    for number, at in ((1, NOW - 10), (2, NOW), (3, NOW + 10)):
+        intent(office, number, at)
+    intent(office, 4, NOW + 20, key="v-page/d-3")
+    since = "2026-09-21T14:13:20Z"
+    ran = office.run("resend", "harbor-house", "webhook", "--since", since, "--json")
+    assert json.loads(ran.stdout) == {"deliveries": 2, "more": False}
+    asked = office.desk.log.values("views")
+    assert sorted((one["outbox_offset"], one["participant"]) for one in asked) == [(2, "p2"), (3, "p3")]
+    assert office.acts() == [(connector.RESENT, "harbor-house/webhook")]
+    office.run("resend", "harbor-house", "webhook", "--delivery", "d-1")
+    assert {one["outbox_offset"] for one in office.desk.log.values("views")} == {1, 2, 3}
+    assert office.run("resend", "harbor-house", "webhook", "--delivery", "d-9").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--delivery", "d-1", "--since", "2026-09-21T14:13:20Z"], ["--since", "yesterday"]]
+)
+def test_what_to_send_once_more_has_to_be_said(office: Office, words: list[str]) -> None:
+    ran = office.run("resend", "harbor-house", "webhook", *words)
+    assert isinstance(ran.exception, connector.WrongCall)
+    assert office.acts() == []
+
+
+def test_files_are_not_found_again_when_they_are_wanted_once_more(office: Office) -> None:
+    sent = SentFiles(office.desk.store)
+    sent.note("harbor-house", Note("a.csv", None, frozenset({"d-1", "d-2"}), NOW))
+    sent.note("harbor-house", Note("b.csv", ".b.csv.part", frozenset({"d-1"}), NOW))
+    sent.again("harbor-house", ["d-1"])
+    found = {one.name: one.keys for one in sent.of("harbor-house")}
+    assert found == {"a.csv": {"d-2"}, "b.csv": {"d-1"}}, "what is in doubt is looked for all the same"
 
 
 def test_the_page_has_a_line_for_each_what_is_wrong_first(office: Office) -> None:

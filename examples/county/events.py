@@ -32,6 +32,7 @@ LIVING = {
     "336": "A friend's home",
 }
 HEARINGS = {"SET": "set", "RESET": "moved", "STRICKEN": "cancelled", "HELD": "held"}
+VISITS = ("offered", "started", "ongoing", "paused", "completed")
 NARRATIVES = ("Asked about the winter beds.", "Wants to call a sister.", "Was in good spirits.")
 
 
@@ -39,7 +40,7 @@ NARRATIVES = ("Asked about the winter beds.", "Wants to call a sister.", "Was in
 class Event:
     """One event as its sender tells it.
 
-    `fields` are the data; `occurred_at` in milliseconds; `channel` is `http`, `hmis` or `docket`.
+    `fields` are the data, `occurred_at` is in milliseconds, `channel` one of http, fhir, hmis, docket, niem.
     """
 
     id: str
@@ -106,7 +107,7 @@ WEEKS = (
     Habit("tideline-clinic", "service.substance-use", 0.8),
     Habit("tideline-clinic", "service.mental-health", 0.4, ("mental-health",)),
     Habit("tideline-clinic", "service.mental-health", 0.2, ("mental-health", "counselling-notes")),
-    Habit("tideline-clinic", "service.medical", 0.3, ("hiv",)),
+    Habit("tideline-clinic", "service.medical", 0.3, ("hiv",), channel="fhir"),
     Habit("county-ems", "contact.crisis", 0.3, ("mental-health",)),
     Habit("county-ems", "contact.overdose", 0.3),
     Habit("harbor-pd", "contact.law-enforcement", 0.6),
@@ -118,7 +119,7 @@ WEEKS = (
     Habit("county-jail", "contact.custody-release", 0.3),
     Habit("municipal-court", "court.hearing", 0.9, channel="docket"),
     Habit("municipal-court", "court.disposition", 0.2),
-    Habit("city-attorney", "court.charge", 0.5),
+    Habit("city-attorney", "court.charge", 0.5, channel="niem"),
     Habit("public-defense", "service.legal-aid", 0.3),
 )
 AFTER = (
@@ -174,6 +175,12 @@ def _event(person: Person, identity: str, habit: Habit, moment: int, dice: Rando
         moment = local_clock(moment)
         fields |= {"name": person.name, "birth_date": person.birth_date, "occurred_at": rfc3339(moment)}
         fields |= _hearing(person, moment, dice)
+    elif habit.channel == "niem":
+        fields |= {"name": person.name, "birth_date": person.birth_date, "occurred_at": rfc3339(moment)}
+        fields |= _court("charge", person, dice)
+    elif habit.channel == "fhir":
+        fields |= {"occurred_at": rfc3339(moment), "provider": "Tideline Clinic"}
+        fields |= {"service_code": f"S{dice.randrange(100, 999)}", "step": dice.choice(VISITS)}
     else:
         fields |= {"name": person.name, "birth_date": person.birth_date, "occurred_at": rfc3339(moment)}
         fields["place"] = {"description": dice.choice(PLACES), "district": str(dice.randrange(1, 8))}

@@ -1,5 +1,5 @@
-"""What two agencies hand in as files: a whole HMIS export, put into a folder that the hub watches, and a
-court's docket, sent by `hub publish`.
+"""What agencies hand in as files: a whole HMIS export and NIEM messages, put into folders that the hub
+watches, and a court's docket, sent by `hub publish`.
 """
 
 from __future__ import annotations
@@ -21,22 +21,28 @@ from examples.county.calendar import local
 from examples.county.events import HEARINGS, LIVING, Event
 from examples.county.hubside import NotDone
 from examples.county.journal import write_whole
+from examples.county.messages import charge_case, filing
 from examples.county.plan import Scene
 from examples.county.record import instant
 from examples.county.running import ran
 
-MAPPINGS = {"hmis": "hmis-export", "docket": "court-docket"}
+MAPPINGS = {"hmis": "hmis-export", "docket": "court-docket", "niem": "niem-charge-filing"}
+ENDINGS = {"hmis": ".zip", "docket": ".csv", "niem": ".xml"}
 EXPORTED = "CurrentLivingSituation.csv"
-WATCHED = "reach"
+WATCHED = {"reach": "hmis", "city-attorney": "niem"}  # who puts what into a folder
 result_ms_max = 120_000
 
 
 def watched(folder: Path) -> str:
-    """The hub's setting `files` for a county that is played in that folder; the watched folder is made."""
-    place = folder / "watched"
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    source = {"agency": WATCHED, "folder": str(place), "mappings": {"*.zip": MAPPINGS["hmis"]}}
-    return json.dumps([source])
+    """The hub's setting `files` for a county that is played in that folder; the watched ones are made."""
+    sources = []
+    for agency, channel in WATCHED.items():
+        place = folder / "watched" / agency
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mappings = {"*" + ENDINGS[channel]: MAPPINGS[channel]}
+        # Files get their name when they are whole, so that there is nothing to wait for.
+        sources.append({"agency": agency, "folder": str(place), "mappings": mappings, "settle_ms": 0})
+    return json.dumps(sources)
 
 
 @dataclass(frozen=True)
@@ -66,26 +72,35 @@ class Files:
             events = [event for event in scene.events if event.channel == channel]
             if not events:
                 continue
-            header, as_row = LAYOUTS[channel]
-            rows = [as_row(event) for event in events]
-            bad = spoilt(channel, rows[0]) if scene.name == "weeks" else []
-            half = len(rows) // 2
-            text = _csv(header, [*rows[:half], *bad, *rows[half:]])
-            path = self.folder / f"{scene.name}-{channel}{'.zip' if channel == 'hmis' else '.csv'}"
-            if channel == "hmis":
-                _zip(path, text)
-            else:
-                write_whole(path, text)
-            sheets.append(Sheet(path, events[0].source, mapping, len(rows), len(bad)))
+            path = self.folder / f"{scene.name}-{channel}{ENDINGS[channel]}"
+            bad = self._write(path, channel, events, spoil=scene.name == "weeks")
+            sheets.append(Sheet(path, events[0].source, mapping, len(events), bad))
         return sheets
+
+    def _write(self, path: Path, channel: str, events: Sequence[Event], *, spoil: bool) -> int:
+        """Writes one file. Out: how many of its records have something wrong with them."""
+        if channel == "niem":
+            spoilt_cases = [charge_case(events[0], person="")] if spoil else []
+            write_whole(path, filing([*map(charge_case, events), *spoilt_cases]))
+            return len(spoilt_cases)
+        header, as_row = LAYOUTS[channel]
+        rows = [as_row(event) for event in events]
+        bad = spoilt(channel, rows[0]) if spoil else []
+        half = len(rows) // 2
+        text = _csv(header, [*rows[:half], *bad, *rows[half:]])
+        if channel == "hmis":
+            _zip(path, text)
+        else:
+            write_whole(path, text)
+        return len(bad)
 
     def hand_in(self, sheet: Sheet) -> dict[str, Any]:
         """Hands in one file. Raises `NotDone` where not exactly the good lines were accepted."""
-        return self.leave(sheet) if sheet.path.suffix == ".zip" else self.publish(sheet)
+        return self.leave(sheet) if sheet.source in WATCHED else self.publish(sheet)
 
     def leave(self, sheet: Sheet) -> dict[str, Any]:
         """Puts a file into the watched folder, once, and waits for the result beside it."""
-        place, name = self.folder.parent / "watched", sheet.path.name
+        place, name = self.folder.parent / "watched" / sheet.source, sheet.path.name
         if not list(place.rglob(f"*{name}")):
             part = place / f"{name}.part"
             shutil.copyfile(sheet.path, part)

@@ -103,6 +103,12 @@ class Hub:
         )
         return results(answer)
 
+    def bundle(self, source: str, resources: dict[str, Any]) -> list[str]:
+        """Hands in a FHIR Bundle; gives back the status of each entry."""
+        headers = {"content-type": "application/fhir+json"}
+        answer = self.call("POST", "/v1/fhir", source, json=resources, headers=headers, expect=(200,))
+        return [one["response"]["status"] for one in answer.json()["entry"]]
+
     def revoke(self, sender: str, consent: str, body: dict[str, Any]) -> int:
         """Takes a consent back, whole or in part, and waits until nothing can leave on it any more.
 

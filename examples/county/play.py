@@ -20,6 +20,7 @@ from examples.county.expected import Due, Reckoner
 from examples.county.files import Files
 from examples.county.hubside import Hub, NotDone, as_sent, now
 from examples.county.journal import Journal
+from examples.county.messages import batch
 from examples.county.officers import Officers
 from examples.county.people import REACHED_BY
 from examples.county.plan import RACING, Plan, Scene, Submission
@@ -180,6 +181,8 @@ class Play:
             for batch in chunks(sorted(events, key=lambda one: one.occurred_at), batch_events_max)
         ]
         self.step(f"{scene.name}/http", lambda: sum(self.each("events", batches, self._publish)))
+        visits = list(chunks([event for event in scene.events if event.channel == "fhir"], batch_events_max))
+        self.step(f"{scene.name}/fhir", lambda: sum(self.each("visits", visits, self._publish_visits)))
         files = self.files.written(scene)
         self.step(f"{scene.name}/files", lambda: self.each("files", files, self.files.hand_in))
         if scene.name == "weeks":
@@ -188,6 +191,12 @@ class Play:
 
     def _publish(self, events: Sequence[Event]) -> int:
         return self._accepted(self.hub.publish(events[0].source, events))
+
+    def _publish_visits(self, events: Sequence[Event]) -> int:
+        statuses = self.hub.bundle(events[0].source, batch(events))
+        if statuses != ["202"] * len(events):
+            raise NotDone(f"of {len(events)} visits {statuses.count('202')} were accepted")
+        return len(statuses)
 
     def _publish_again(self, events: Sequence[Event]) -> int:
         repeated = [event.cloudevent() for event in events[::repeats_share]]

@@ -10,31 +10,23 @@ import contextlib
 import hashlib
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import Final, NamedTuple, Protocol
 
 import asyncssh
 
 from connectors import tabular
 from connectors.adapter import Outcome, Outgoing
 from connectors.address import Forbidden, allowed
+from connectors.drop import Drop, Unfit
 from connectors.gathering import Gathering
 from schemas import crash
 from schemas.errors import Refused
 
 ADAPTER: Final = "sftp"
-PORT: Final = 22
 RENAMED: Final = Outcome("delivered", "renamed")
 FOUND: Final = Outcome("delivered", "found")
 held_ms_max: Final = 600_000  # so long a file may be in the hands of another worker, many times over
-
-
-class Unfit(Refused):
-    """The address, the host key or the format of a recipient's folder is none."""
-
-    code = "settings-unfit"
 
 
 class Note(NamedTuple):
@@ -66,34 +58,6 @@ class Keys(Protocol):
         """The private key, in OpenSSH's format."""
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """Where a recipient's files go, from its subscription's settings."""
-
-    host: str
-    port: int
-    user: str
-    path: str
-    host_key: str
-    form: tabular.Format
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "Folder":
-        """`url` is `sftp://user@host:port/folder`, `host_key` a line of its public key. Raises `Unfit`."""
-        try:
-            parts = urlsplit(settings["url"])
-            host, user, port = parts.hostname, parts.username, parts.port or PORT
-            host_key, form = str(settings["host_key"]), settings["format"]
-            asyncssh.import_public_key(host_key)
-        except (KeyError, TypeError, ValueError, asyncssh.KeyImportError):
-            raise Unfit(
-                "an address of the kind `sftp://user@host/folder` and a host key are needed"
-            ) from None
-        if parts.scheme != "sftp" or not host or not user or parts.password or form not in ("csv", "jsonl"):
-            raise Unfit("an address of the kind `sftp://user@host/folder` and a format are needed")
-        return cls(host, port, unquote(user), unquote(parts.path).rstrip("/") or ".", host_key, form)
-
-
 class Files:
     """The adapter."""
 
@@ -114,12 +78,12 @@ class Files:
         who = several[0].stakeholder
         async with self._turns.setdefault(who, asyncio.Lock()):
             try:
-                return await self._write(who, several, Folder.of(several[0].settings))
+                return await self._write(who, several, Drop.of(several[0].settings))
             except (Refused, OSError, asyncssh.Error) as error:
                 failed = Outcome("failed", _code(error))
                 return {one.key: failed for one in several}
 
-    async def _write(self, who: str, several: Sequence[Outgoing], to: Folder) -> Mapping[str, Outcome]:
+    async def _write(self, who: str, several: Sequence[Outgoing], to: Drop) -> Mapping[str, Outcome]:
         key = await asyncio.to_thread(self._keys.ssh, who)
         if key is None:
             raise Unfit("there is no key to sign in with", code="no-key")
@@ -143,9 +107,7 @@ class Files:
             connection.abort()  # all that counts was answered by now; whoever hangs is not waited for
         return {one.key: FOUND if one.key in there else RENAMED for one in several}
 
-    async def _put(
-        self, sftp: asyncssh.SFTPClient, who: str, to: Folder, several: Sequence[Outgoing]
-    ) -> None:
+    async def _put(self, sftp: asyncssh.SFTPClient, who: str, to: Drop, several: Sequence[Outgoing]) -> None:
         name = name_of(several, self._now(), to.form)
         part, final = f"{to.path}/.{name}.part", f"{to.path}/{name}"
         content = tabular.written(several, to.form)
@@ -162,7 +124,7 @@ class Files:
         await asyncio.to_thread(self._notes.note, who, note._replace(part=None))
 
     async def _looked(
-        self, sftp: asyncssh.SFTPClient, who: str, to: Folder, wanted: frozenset[str]
+        self, sftp: asyncssh.SFTPClient, who: str, to: Drop, wanted: frozenset[str]
     ) -> frozenset[str]:
         """What was delivered by files that never got an answer. Leaves nothing of those that were not."""
         there: set[str] = set()
@@ -179,7 +141,7 @@ class Files:
             there |= note.keys
         return frozenset(there)
 
-    async def _address(self, to: Folder) -> str:
+    async def _address(self, to: Drop) -> str:
         """The address of the host, checked, as it is then connected to. Raises `Forbidden`, `OSError`."""
         found = await asyncio.get_running_loop().getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
         addresses = [str(entry[4][0]) for entry in found]

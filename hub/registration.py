@@ -65,11 +65,10 @@ class Folder(_Shape):
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
-        from connectors.sftp import Folder as Fit  # noqa: PLC0415  slow to import, and seldom needed
-        from connectors.sftp import Unfit  # noqa: PLC0415
+        from connectors.drop import Drop, Unfit  # noqa: PLC0415  slow to import, and seldom needed
 
         try:
-            Fit.of(self.model_dump())
+            Drop.of(self.model_dump())
         except Unfit as error:
             raise ValueError(error.detail) from None
         return self

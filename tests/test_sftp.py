@@ -325,7 +325,11 @@ class Written:
         return
 
 
-async def test_what_the_sender_hands_over_together_is_one_file_with_a_receipt_each(town: Town) -> None:
+async def test_what_the_sender_hands_over_together_is_one_file_with_a_receipt_each(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "quiet_ms", 1_000)  # far longer than opening twenty takes anywhere
+    monkeypatch.setattr(gathering, "gather_ms_max", 10_000)
     log = Written()
     sender = Sender({sftp.ADAPTER: town.adapter()}, Keys(), Nobody(), log, Schedule(), lambda: NOW)
     share = Share("s1", "care-coordination", "consent", ("c1/g1",), PARTS, ())

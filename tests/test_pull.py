@@ -16,6 +16,7 @@ from fastapi.responses import Response
 
 from connectors import deliveries, projection, pull
 from connectors.adapter import Outcome, Outgoing, Waiting
+from connectors.recheck import PAUSED
 from connectors.sender import Attempt
 from connectors.standing import Together, Watch
 from connectors.viewer import Viewer
@@ -132,6 +133,7 @@ class Here:
         self.world = World(watch=Watch(standing, self.keys), views=Views(standing, self.keys))
         self.world.subscribe("reach", "pull")
         self.adapter = pull.Pull(self.pulls, self.keys, lambda: self.world.memory.now)
+        self.register = SimpleNamespace(subscriptions={})
         self.heard: list[Callable[[int, Mapping[str, Any]], None]] = []
         self._told = 0
         self.send_ms_max = 60_000
@@ -140,7 +142,9 @@ class Here:
     def _app(self) -> FastAPI:
         app = FastAPI()
         viewer = Viewer(self, self, 1, self.send_ms_max, lambda: self.world.memory.now)  # type: ignore[arg-type]
-        app.state.parts = SimpleNamespace(pulls=self.pulls, viewer=viewer, vault=self.keys)
+        app.state.parts = SimpleNamespace(
+            pulls=self.pulls, viewer=viewer, vault=self.keys, register=lambda: self.register
+        )
         app.state.asking = Counter()
         app.state.streams = SimpleNamespace(closing=False)
 
@@ -315,6 +319,15 @@ async def test_nobody_waits_for_long_or_with_many(here: Here, monkeypatch: pytes
     here.app.state.streams.closing = True
     assert (await here.ask(wait=30)).status_code == 200, "the hub stops, and nobody has to wait for that"
     assert here.app.state.asking == {}
+
+
+async def test_while_paused_what_waits_goes_on_waiting(served: Here) -> None:
+    way = {"stakeholder": "reach", "adapter": "pull", "settings": {PAUSED: "moving house"}}
+    served.register.subscriptions["s"] = way
+    assert (await served.ask()).json() == {"events": [], "cursor": None}
+    assert served.told("intent") == []
+    served.register.subscriptions["s"] = way | {"stakeholder": "shelter"}
+    assert len((await served.ask()).json()["events"]) == 2
 
 
 async def test_a_cursor_of_somebody_else_is_refused(served: Here) -> None:

@@ -10,6 +10,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from connectors.problems import problem
+from connectors.pull import ADAPTER
+from connectors.recheck import PAUSED
 from connectors.sender import awake_ms
 from connectors.viewer import Permission
 from hub.access import machine
@@ -60,7 +62,7 @@ def _asking(request: Request) -> Counter[str]:
 
 async def _answer(request: Request, of: Parts, who: str, cursor: str | None, wait_s: int) -> Response:
     until = awake_ms() + wait_s * 1000
-    while not (rows := await run_in_threadpool(of.pulls.page, who)):
+    while _paused(of, who) or not (rows := await run_in_threadpool(of.pulls.page, who)):
         if awake_ms() >= until or request.app.state.streams.closing or await request.is_disconnected():
             return JSONResponse({"events": [], "cursor": cursor})
         await asyncio.sleep(LOOK_S)
@@ -74,6 +76,14 @@ async def _answer(request: Request, of: Parts, who: str, cursor: str | None, wai
     except BaseException:
         await permission.close(False)
         raise
+
+
+def _paused(of: Parts, who: str) -> bool:
+    """Whether the operator lets this recipient wait."""
+    return any(
+        one["stakeholder"] == who and one["adapter"] == ADAPTER and PAUSED in one.get("settings", ())
+        for one in tuple(of.register().subscriptions.values())
+    )
 
 
 class _Page(JSONResponse):

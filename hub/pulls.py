@@ -19,7 +19,7 @@ from hub.tables import pulls
 from hub.vault import Vault
 from schemas.errors import Erased, Invalid, Unsealable
 
-WAITING_MAX: Final = 10_000  # of one recipient; then the engine waits, and tries again by its schedule
+WAITING_MAX: Final = 2_000  # of one recipient: all of it is decided again every minute, 0.15 ms each
 PAGE_EVENTS_MAX: Final = 100
 PAGE_BYTES_MAX: Final = 2 * 1024 * 1024  # sealed; one event alone may be more
 

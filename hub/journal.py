@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import traceback
 from typing import Final
 
@@ -28,6 +29,30 @@ TELLING: Final = (HubError, KafkaException, OSError, TypeError, AttributeError, 
 FRAMES_MAX: Final = 20
 EXCEPTION_LINES_MAX: Final = 60
 QUIET: Final = ("aiokafka", "asyncssh", "faust", "mode", "httpx", "uvicorn.access", "alembic")
+SELDOM_MS: Final = 10_000
+SELDOM_MAX: Final = 1_000
+
+
+class Seldom(logging.Filter):
+    """Lets the same message of the same logger through once in a while: some libraries repeat, for as long as
+    the broker is away, many times a second that it is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to let it through. A message is what it was before its values were put in."""
+        if not record.name.startswith(QUIET):
+            return True
+        now, said = time.monotonic(), (record.name, str(record.msg))
+        if now - self._said.get(said, -SELDOM_MS) < SELDOM_MS / 1000:
+            return False
+        if len(self._said) >= SELDOM_MAX:
+            self._said.clear()
+        self._said[said] = now
+        return True
 
 
 def configure(settings: Settings, stage: str) -> None:
@@ -43,6 +68,7 @@ def configure(settings: Settings, stage: str) -> None:
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     render: Processor = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Seldom())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[name_stage, *SHARED],

@@ -95,3 +95,27 @@ def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[st
     journal.configure(settings.load(log_format="json", log_level="error"), "admit")
     structlog.get_logger().warning("hm")
     assert lines(capsys) == []
+
+
+@pytest.mark.usefixtures("restored")
+def test_what_a_library_repeats_is_written_once_in_a_while(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client whose broker is away would else fill the disk; what we say ourselves is all written."""
+    now = [1_000.0]
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(journal, "SELDOM_MAX", 3)
+    journal.configure(settings.load(log_format="json"), "web")
+    library, ours = logging.getLogger("aiokafka.conn"), logging.getLogger("hub.web")
+    for number in range(50):
+        library.error("no answer from node %s", number)
+        ours.error("not ready")
+    library.error("another trouble")
+    assert len(lines(capsys)) == 1 + 50 + 1
+    now[0] += journal.SELDOM_MS / 1000
+    for number in range(5):
+        library.error("no answer from node %s", number)
+    assert [one["event"] for one in lines(capsys)] == ["no answer from node 0"]
+    for number in range(20):
+        library.error(f"trouble {number}")
+    assert len(lines(capsys)) == 20

@@ -30,6 +30,7 @@ from tests.streams_kit import Cluster, until
 OBSERVER = Path(__file__).with_name("observer.py")
 FILLED_S_MAX = 1_200.0
 CLIENTS = 32
+PAUSE_S = 8.0  # on average, between faults: the hub comes back, and is struck again
 DOUBT_S_MAX = 30.0  # how long after a fault an attempt that it caught is put down to it
 
 
@@ -123,7 +124,12 @@ class Town:
     def take_back_in_trouble(self, wanted: Sequence[Taking], clients: int, pause_s: float) -> None:
         """Takes back and waits for the answers, while one fault follows the other."""
         over = threading.Event()
-        troubled = threading.Thread(target=self.fleet.trouble, args=(over.is_set, pause_s))
+
+        def enough() -> bool:
+            said(f"{sum(bool(one.closed) for one in wanted)} of {len(wanted)} are answered 200")
+            return over.is_set()
+
+        troubled = threading.Thread(target=self.fleet.trouble, args=(enough, pause_s))
         troubled.start()
         try:
             self.county.take_back(wanted, clients)
@@ -251,12 +257,13 @@ def prove(folder: Path, people: int, revocations: int, backlog: int, workers: in
             town.county.take_back(calm, CLIENTS)
             said(f"in peace: {spread(calm)}; faults begin")
             began = time.monotonic()
-            town.take_back_in_trouble(troubled, CLIENTS, pause_s=3.0)
+            town.take_back_in_trouble(troubled, CLIENTS, pause_s=PAUSE_S)
             lasted = time.monotonic() - began
             said(f"under faults: {spread(troubled)}")
         finally:
             over.set()
             load.join()
+        said("what was seen is compared")
         faults = town.fleet.faults
         verdict = judged(takings, town.arrivals(), town.county.events)
         report = {

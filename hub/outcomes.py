@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from connectors.pull import WAITS
 from hub.store import Store
 from hub.tables import decisions, outcomes, receipts, withheld
 
@@ -38,7 +39,10 @@ class Choice:
 
 
 class Counts(NamedTuple):
-    """How many outcomes permit and deny; how many deliveries ended how; how many were held at the door."""
+    """How many outcomes permit and deny; how many deliveries ended how; how many were held at the door.
+
+    What only waits at the hub to be fetched is not delivered yet.
+    """
 
     permit: int
     deny: int
@@ -72,7 +76,7 @@ def counts(store: Store, choice: Choice) -> Counts:
     )
     ended = (
         sa.select(receipts.c.outcome, sa.func.count())
-        .where(*_within(receipts, choice))
+        .where(*_within(receipts, choice), receipts.c.code != WAITS.code)
         .group_by(receipts.c.outcome)
     )
     held = sa.select(sa.func.count()).select_from(withheld).where(*_within(withheld, choice))

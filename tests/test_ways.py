@@ -16,7 +16,7 @@ from connectors.recheck import PAUSED
 from connectors.sftp import Note
 from connectors.views import Views
 from consent import default_policy
-from hub import bootstrap, connector, tables, ways
+from hub import bootstrap, connector, outcomes, tables, ways
 from hub.governance import POLICY_ID, write
 from hub.language import tongue
 from hub.registration import described
@@ -303,6 +303,7 @@ def test_what_waits_to_be_fetched_waits_and_is_not_delivered(office: Office) -> 
     office.receipt(2, "delivered", "shown", adapter="pull")
     row = office.row("pull")
     assert (row["waits"], row["delivered"]) == (1, 1)
+    assert outcomes.counts(office.desk.store, outcomes.Choice(NOW - 1, NOW + 1)).delivered == 1
 
 
 def test_one_delivery_is_shown_whole_without_what_it_said(office: Office) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from consent import DIRECTIVES, EMPTY, Record, State, States, direction, fold
+from consent import DIRECTIVES, EMPTY, Record, Stakeholders, State, States, direction, fold
 from consent.block import shared_max
 from consent.known import Known, asked_an_entry, entries_max, entries_min
 from consent.packed import chunks
@@ -14,6 +14,7 @@ from consent.record import Placed
 from consent.states import compiled_max
 from consent.untyped import ALWAYS_MS, NEVER_MS
 from schemas.errors import BrokenRecord
+from tests.cases import STAKEHOLDERS, stakeholder
 from tests.small import ask, consent, emergency, grant, granted, order, reason, restriction, revoked
 
 LIFTED = {"type": "restriction-lifted", "restriction_id": "r1"}
@@ -480,6 +481,16 @@ def test_packed_directives_are_small() -> None:
 def test_a_name_that_only_the_thirteenth_grant_lists() -> None:
     grants = [grant(id=f"g{place}", recipients=["reach"]) for place in range(12)]
     assert ask(granted(*grants, grant(id="g12"))).grants == ("c1/g12",)
+
+
+def test_each_of_many_grants_may_be_for_somebody_else() -> None:
+    """Sets of up to twelve grants are kept; past them every place has to be found as well."""
+    agencies = [f"agency-{place}" for place in range(16)]
+    parts = [grant(id=f"g{place}", disclosers=[one]) for place, one in enumerate(agencies)]
+    known = Stakeholders.of([*STAKEHOLDERS, *(stakeholder(one, "case-management") for one in agencies)])
+    signed = granted(*parts)
+    for place, one in enumerate(agencies):
+        assert ask(signed, discloser=one, stakeholders=known).grants == (f"c1/g{place}",)
 
 
 def test_what_compiled_states_have_in_common_is_one_object(monkeypatch: pytest.MonkeyPatch) -> None:

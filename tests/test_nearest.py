@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from consent import Policy, fold
+from consent import Policy, Stakeholders, fold
 from consent.asked import Asked
 from consent.nearest import DIMENSIONS, Miss, emergencies, grants, nearest, orders, restrictions
 from consent.record import Record
 from schemas import instant
+from tests.cases import STAKEHOLDERS, stakeholder
 from tests.small import (
     AT,
     POLICIES,
@@ -108,6 +109,19 @@ def test_any_discloser_is_one_whose_agreement_is_in_force() -> None:
     assert missed(anybody, discloser="unsigned") == [("c1/g1", ("discloser",))]
     named = [granted(grant(disclosers=["former"]))]
     assert missed(named, discloser="former") == [("c1/g1", ())], "who is named is meant, agreement or not"
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "missing"),
+    [(NOW, NOW, False), (NOW + 1, NOW + 2, True), (NOW - 2, NOW - 1, True), (NOW - 1, NOW + 1, False)],
+)
+def test_an_agreement_is_in_force_to_the_millisecond(since: int, until: int, missing: bool) -> None:
+    told_by = stakeholder("new", "case-management") | {"agreement": {"from": at(since), "until": at(until)}}
+    known = Stakeholders.of([*STAKEHOLDERS, told_by])
+    found = Asked.of(event(discloser="new"), "harbor-house", "care-coordination", AT, POLICIES, known)
+    assert isinstance(found, Asked)
+    (only,) = grants(found, record(granted(grant(disclosers=["*"]))))
+    assert only.dimensions == (("discloser",) if missing else ())
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ def test_every_instant_has_a_day(ms: int, english: str, spanish: str) -> None:
 def test_a_day_is_that_of_the_reader(zone: str, day: str) -> None:
     there = Words("en", ZoneInfo(zone))
     assert there.day(0) == day
+    assert there.term("purpose", "treatment") == "treatment"
+    assert Words("es", ZoneInfo(zone)).term("purpose", "treatment") == "tratamiento"
     for edge in (ALWAYS_MS, NEVER_MS):
         assert there.day(edge), "the clock of no zone leaves the calendar"
 
@@ -133,5 +135,5 @@ def test_a_language_without_a_catalogue_is_told(language: str) -> None:
         words_in(language)
     with pytest.raises(KeyError):
         Words(language)
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match=f"^'{language}'$"):
         catalogue(language)

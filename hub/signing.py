@@ -62,8 +62,7 @@ class Signing:
         rows = [self._row(stakeholder, _NEW, fresh)]
         if standing:
             rows.append(self._row(stakeholder, _OLD, standing[0]))
-        with self._store.write() as connection:
-            upsert(connection, secrets, rows, update=("sealed", "created_at"))
+        self._keep(*rows)
         return fresh
 
     def bearer(self, stakeholder: str) -> str | None:
@@ -77,9 +76,7 @@ class Signing:
             or " " in token
         ):
             raise ValueError(f"a token is 1 to {BEARER_CHARS_MAX} printable characters without spaces")
-        with self._store.write() as connection:
-            row = self._row(stakeholder, _BEARER, token)
-            upsert(connection, secrets, [row], update=("sealed", "created_at"))
+        self._keep(self._row(stakeholder, _BEARER, token))
 
     def ssh(self, stakeholder: str) -> str | None:
         """The private key with which the hub signs in at the stakeholder's server, in OpenSSH's format."""
@@ -99,11 +96,14 @@ class Signing:
             private = key.private_bytes(
                 Encoding.PEM, PrivateFormat.OpenSSH, serialization.NoEncryption()
             ).decode()
-            with self._store.write() as connection:
-                row = self._row(stakeholder, _SSH, private)
-                upsert(connection, secrets, [row], update=("sealed", "created_at"))
+            self._keep(self._row(stakeholder, _SSH, private))
         opened = serialization.load_ssh_private_key(private.encode(), None)
         return opened.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+    def _keep(self, *rows: dict[str, object]) -> None:
+        """Write rows that are sealed already: sealing may write, too."""
+        with self._store.write() as connection:
+            upsert(connection, secrets, rows, update=("sealed", "created_at"))
 
     def _row(self, stakeholder: str, name: str, secret: str) -> dict[str, object]:
         return {

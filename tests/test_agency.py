@@ -228,6 +228,16 @@ def test_a_fhir_server_is_known_by_its_address_and_its_token_is_kept(at: Desk) -
     assert len(at.signing.webhook("harbor-house")) == 1, "it signs no webhook"
 
 
+@pytest.mark.parametrize("kept", ["ssh", "bearer"])
+def test_the_very_first_secret_may_be_any(at: Desk, kept: str) -> None:
+    """The vault makes its key for secrets when the first one is sealed: not within another transaction."""
+    if kept == "ssh":
+        assert at.signing.ssh_public("harbor-house").startswith("ssh-ed25519 ")
+    else:
+        at.signing.keep_bearer("harbor-house", "token")
+        assert at.signing.bearer("harbor-house") == "token"
+
+
 def test_the_hubs_key_for_files_stays_until_it_is_renewed(at: Desk) -> None:
     at.signing.rotate("harbor-house")
     first = at.signing.ssh_public("harbor-house")

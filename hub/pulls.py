@@ -20,6 +20,7 @@ from hub.vault import Vault
 from schemas.errors import Erased, Invalid, Unsealable
 
 WAITING_MAX: Final = 2_000  # of one recipient: all of it is decided again every minute, 0.15 ms each
+DONE: Final = "~"  # before the key of one that is confirmed: it is a cursor, and nothing else
 PAGE_EVENTS_MAX: Final = 100
 PAGE_BYTES_MAX: Final = 2 * 1024 * 1024  # sealed; one event alone may be more
 
@@ -46,8 +47,11 @@ class Pulls:
         mine = pulls.c.stakeholder == waiting.stakeholder
         full = sa.select(sa.func.count()).where(mine, pulls.c.sealed.is_not(None))
         with self._store.write() as connection:
-            if connection.execute(sa.select(pulls.c.key).where(pulls.c.key == waiting.key)).scalar():
+            standing = connection.execute(sa.select(pulls).where(pulls.c.key == waiting.key)).one_or_none()
+            if standing is not None and standing.sealed is not None:
                 return True
+            if standing is not None:  # it was taken back after it had been fetched
+                self._retire(connection, standing.number, mine, waiting.key)
             if connection.execute(full).scalar_one() >= WAITING_MAX:
                 return False
             number = next_number(connection, f"pulls:{waiting.stakeholder}")
@@ -91,18 +95,24 @@ class Pulls:
         """
         mine = pulls.c.stakeholder == stakeholder
         with self._store.write() as connection:
-            found = connection.execute(
-                sa.select(pulls.c.number).where(mine, pulls.c.key == cursor, pulls.c.fetched_at.is_not(None))
-            ).scalar()
+            fetched = sa.and_(mine, pulls.c.fetched_at.is_not(None))
+            named = sa.select(pulls.c.number).where(fetched, pulls.c.key.in_((cursor, DONE + cursor)))
+            found = connection.execute(named.order_by(pulls.c.number.desc()).limit(1)).scalar()
             if found is None:
                 raise Invalid.one(
                     "/cursor",
                     "unknown-cursor",
                     "no such cursor stands any more; leave it out, and begin with the oldest that waits",
                 )
-            fetched = sa.and_(mine, pulls.c.fetched_at.is_not(None))
             connection.execute(pulls.delete().where(fetched, pulls.c.number < found))
-            connection.execute(pulls.update().where(mine, pulls.c.number == found).values(sealed=None))
+            self._retire(connection, found, mine, cursor)
+
+    @staticmethod
+    def _retire(connection: sa.Connection, number: int, mine: "sa.ColumnElement[bool]", key: str) -> None:
+        """Leave of one row no more than a cursor, so that its key may come again."""
+        this = pulls.c.number == number
+        connection.execute(pulls.delete().where(mine, pulls.c.key == DONE + key, ~this))
+        connection.execute(pulls.update().where(mine, this).values(key=DONE + key, sealed=None))
 
     def page(self, stakeholder: str) -> list[Row]:
         """The oldest that wait, as many as a page takes; among them what was fetched but not confirmed."""

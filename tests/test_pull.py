@@ -82,7 +82,23 @@ def test_what_is_confirmed_is_forgotten(store: Store) -> None:
     made.confirm("reach", "d-reach-2")
     with store.read() as connection:
         [row] = connection.execute(sa.select(kept)).all()
-    assert (row.key, row.sealed) == ("d-reach-2", None)
+    assert (row.key, row.sealed) == (pulls.DONE + "d-reach-2", None)
+
+
+def test_what_is_sent_once_more_is_fetched_once_more_and_no_cursor_is_lost(store: Store) -> None:
+    made = Pulls(store)
+    for _ in range(3):
+        made.insert(waiting(1))
+        made.insert(waiting(1))
+        assert [row.key for row in made.page("reach")] == ["d-reach-1"]
+        leave(store, "d-reach-1")
+        made.confirm("reach", "d-reach-1")
+        assert made.page("reach") == []
+        made.insert(waiting(1))
+        made.confirm("reach", "d-reach-1")
+        assert [row.key for row in made.page("reach")] == ["d-reach-1"], "an old cursor confirms nothing new"
+    with store.read() as connection:
+        assert len(connection.execute(sa.select(kept)).all()) == 2
 
 
 def test_what_was_skipped_is_not_confirmed_with_the_rest(store: Store) -> None:
@@ -108,8 +124,9 @@ def test_what_is_taken_back_is_gone_and_may_come_again(store: Store) -> None:
     assert made.shown() == []
     made.insert(waiting(1))
     made.insert(waiting(2))
-    assert [row.key for row in made.page("reach")] == ["d-reach-1"], "the other one has been there before"
+    assert [row.key for row in made.page("reach")] == ["d-reach-1", "d-reach-2"]
     made.confirm("reach", "d-reach-2")
+    assert [row.key for row in made.page("reach")] == ["d-reach-1", "d-reach-2"], "that one was the first"
 
 
 def test_what_waits_and_what_a_page_holds_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

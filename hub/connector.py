@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from connectors.adapter import Closing, Outcome, Outgoing
 from connectors.log import KafkaHistory
@@ -68,17 +68,27 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    names = ("waits", "next try", "delivered", "withheld", "failed", "refused", "last")
-    table = Table("stakeholder", "adapter", "state", *names, box=None)
+    names = (
+        "stakeholder",
+        "adapter",
+        "state",
+        "waits",
+        "next try",
+        "delivered",
+        "withheld",
+        "failed",
+        "last",
+    )
+    table = Table(*(Column(name, no_wrap=True) for name in names), box=None)
     for row in rows:
-        counts = (str(row[name]) for name in ("delivered", "withheld", "failed", "refused"))
+        counts = (row["delivered"], row["withheld"], row["failed"] + row["refused"])
         table.add_row(
             row["stakeholder"],
             row["adapter"],
             row["state"],
             str(row["waits"]),
-            row["next_at"] or "",
-            *counts,
+            (row["next_at"] or "")[:16],
+            *map(str, counts),
             row["code"] or "",
         )
     Console().print(table)

@@ -91,7 +91,7 @@ def list_(as_json: AsJson = False) -> None:
             *map(str, counts),
             row["code"] or "",
         )
-    Console().print(table)
+    Console(width=max(Console().width, 120)).print(table)
 
 
 @app.command(epilog="Example: hub connector show harbor-house webhook --delivery d-5b1f…")

@@ -115,7 +115,7 @@ class Open(NamedTuple):
 class Answer:
     """`closed`: nothing that was taken back can begin to leave. `closing`: not known yet.
 
-    `closed-in-doubt`: nothing new can begin, except that `in_doubt` may have gone or may still go.
+    `closed-in-doubt`: nothing new can begin, except that `in_doubt`, oldest first, may have gone or may go.
     """
 
     state: Literal["closed", "closing", "closed-in-doubt"]
@@ -209,7 +209,10 @@ class Fence:
         if older is not None and older != entry:
             # The event was withheld, permitted again, and its attempts are counted anew. Receipts now speak
             # of the newer one; of the older one nobody will, so it stays in doubt.
-            place = (f"{older.key}#{older.at}#{older.consent_offset}", older.attempt)
+            place = (
+                f"{older.key}#{older.at}#{older.consent_offset}#{older.governance_offset}",
+                older.attempt,
+            )
             self._count += place not in mine
             mine[place] = older
         self._count += older is None
@@ -238,6 +241,7 @@ class Fence:
         older = [intent for partition in partitions for intent in self._older(partition, narrowing)]
         if any(intent.at + self._overdue_ms > now_ms for intent in older):
             return Answer("closing")
+        older.sort(key=lambda intent: (intent.at, intent))
         return Answer("closed-in-doubt", tuple(older)) if older else Answer("closed")
 
     def _older(self, partition: int, narrowing: Narrowing) -> Iterable[Open]:

@@ -72,7 +72,13 @@ LABELS = {"stage", "topic", "partition", "reason", "effect", "status", "type", "
 
 def test_every_metric_is_described_with_its_labels_and_no_label_is_about_a_person() -> None:
     """The table in `docs/streams.md` and the code say the same."""
-    for module in ("connectors.intake", "connectors.sender", "hub.live", "hub.supervisor"):
+    for module in (
+        "connectors.intake",
+        "connectors.sender",
+        "connectors.taking",
+        "hub.live",
+        "hub.supervisor",
+    ):
         importlib.import_module(module)
     told = {}
     for collector in set(REGISTRY._names_to_collectors.values()):

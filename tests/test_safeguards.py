@@ -99,7 +99,7 @@ def test_metadata_are_those_of_the_assignment_however_far_the_group_has_gone() -
     client.generation = 5
     group._on_revoke(client, [Place("in", 1)])  # type: ignore[arg-type]
     producer = Calls()
-    runner(_group=group, _producer=producer)._send({PLACE: 7})
+    runner(_group=group, _producer=producer, _progress=Calls())._send({PLACE: 7})
     ((_, positions, sent, _),) = producer.log
     assert generation(sent) == 4
     assert [(at.topic, at.partition, at.offset) for at in positions] == [("in", 0, 7)]

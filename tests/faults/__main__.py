@@ -55,8 +55,8 @@ def fence(words: argparse.Namespace) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     proof = parser.add_subparsers(dest="what").add_parser("fence", help="the fence's proof")
-    proof.add_argument("--people", type=int, default=1_500)
-    proof.add_argument("--revocations", type=int, default=3_000)
+    proof.add_argument("--people", type=int, default=1_200)
+    proof.add_argument("--revocations", type=int, default=2_400)
     proof.add_argument("--backlog", type=int, default=200_000, help="undelivered events at the beginning")
     proof.add_argument("--workers", type=int, default=3, help="processes that deliver")
     proof.add_argument("--plot", type=Path, default=BUILD / "fence.svg")

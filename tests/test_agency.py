@@ -291,7 +291,8 @@ class TestCommand:
         assert row["token"].startswith(tokens.PREFIX)
         assert row["webhook_secret"].startswith(signing.PREFIX)
         again = json.loads(hub("load", str(file), "--json").stdout)
-        assert again == [{"id": "harbor-house", "records": 0, "token": None, "webhook_secret": None}]
+        secrets = {"token": None, "webhook_secret": None, "ssh_public_key": None}
+        assert again == [{"id": "harbor-house", "records": 0, **secrets}]
 
         listed = json.loads(hub("list", "--json").stdout)
         assert [one["id"] for one in listed] == ["harbor-house"]

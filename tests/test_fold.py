@@ -522,8 +522,7 @@ def test_what_is_known_again_is_bounded_and_grows_with_what_is_asked() -> None:
         known.get(-1)
         assert known.put(number, str(number)) == known.get(number) == str(number)
         assert len(known) <= entries_min + 2 * (number + 1) // asked_an_entry
-    for _ in range(300_000):
-        known.get(-1)
+    known._asked = entries_max * asked_an_entry  # as if so many had come
     for number in range(3 * entries_max):
         known.put(number, str(number))
         assert len(known) <= entries_max

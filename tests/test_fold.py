@@ -516,6 +516,18 @@ def test_what_compiled_states_have_in_common_is_one_object(monkeypatch: pytest.M
         assert len(shared) <= shared_max
 
 
+def test_what_many_signed_is_read_once() -> None:
+    """Whoever signed it, and whatever it is called; what says something else is another."""
+    form = [grant(id="shared-form", labels=["part2"]), grant(id="g2")]
+    ours, theirs, others = (
+        fold([granted(*grants, id=name)]).record().consents[name].consent.grants
+        for name, grants in (("c-1", form), ("c-2", form), ("c-3", form[:1]))
+    )
+    assert ours is theirs
+    assert [one.id for one in ours] == ["shared-form", "g2"]
+    assert [one.id for one in others] == ["shared-form"]
+
+
 def test_what_is_known_again_is_bounded_and_grows_with_what_is_asked() -> None:
     known: Known[int, str] = Known()
     for number in range(200):

@@ -5,13 +5,14 @@ event comes, so with more participants than events nearly every event pays for t
 a start.
 """
 
+import os
 from collections import defaultdict
 from typing import Any, Final
 
 from benchmarks.arena import Arena, hub
 from benchmarks.throughput import BATCH, EVENTS, ROUNDS, row, say
 
-SIZES: Final = (1_000, 100_000, 1_000_000)
+SIZES: Final = tuple(map(int, os.environ.get("BENCH_SIZES", "1000,100000,1000000").split(",")))
 Row = dict[str, Any]
 
 

@@ -1,5 +1,6 @@
 """What keeps the project in shape: the gates run in `make test`, and the containers' file is right."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ def test_make_test_runs_every_gate() -> None:
     shown = subprocess.run(
         ["make", "--no-print-directory", "--dry-run", "test"],
         cwd=CHECKOUT,
+        env={"PATH": os.environ["PATH"]},  # without what this very run was called with
         capture_output=True,
         text=True,
         check=True,

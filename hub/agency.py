@@ -45,14 +45,12 @@ class BadDescription(OperatorError):
 
 @contextmanager
 def _hub() -> Iterator[bootstrap.Hub]:
-    hub = bootstrap.bootstrap(settings.load())
-    try:
-        yield hub
-    except Invalid as error:
-        where = f" at `{error.path}`" if error.path else ""
-        raise BadDescription(f"{error.detail}{where}") from None
-    finally:
-        hub.close()
+    with bootstrap.bootstrap(settings.load()) as hub:
+        try:
+            yield hub
+        except Invalid as error:
+            where = f" at `{error.path}`" if error.path else ""
+            raise BadDescription(f"{error.detail}{where}") from None
 
 
 @app.command(

@@ -48,12 +48,21 @@ CONNECTORS: Final = "connectors"
 
 
 class Hub:
-    """What every process of the hub is made of; each part is made when it is first asked for."""
+    """What every process of the hub is made of; each part is made when it is first asked for.
+
+    A context manager: it closes itself.
+    """
 
     def __init__(self, settings: Settings, client: dict[str, Any]) -> None:
         """In: the settings, and librdkafka settings of a client that reaches the broker."""
         self.settings = settings
         self.client = client
+
+    def __enter__(self) -> "Hub":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @cached_property
     def store(self) -> Store:

@@ -3,8 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import typer
@@ -51,13 +50,8 @@ class WrongCall(OperatorError):
     exit_status = 2
 
 
-@contextmanager
-def _hub() -> Iterator[bootstrap.Hub]:
-    hub = bootstrap.bootstrap(settings.load())
-    try:
-        yield hub
-    finally:
-        hub.close()
+def _hub() -> bootstrap.Hub:
+    return bootstrap.bootstrap(settings.load())
 
 
 @app.command("list", epilog="Example: hub connector list --json")

@@ -140,11 +140,8 @@ def explain(
     """Why an event was, or was not, shared: one sentence, then the rule, the consent and the offsets."""
     if language not in LANGUAGES:
         raise typer.BadParameter(f"expected one of {', '.join(LANGUAGES)}", param_hint="--language")
-    hub = bootstrap.bootstrap(settings.load())
-    try:
+    with bootstrap.bootstrap(settings.load()) as hub:
         found = explanations(hub.store, hub.register(), event, stakeholder, purpose, words_in(language))
-    finally:
-        hub.close()
     if not found:
         raise NothingDecided(
             f"nothing was decided about `{event}` for `{stakeholder}`",

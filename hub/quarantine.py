@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
@@ -145,13 +145,8 @@ def _structured(original: bytes, headers: list[tuple[str, str | None]]) -> bytes
 
 @contextmanager
 def _quarantine() -> Iterator[Quarantine]:
-    hub = bootstrap.bootstrap(settings.load())
-    found = Quarantine(hub)
-    try:
+    with bootstrap.bootstrap(settings.load()) as hub, closing(Quarantine(hub)) as found:
         yield found
-    finally:
-        found.close()
-        hub.close()
 
 
 @app.command("list", epilog="Example: hub quarantine list --state open --reason unknown-category")

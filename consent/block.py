@@ -57,9 +57,7 @@ class Index:
         self.purposes = _index([grant.purposes for grant in grants])
         self.categories = _index([grant.categories for grant in grants])
         self.labels = _index([grant.labels for grant in grants])
-        self.compartments = tuple(
-            [_share(tuple(sorted({intern(name) for name in grant.compartments}))) for grant in grants]
-        )
+        self.compartments = tuple([_share(tuple(sorted(set(grant.compartments)))) for grant in grants])
         self.since = _bounds([grant.data_from for grant in grants], ALWAYS_MS)
         self.until = _bounds([grant.data_until for grant in grants], NEVER_MS)
         self.ids = _share(tuple([intern(grant.id or "") for grant in grants]))
@@ -217,7 +215,7 @@ def _index(lists: Sequence[Sequence[str]]) -> Masks:
         for name in names:
             known = found.get(name)
             if known is None:
-                found[intern(name)] = place
+                found[name] = place
             else:
                 found[name] = known | place
         place <<= 1

@@ -10,7 +10,7 @@ import email.utils
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 from urllib.parse import urlsplit
 
 import httpcore
@@ -68,7 +68,7 @@ class Http:
         """Close the connections."""
         await self._pool.aclose()
 
-    def fit(self, url: object) -> bool:
+    def fit(self, url: object) -> TypeGuard[str]:
         """Whether something may be sent to that address at all."""
         if not isinstance(url, str):
             return False

@@ -50,7 +50,7 @@ class Repositories:
     async def deliver(self, outgoing: Outgoing) -> Outcome:
         """Post the transaction. What FHIR has no resource for is refused."""
         url = outgoing.settings.get("url")
-        if not isinstance(url, str) or not self._http.fit(url):
+        if not self._http.fit(url):
             return Outcome("failed", "url-unfit")
         made = bundle(outgoing, instant.format(self._now()))
         if made is None:

@@ -40,7 +40,7 @@ class Webhooks:
     async def deliver(self, outgoing: Outgoing) -> Outcome:
         """Post the view."""
         url = outgoing.settings.get("url")
-        if not isinstance(url, str) or not self._http.fit(url):
+        if not self._http.fit(url):
             return Outcome("failed", "url-unfit")
         secrets = await asyncio.to_thread(self._secrets.webhook, outgoing.stakeholder)
         if not secrets:

@@ -8,31 +8,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_N_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _text(name: str, *more: Any, **options: Any) -> "sa.Column[str]":
-    return sa.Column(name, sa.Text, *more, nullable=options.pop("nullable", False), **options)
-
-
-def _number(name: str, *more: Any, **options: Any) -> "sa.Column[int]":
-    return sa.Column(name, sa.BigInteger, *more, nullable=options.pop("nullable", False), **options)
-
-
-def _json(name: str) -> "sa.Column[Any]":
-    return sa.Column(name, sa.JSON(none_as_null=True), nullable=False)
-
-
-def _sealed(name: str, nullable: bool = False) -> "sa.Column[bytes]":
-    return sa.Column(name, sa.LargeBinary, nullable=nullable)
-
+from hub.columns import json as _json
+from hub.columns import metadata
+from hub.columns import number as _number
+from hub.columns import sealed as _sealed
+from hub.columns import text as _text
 
 keys = sa.Table(
     "keys",
@@ -232,22 +212,39 @@ withheld = _delivery(
     _json("reasons"),
 )
 
-alerts = sa.Table(
+alerts = sa.Table(  # rows that wait for a person, and the rest of what a person's page tells
     "alerts",
     metadata,
     _text("id", primary_key=True),
     _number("changed", unique=True),  # from `next_number`: what a live page resumes by
     _text("stakeholder"),
     _text("participant", index=True),
-    _text("event"),
-    _text("rule"),
+    _text("event"),  # empty where no event stands behind it
+    _text("rule"),  # empty where it is for the timeline alone
     _text("urgency"),
+    _text("audience", server_default="caseload"),
     _sealed("sealed"),
     _number("at"),
+    _number("occurred_at", nullable=True),
+    _text("thread", nullable=True),  # opaque: what reminders of one hearing share
+    _number("due_at", nullable=True),  # null where it is shown at once
+    _number("rung_at", nullable=True),  # when the clock told that it was due
+    _number("escalates_at", nullable=True),
+    _number("escalated_at", nullable=True),
+    _number("version", server_default="0"),  # of what people did to it
+    _number("act", nullable=True),  # offset in `work` of what made this version; null until it is written
+    _number("acted_at", nullable=True),
+    _json("before", nullable=True),  # what undoing goes back to
     _number("acknowledged_at", nullable=True),
     _text("acknowledged_by", nullable=True),
+    _number("snoozed_until", nullable=True),
+    _text("handed_to", nullable=True),
     _number("withdrawn_at", nullable=True),
+    _number("notified_at", nullable=True),
+    _number("notified_again_at", nullable=True),  # once it had escalated
     sa.Index("ix_alerts_stakeholder", "stakeholder", "changed"),
+    sa.Index("ix_alerts_thread", "thread"),
+    sa.Index("ix_alerts_unnotified", "notified_at", "urgency"),
 )
 
 pulls = sa.Table(  # what waits to be fetched, and what was fetched but not confirmed yet

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from hub import casetables
 from hub.store import Store, next_number, upsert
 from hub.tables import PROJECTED, alerts, counters, event_status, metadata, offsets
 
@@ -28,6 +29,7 @@ def test_migrations_make_exactly_the_tables_that_the_code_uses(store: Store) -> 
     with store.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+    assert casetables.metadata is metadata, "one list for all of them"
 
 
 def test_processes_that_start_at_once_migrate_once(store: Store) -> None:

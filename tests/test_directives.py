@@ -112,7 +112,6 @@ def test_the_rules_of_the_worked_cases_pass_through_unchanged() -> None:
         ),
         ({**CONSENT, "names": {"participant": "\ud800"}}, {("/names/participant", "lone-surrogate")}),
     ],
-    ids=str,
 )
 def test_what_is_wrong_is_named_with_its_place(body: Any, expected: set[tuple[str, str]]) -> None:
     assert problems(body) == expected

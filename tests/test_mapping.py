@@ -93,7 +93,6 @@ def test_a_line_becomes_an_event() -> None:
             {("ID", "missing"), ("What", "no-such-value"), ("Lat", "bad-number")},
         ),
     ],
-    ids=str,
 )
 def test_each_value_that_does_not_fit_is_named_by_its_column(
     row: dict[str, str], expected: set[tuple[str, str]]

@@ -1,9 +1,11 @@
 """Webhooks by the Standard Webhooks specification: signed, with the idempotency key as `webhook-id`.
 
-What a receiver answers is its status alone (`connectors/http.py`).
+Signed with a shared secret (`whsec_…`, HMAC-SHA256) or with a private key of the hub's (`whsk_…`, Ed25519),
+of which the receiver has the public one. What a receiver answers is its status alone (`connectors/http.py`).
 """
 
 import asyncio
+import base64
 import json
 import ssl
 import time
@@ -11,12 +13,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks.webhooks import Webhook
 
 from connectors.adapter import Outcome, Outgoing, Secrets
 from connectors.http import TROUBLE, Http, HttpSettings, outcome, trouble
 
 ADAPTER: Final = "webhook"
+PRIVATE_KEY: Final = "whsk_"  # before the seed of an Ed25519 key, in Base64
 
 
 class Webhooks:
@@ -60,9 +64,17 @@ class Webhooks:
 
 def signed(key: str, at: int, content: str, secrets: Sequence[str]) -> dict[str, str]:
     """The three headers of Standard Webhooks. `at` in epoch seconds; every secret gives a signature."""
-    moment = datetime.fromtimestamp(at, UTC)
     return {
         "webhook-id": key,
         "webhook-timestamp": str(at),
-        "webhook-signature": " ".join(Webhook(secret).sign(key, moment, content) for secret in secrets),
+        "webhook-signature": " ".join(_signature(secret, key, at, content) for secret in secrets),
     }
+
+
+def _signature(secret: str, key: str, at: int, content: str) -> str:
+    """`v1` by a shared secret, by the library; `v1a` by a private key, which the library does not know."""
+    if not secret.startswith(PRIVATE_KEY):
+        return Webhook(secret).sign(key, datetime.fromtimestamp(at, UTC), content)
+    seed = base64.b64decode(secret.removeprefix(PRIVATE_KEY), validate=True)
+    signature = Ed25519PrivateKey.from_private_bytes(seed).sign(f"{key}.{at}.{content}".encode())
+    return f"v1a,{base64.b64encode(signature).decode()}"

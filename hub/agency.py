@@ -67,6 +67,7 @@ def add(
     medical: Annotated[bool, typer.Option("--medical", help="Medical personnel.")] = False,
     part2: Annotated[bool, typer.Option("--part2", help="A 42 CFR Part 2 program.")] = False,
     webhook: Annotated[str | None, typer.Option(help="Where to deliver to it.")] = None,
+    webhook_signature: Annotated[str, typer.Option(help="hmac or ed25519.")] = "hmac",
     fhir: Annotated[str | None, typer.Option(help="Its FHIR server's base address.")] = None,
     sftp: Annotated[str | None, typer.Option(help="sftp://user@host/folder: where to put files.")] = None,
     sftp_host_key: Annotated[
@@ -90,6 +91,7 @@ def add(
         "medical": medical,
         "part2": part2,
         "webhook": webhook,
+        "webhook_signature": webhook_signature,
         "fhir": fhir,
         "sftp": None
         if sftp is None
@@ -110,7 +112,7 @@ def load(
     """Add, or bring up to date, every stakeholder of a file. Prints new tokens and secrets, this once.
 
     Each has `id`, `name`, `role`, `agreement = {from, until}`, perhaps `treating`, `medical`, `part2`,
-    `webhook`, `fhir`, `sftp = {url, host_key, every, format}` and
+    `webhook`, `webhook_signature`, `fhir`, `sftp = {url, host_key, every, format}` and
     `subscriptions = [{purpose, categories, adapter}]`. Repeating it changes nothing, and makes no token for
     whom it did not change.
     """
@@ -174,11 +176,15 @@ def token(
 
 @app.command(epilog="Example: hub agency secret harbor-house")
 def secret(stakeholder: Id, as_json: AsJson = False) -> None:
-    """Make a new signing secret for a stakeholder's webhook. The old one goes on signing for a day."""
+    """Make a new signing secret for a stakeholder's webhook. The old one goes on signing for a day.
+
+    Where webhooks are signed by Ed25519, it is a key pair, of which the public key is printed.
+    """
     with _hub() as hub:
         _known(hub, stakeholder)
         made = hub.signing.rotate(stakeholder)
-    typer.echo(json.dumps({"id": stakeholder, "webhook_secret": made}) if as_json else made)
+        name = "webhook_public_key" if hub.signing.webhook_public(stakeholder) else "webhook_secret"
+    typer.echo(json.dumps({"id": stakeholder, name: made}) if as_json else made)
 
 
 @app.command("fhir-token", epilog="Example: hub agency fhir-token tideline-clinic < token.txt")
@@ -259,6 +265,7 @@ def _registered(hub: bootstrap.Hub, wanted: Sequence[Description], as_json: bool
             "records": one.records,
             "token": tokens.mint(hub.store, one.id) if one.records else None,
             "webhook_secret": one.webhook_secret,
+            "webhook_public_key": one.webhook_public_key,
             "ssh_public_key": one.ssh_public_key,
         }
         for one in done
@@ -296,6 +303,8 @@ def _say(rows: list[dict[str, Any]], as_json: bool) -> None:
         for field in ("token", "webhook_secret"):
             if row[field]:
                 typer.echo(f"  {field} (shown this once): {row[field]}")
+        if row["webhook_public_key"]:
+            typer.echo(f"  its webhooks are verified with: {row['webhook_public_key']}")
         if row["ssh_public_key"]:
             typer.echo(f"  the hub's public key, for its SFTP server: {row['ssh_public_key']}")
     sys.stdout.flush()

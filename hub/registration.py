@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from connectors.recheck import PAUSED
 from hub.appender import Appender
 from hub.governance import Register, write
-from hub.signing import Signing
+from hub.signing import Kind, Signing
 from schemas import instant, topics
 from schemas.errors import BadTime, Invalid, Problem
 
@@ -85,6 +85,7 @@ class Description(_Shape):
     medical: bool = False
     part2: bool = False
     webhook: Address | None = None
+    webhook_signature: Kind = "hmac"
     sftp: Folder | None = None
     fhir: Address | None = None
     subscriptions: Annotated[list[Wanted], Field(max_length=SUBSCRIPTIONS_MAX)] = []
@@ -134,8 +135,8 @@ class Description(_Shape):
 
 
 class Registered(NamedTuple):
-    """What registering did: how many records it wrote, the signing secret if one was made, and the public key
-    with which the hub signs in where files go.
+    """What registering did: how many records it wrote, the signing secret if one was made, and public keys:
+    with which the hub signs in where files go, and with which its webhooks are verified.
 
     `changed` is the last offset in `governance` at which something that stood was replaced or retired: from
     there on less may be allowed. None where all was new.
@@ -146,6 +147,7 @@ class Registered(NamedTuple):
     webhook_secret: str | None
     changed: int | None
     ssh_public_key: str | None = None
+    webhook_public_key: str | None = None
 
 
 def described(source: object) -> Description:
@@ -193,7 +195,8 @@ class Registration:
 
     def _register_one(self, wanted: Description, register: Register, by: str) -> Registered:
         subscriptions = wanted.wanted()
-        secret = self._signing.ensure(wanted.id) if wanted.webhook else None
+        secret = self._signing.ensure(wanted.id, wanted.webhook_signature) if wanted.webhook else None
+        public = self._signing.webhook_public(wanted.id) if wanted.webhook else None
         bodies = {("stakeholder", wanted.id): wanted.body()}
         bodies |= {("subscription", name): body for name, body in subscriptions.items()}
         standing = {("stakeholder", name): body for name, body in register.stakeholders.items()}
@@ -213,7 +216,8 @@ class Registration:
                 places += changed[-1:]
         last = max(changed)
         key = self._signing.ssh_public(wanted.id) if wanted.sftp else None
-        return Registered(wanted.id, len(places), secret, last if last >= 0 else None, key)
+        narrowed = last if last >= 0 else None
+        return Registered(wanted.id, len(places), None if public else secret, narrowed, key, public)
 
     def retire(self, stakeholder: str, by: str) -> int:
         """Takes a stakeholder and its subscriptions out of force; out: the offset of that in `governance`.

@@ -1,13 +1,14 @@
 """Secrets by which recipients know us: signing secrets, SSH keys, their own tokens. Sealed in the store.
 
-A signing secret is rotated without a gap: for a while both the new and the old one sign.
+What signs webhooks is a secret that the recipient has, too (HMAC), or a private key of which it has the
+public one (Ed25519). Either is rotated without a gap: for a while both the new and the old one sign.
 """
 
 import base64
 import secrets as chance
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
@@ -18,9 +19,11 @@ from hub.store import Store, upsert
 from hub.tables import secrets
 from hub.vault import Vault
 
-PREFIX: Final = "whsec_"  # of Standard Webhooks
+Kind = Literal["hmac", "ed25519"]
+PREFIX: Final = "whsec_"  # these three of Standard Webhooks
+PRIVATE: Final = "whsk_"
+PUBLIC: Final = "whpk_"
 SECRET_BYTES: Final = 32
-SECRET_CHARS_MAX: Final = 128
 OVERLAP_MS: Final = 24 * 3_600_000
 _NEW: Final = "webhook"
 _OLD: Final = "webhook-old"
@@ -51,19 +54,31 @@ class Signing:
             if row.name == _NEW or row.created_at > _now() - OVERLAP_MS
         ]
 
-    def ensure(self, stakeholder: str) -> str | None:
-        """Makes a secret where there is none; out: the new one, None where there was one."""
-        return None if self.webhook(stakeholder) else self.rotate(stakeholder)
-
-    def rotate(self, stakeholder: str) -> str:
-        """Makes a new secret; out: the only time that it is shown. The old one goes on signing for a day."""
-        fresh = PREFIX + base64.b64encode(chance.token_bytes(SECRET_BYTES)).decode("ascii")
+    def ensure(self, stakeholder: str, kind: Kind = "hmac") -> str | None:
+        """Makes a secret where none of that kind signs; out: as `rotate`, None where there was one."""
         standing = self.webhook(stakeholder)
+        if standing and _kind(standing[0]) == kind:
+            return None
+        return self.rotate(stakeholder, kind)
+
+    def rotate(self, stakeholder: str, kind: Kind | None = None) -> str:
+        """Makes a new secret, of the kind that signs now where none is named. The old one signs for a day.
+
+        Out: what the recipient verifies with. A shared secret is never shown again; a public key is.
+        """
+        standing = self.webhook(stakeholder)
+        kind = kind or (_kind(standing[0]) if standing else "hmac")
+        fresh = (PRIVATE if kind == "ed25519" else PREFIX) + _base64(chance.token_bytes(SECRET_BYTES))
         rows = [self._row(stakeholder, _NEW, fresh)]
         if standing:
             rows.append(self._row(stakeholder, _OLD, standing[0]))
         self._keep(*rows)
-        return fresh
+        return _public(fresh) or fresh
+
+    def webhook_public(self, stakeholder: str) -> str | None:
+        """The public key to what signs now, `whpk_…`; None where that is a shared secret, or nothing."""
+        standing = self.webhook(stakeholder)
+        return _public(standing[0]) if standing else None
 
     def bearer(self, stakeholder: str) -> str | None:
         """The token that the stakeholder's FHIR server gave the hub; None where it gave none."""
@@ -112,6 +127,21 @@ class Signing:
             "sealed": self._sealer.seal(_aad(stakeholder, name), secret.encode()),
             "created_at": _now(),
         }
+
+
+def _kind(secret: str) -> Kind:
+    return "ed25519" if secret.startswith(PRIVATE) else "hmac"
+
+
+def _public(secret: str) -> str | None:
+    if _kind(secret) == "hmac":
+        return None
+    private = ed25519.Ed25519PrivateKey.from_private_bytes(base64.b64decode(secret.removeprefix(PRIVATE)))
+    return PUBLIC + _base64(private.public_key().public_bytes_raw())
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode("ascii")
 
 
 def _aad(stakeholder: str, name: str) -> bytes:

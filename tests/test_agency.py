@@ -169,6 +169,25 @@ def test_a_signing_secret_rotates_without_a_gap(at: Desk, monkeypatch: pytest.Mo
     assert at.signing.webhook("harbor-house") == [second]
 
 
+def test_webhooks_signed_by_a_key_pair_show_the_public_key_alone(at: Desk) -> None:
+    shared = register(at).webhook_secret
+    done = register(at, webhook_signature="ed25519")
+    assert (done.webhook_secret, done.records) == (None, 0)
+    assert done.webhook_public_key == at.signing.webhook_public("harbor-house")
+    assert done.webhook_public_key.startswith("whpk_")
+    newest, oldest = at.signing.webhook("harbor-house")
+    assert (newest[:5], oldest) == ("whsk_", shared), "for a day both sign"
+    assert newest not in repr(done)
+    assert register(at, webhook_signature="ed25519") == done, "it stays"
+    renewed = at.signing.rotate("harbor-house")
+    assert renewed == at.signing.webhook_public("harbor-house") != done.webhook_public_key
+    assert len(at.signing.webhook("harbor-house")) == 2
+    assert register(at).webhook_secret.startswith(signing.PREFIX), "and back"
+    with pytest.raises(Invalid) as caught:
+        register(at, webhook_signature="rsa")
+    assert caught.value.path == "/webhook_signature"
+
+
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKFkJns2cFIBPFZhCUAMZf2z1fLVr5W5R5bf4ObU5q3J"
 FOLDER = {"url": "sftp://hub@files.example.org/in", "host_key": HOST_KEY}
 
@@ -291,7 +310,7 @@ class TestCommand:
         assert row["token"].startswith(tokens.PREFIX)
         assert row["webhook_secret"].startswith(signing.PREFIX)
         again = json.loads(hub("load", str(file), "--json").stdout)
-        secrets = {"token": None, "webhook_secret": None, "ssh_public_key": None}
+        secrets = dict.fromkeys(("token", "webhook_secret", "webhook_public_key", "ssh_public_key"))
         assert again == [{"id": "harbor-house", "records": 0, **secrets}]
 
         listed = json.loads(hub("list", "--json").stdout)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import socket
 import ssl
 import time
@@ -15,14 +16,17 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks.webhooks import Webhook
 
 from connectors import address, http
 from connectors.adapter import Outcome, Outgoing
 from connectors.http import HttpSettings, outcome
 from connectors.webhook import Webhooks, signed
+from tests.conftest import CHECKOUT
 from tests.delivery_scene import SECRET, Receiver, Secret
 
 LOOPBACK = HttpSettings(private=True, plain=True)
@@ -108,6 +112,34 @@ def test_the_published_vector() -> None:
         ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
     )
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_the_published_vector_of_the_asymmetric_signature() -> None:
+    """The one with which the specification's own library that knows `v1a` is tested."""
+    key = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk="
+    headers = signed("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, '{"test": 2432232314}', [key])
+    assert headers["webhook-signature"] == (
+        "v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag=="
+    )
+
+
+def test_a_key_pair_and_a_shared_secret_sign_beside_each_other_and_the_documentation_verifies() -> None:
+    at = int(time.time())
+    keys = [Ed25519PrivateKey.generate() for _ in range(3)]
+    pairs = ["whsk_" + base64.b64encode(one.private_bytes_raw()).decode() for one in keys]
+    headers = signed("d-1", at, "{}", [*pairs[:2], SECRET])
+    Webhook(SECRET).verify("{}", headers)
+    page = (CHECKOUT / "docs" / "connectors" / "webhook.md").read_text()
+    documented: dict[str, Any] = {}
+    exec(next(one for one in re.findall(r"```python\n(.*?)```", page, re.S) if "def " in one), documented)
+    verified = documented["verified"]
+    public = ["whpk_" + base64.b64encode(one.public_key().public_bytes_raw()).decode() for one in keys]
+    assert verified(public[0], b"{}", headers) == verified(public[1], b"{}", headers) == {}
+    old = signed("d-1", at - 301, "{}", pairs[:1])
+    bad = ((public[2], b"{}", headers), (public[0], b"[]", headers), (public[0], b"{}", old))
+    for arguments in (*bad, (public[0], b"{}", signed("d-1", at, "{}", [SECRET]))):
+        with pytest.raises(InvalidSignature):
+            verified(*arguments)
 
 
 def test_every_secret_signs_while_they_are_rotated() -> None:

@@ -1,0 +1,146 @@
+"""The log as plain files, laid out as c2sp.org/tlog-tiles has it: any web server could hand them out.
+
+`checkpoint`; `tile/LEVEL/INDEX` with up to 256 hashes, each at level 0 a leaf's, above that a whole tile's
+below; `tile/entries/INDEX` with the leaves themselves. What is not full yet has its width in its name,
+`.p/W`, and is kept until the full one stands beside it. Files are written beside, synced, and then named.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from hub.ledger.merkle import HASH_BYTES, Nodes, complete, node_hash
+from streams.errors import Corrupt
+
+WIDTH: Final = 256
+LEVEL_BITS: Final = 8
+LEVELS_MAX: Final = 8
+ENTRIES: Final = -1
+ENTRY_BYTES: Final = 32
+TILE_BYTES: Final = WIDTH * HASH_BYTES
+CACHED_TILES_MAX: Final = 256
+_LENGTH: Final = ENTRY_BYTES.to_bytes(2, "big")  # before each entry, so says the format
+
+
+def name(level: int, index: int, width: int = WIDTH) -> str:
+    """Where a tile, or with the level `ENTRIES` a bundle of leaves, stands: `tile/0/x001/234.p/5`."""
+    digits = f"{index:03d}" if index < 1000 else f"{index:0{-(-len(str(index)) // 3) * 3}d}"
+    parts = [digits[at : at + 3] for at in range(0, len(digits), 3)]
+    path = "/".join([*(f"x{part}" for part in parts[:-1]), parts[-1]])
+    kind = "entries" if level == ENTRIES else str(level)
+    return f"tile/{kind}/{path}" + (f".p/{width}" if width < WIDTH else "")
+
+
+def widths(level: int, size: int) -> tuple[int, int]:
+    """How many full tiles a level has in a tree of `size` leaves, and how wide the one after them is."""
+    return divmod(size >> (LEVEL_BITS * max(level, 0)), WIDTH)
+
+
+def bundle(entries: bytes) -> bytes:
+    """Leaves of 32 bytes, one after the other, as a bundle has them: each after its length in two bytes."""
+    return b"".join(_LENGTH + entries[at : at + ENTRY_BYTES] for at in range(0, len(entries), ENTRY_BYTES))
+
+
+def inside(hashes: bytes, level: int, index: int) -> bytes:
+    """The hash of a complete subtree within a tile. In: the tile; the subtree's level and index in it."""
+    row = [
+        hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES] for at in range(index << level, (index + 1) << level)
+    ]
+    while len(row) > 1:
+        row = [node_hash(row[at], row[at + 1]) for at in range(0, len(row), 2)]
+    return row[0]
+
+
+def whole(hashes: bytes) -> bytes:
+    """The hash of a full tile, which stands in the tile above."""
+    return inside(hashes, LEVEL_BITS, 0)
+
+
+def over(read: Callable[[int, int, int], bytes], size: int) -> Nodes:
+    """The hashes of complete subtrees of the tree of `size` leaves, from its tiles, which are cached.
+
+    In: what reads a tile by level, index and width.
+    """
+
+    @lru_cache(maxsize=CACHED_TILES_MAX)
+    def tile(level: int, index: int) -> bytes:
+        full, width = widths(level, size)
+        return read(level, index, WIDTH if index < full else width)
+
+    def nodes(level: int, index: int) -> bytes:
+        above, within = divmod(level, LEVEL_BITS)
+        per_tile = LEVEL_BITS - within
+        return inside(tile(above, index >> per_tile), within, index & ((1 << per_tile) - 1))
+
+    return nodes
+
+
+def needed(size: int) -> Iterable[tuple[int, int, int]]:
+    """The tiles from which the root of a tree of `size` leaves follows: level, index, width."""
+    found = {}
+    for level, index in complete(0, size):
+        above, within = divmod(level, LEVEL_BITS)
+        place = index >> (LEVEL_BITS - within)
+        full, width = widths(above, size)
+        found[above, place] = WIDTH if place < full else width
+    return [(level, index, width) for (level, index), width in found.items()]
+
+
+class Folder:
+    """The files of one log."""
+
+    def __init__(self, path: Path) -> None:
+        """In: the folder; made at the first write."""
+        self.path = path
+        self._touched: set[Path] = set()
+
+    def read(self, level: int, index: int, width: int) -> bytes:
+        """The bytes of a tile or bundle, of exactly this width. Raises `Corrupt`, naming a file that is
+        missing or has not the right length.
+        """
+        size = width * (ENTRY_BYTES + 2 if level == ENTRIES else HASH_BYTES)
+        path = self.path / name(level, index, width)
+        if width < WIDTH and not path.exists():
+            path = self.path / name(level, index)
+        try:
+            with path.open("rb") as file:
+                data = file.read(TILE_BYTES * 2)
+        except FileNotFoundError:
+            raise Corrupt(f"`{name(level, index, width)}` is missing") from None
+        if len(data) < size or (len(data) > size and path.name == str(width)):
+            raise Corrupt(f"`{path.relative_to(self.path)}` has not its right length")
+        return data[:size]
+
+    def write(self, where: str, data: bytes) -> None:
+        """Writes one file so that it is there whole or not at all. Raises `OSError`."""
+        path = self.path / where
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.new")
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        self._touched.update((path.parent, *path.parent.relative_to(self.path).parents))
+
+    def keep(self, level: int, index: int, data: bytes, width: int) -> None:
+        """Writes one tile or bundle; a full one takes the place of what was there of it before."""
+        self.write(name(level, index, width), data)
+        if width == WIDTH:
+            partial = (self.path / name(level, index)).with_name(f"{index % 1000:03d}.p")
+            if partial.is_dir():
+                for old in partial.iterdir():
+                    old.unlink()
+                partial.rmdir()
+
+    def sync(self) -> None:
+        """Until here everything written has its name for good. Raises `OSError`."""
+        for folder in self._touched:
+            where = os.open(self.path / folder, os.O_RDONLY)
+            try:
+                os.fsync(where)
+            finally:
+                os.close(where)
+        self._touched.clear()

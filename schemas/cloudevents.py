@@ -191,18 +191,22 @@ def _texts(attributes: Mapping[str, Any]) -> dict[str, str]:
         refuse("", "too-many-attributes", f"at most {attributes_max} attributes are taken")
     texts: dict[str, str] = {}
     for name, value in attributes.items():
-        path = f"/{strict.safe(name)}"
-        if _ATTRIBUTE.fullmatch(name) is None:
-            refuse(path, "bad-attribute", "attribute names are lower-case letters and digits")
+        if name not in _CORE and _ATTRIBUTE.fullmatch(name) is None:
+            refuse(_pointer(name), "bad-attribute", "attribute names are lower-case letters and digits")
         if value is None:
             continue
         text = json.dumps(value) if isinstance(value, bool | int) and name not in _CORE else value
         if not isinstance(text, str):
-            refuse(path, "wrong-type", "an attribute is text")
+            refuse(_pointer(name), "wrong-type", "an attribute is text")
         if len(text) > attribute_chars_max:
-            refuse(path, "too-long", f"{len(text)} characters, at most {attribute_chars_max} are taken")
+            detail = f"{len(text)} characters, at most {attribute_chars_max} are taken"
+            refuse(_pointer(name), "too-long", detail)
         texts[name] = text
     return texts
+
+
+def _pointer(name: str) -> str:
+    return f"/{strict.safe(name)}"
 
 
 def _event(attributes: Mapping[str, Any], data: Any, record: str | None) -> CloudEvent:

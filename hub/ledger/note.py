@@ -2,8 +2,8 @@
 tlog-cosignature), with Ed25519. Pure.
 
 A note is a text that ends in a newline, an empty line, and signature lines: `— NAME BASE64`, of a key's id
-and what it signed. A checkpoint is a note whose text says origin, size and root of a log. A witness's cosignature
-is such a line over the text with a time before it.
+and what it signed. A checkpoint is a note whose text says origin, size and root of a log; a cosignature is a
+witness's signature over that text with a time before it.
 """
 
 import base64

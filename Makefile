@@ -16,7 +16,7 @@ demo:  ## the hub on a synthetic county, until Ctrl-C; ONCE=1 plays it, prints t
 
 test: gates  ## linters, types, layers, every test with its coverage; TESTS=tests/test_x.py for some
 	@.venv/bin/coverage erase
-	@.venv/bin/pytest $(or $(TESTS),--cov -n logical --maxprocesses 4 --dist loadfile)
+	@.venv/bin/pytest $(or $(TESTS),--cov -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 gates:
 	@setup/setup.sh test

@@ -27,6 +27,19 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 ROOMS = ("hub", "streams", "schemas", "consent", "connectors")
 ENGINE_S_MAX = 5
 GONE_MS_MAX = 20_000
+LONG = (
+    "test_end_to_end",
+    "test_faults",
+    "test_interleavings",
+    "test_up",
+    "test_laws",
+    "test_broker",
+    "test_engine",
+    "test_runner",
+    "test_readme",
+    "test_pages",
+    "test_decide",
+)
 KAFKA_IMAGE = "confluentinc/cp-kafka:8.1.1"  # Kafka 4.1
 CONTAINER_SETTINGS = {
     "AUTO_CREATE_TOPICS_ENABLE": "false",
@@ -68,6 +81,12 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 f"`{room}` is imported from `{found}`, not from this checkout: run `make setup`"
             )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that none of them is left for one processor at the end."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 def pytest_report_header(config: pytest.Config) -> str:

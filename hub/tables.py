@@ -17,7 +17,7 @@ from hub.columns import text as _text
 keys = sa.Table(
     "keys",
     metadata,
-    _text("kind", primary_key=True),  # participant, hub or mac
+    _text("kind", primary_key=True),  # participant, hub, mac or sign
     _text("subject", primary_key=True),
     sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
     _sealed("wrapped", nullable=True),  # gone once destroyed

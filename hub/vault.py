@@ -7,6 +7,7 @@
   hundred millions (2⁻⁴³). NIST SP 800-38D, 8.3 asks for less than 2⁻³² and at most 2³² messages.
 - A seal is bound to the key's kind, subject and version and to the caller's associated data; it opens under
   the same alone.
+- What is derived from a participant's key (the salts of the transparency log) is gone when that key is.
 - Keyed hashes stand on one root key, of which HKDF makes one for each purpose: a hash made for one purpose
   says nothing about another's.
 """
@@ -17,7 +18,7 @@ import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -57,7 +58,7 @@ HUB_KEYS: Final = {
 
 
 class KeyId(NamedTuple):
-    """One key: `kind` is participant, hub or mac; `version` of a rotating one is the number of its period."""
+    """One key: `kind` is participant, hub, mac or sign; `version` of a rotating one is the number of its period."""
 
     kind: str
     subject: str
@@ -97,6 +98,10 @@ class Vault:
     def mac(self, purpose: str, data: bytes) -> str:
         """HMAC-SHA256 under the purpose's own key, as 64 hexadecimal digits."""
         return hmac.digest(self._subkey(purpose), data, "sha256").hex()
+
+    def signing_seed(self, purpose: str) -> bytes:
+        """The secret 32 bytes of the hub's Ed25519 key for a purpose (RFC 8032); made at first use."""
+        return self._key(KeyId("sign", purpose, 1), create=True)
 
     def prefetch(self, participants: Iterable[str]) -> None:
         """Brings participants' keys into memory with few questions to the store; makes none."""
@@ -210,12 +215,21 @@ class Sealer:
 
     def seal(self, aad: bytes, plaintext: bytes) -> bytes:
         """Seals; out: `OVERHEAD_BYTES` more than went in. Raises `Erased` where the key was destroyed."""
+        return self.seal_all(aad, (plaintext,))[0]
+
+    def seal_all(self, aad: bytes, plaintexts: Sequence[bytes]) -> list[bytes]:
+        """Seals each by itself, under a nonce of its own; the key is fetched once. Raises as `seal`."""
         key_id = self._id
         if self._rotation is not None and self._rotation.period_ms is not None:
             key_id = key_id._replace(version=self._vault._clock_ms() // self._rotation.period_ms)
-        key = self._vault._key(key_id, create=True, rotation=self._rotation)
-        header, nonce = _HEADER.pack(_LAYOUT, key_id.version), secrets.token_bytes(NONCE_BYTES)
-        return header + nonce + AESGCM(key).encrypt(nonce, plaintext, key_id.context() + aad)
+        encrypt = AESGCM(self._vault._key(key_id, create=True, rotation=self._rotation)).encrypt
+        header, bound = _HEADER.pack(_LAYOUT, key_id.version), key_id.context() + aad
+        random = secrets.token_bytes(NONCE_BYTES * len(plaintexts))
+        nonces = (random[at : at + NONCE_BYTES] for at in range(0, len(random), NONCE_BYTES))
+        return [
+            header + nonce + encrypt(nonce, plaintext, bound)
+            for nonce, plaintext in zip(nonces, plaintexts, strict=True)
+        ]
 
     def open(self, aad: bytes, sealed: bytes) -> bytes:
         """Opens. Raises `Erased` where the key was destroyed, `Unsealable` where anything differs."""

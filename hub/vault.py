@@ -58,7 +58,7 @@ HUB_KEYS: Final = {
 
 
 class KeyId(NamedTuple):
-    """One key: `kind` is participant, hub, mac or sign; `version` of a rotating one is the number of its period."""
+    """One key: `kind` is participant, hub, mac or sign; `version` of a rotating one the number of its period."""
 
     kind: str
     subject: str
@@ -230,6 +230,17 @@ class Sealer:
             header + nonce + encrypt(nonce, plaintext, bound)
             for nonce, plaintext in zip(nonces, plaintexts, strict=True)
         ]
+
+    def derive(self, purpose: str, data: bytes) -> bytes:
+        """32 bytes that nothing but this key makes of `data`: HMAC-SHA256 under a key of the purpose's own,
+        by HKDF-Expand (RFC 5869, 2.3; the key is random, so nothing has to be extracted first).
+
+        Makes the key where there was none. Raises `Erased` where it was destroyed.
+        """
+        assert self._rotation is None or self._rotation.period_ms is None, "what rotates derives nothing"
+        key = self._vault._key(self._id, create=True, rotation=self._rotation)
+        own = hmac.digest(key, b"hub derive\0" + purpose.encode() + b"\1", "sha256")
+        return hmac.digest(own, data, "sha256")
 
     def open(self, aad: bytes, sealed: bytes) -> bytes:
         """Opens. Raises `Erased` where the key was destroyed, `Unsealable` where anything differs."""

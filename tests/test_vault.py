@@ -287,3 +287,30 @@ class TestKek:
         (tmp_path / "kek").chmod(0o644)
         with pytest.raises(KekInvalid, match="chmod"):
             kek.load(tmp_path, {}, create=True)
+
+
+def test_what_is_derived_is_the_same_everywhere_and_dies_with_the_key(hub: Vault, store: Store) -> None:
+    mine = hub.sealer("p-1")
+    salt = mine.derive("ledger", b"decisions/0/7")
+    assert len(salt) == 32
+    assert other(store).sealer("p-1").derive("ledger", b"decisions/0/7") == salt
+    others = [
+        mine.derive("ledger", b"decisions/0/8"),
+        mine.derive("elsewhere", b"decisions/0/7"),
+        hub.sealer("p-2").derive("ledger", b"decisions/0/7"),
+    ]
+    assert len({salt, *others}) == 4
+    hub.destroy("p-1")
+    for vault_of in (hub, other(store)):
+        with pytest.raises(Erased):
+            vault_of.sealer("p-1").derive("ledger", b"decisions/0/7")
+
+
+def test_the_key_that_signs_is_made_once_and_is_wrapped(hub: Vault, store: Store) -> None:
+    seed = hub.signing_seed("log")
+    assert (len(seed), other(store).signing_seed("log")) == (32, seed)
+    assert hub.signing_seed("another") != seed
+    with store.read() as connection:
+        wrapped = connection.execute(sa.select(keys.c.wrapped).where(keys.c.kind == "sign")).scalars().all()
+    assert len(wrapped) == 2
+    assert all(seed not in one for one in wrapped)

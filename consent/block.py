@@ -1,5 +1,6 @@
 """Grants compiled for look-up: for every name that a grant may list, the grants that list it, as bits."""
 
+from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Sequence
 from struct import Struct
 from sys import intern
@@ -32,11 +33,12 @@ class Index:
 
     Of each grant there are its id, its consent (`owners`, places in the block's), its data period (`since`,
     `until`; None where no grant bounds it) and its compartments, in `masks` as the `policy` that asked last
-    numbers them.
+    numbers them. `changes` are the instants at which a data period begins or is over.
     """
 
     __slots__ = (
         "categories",
+        "changes",
         "compartments",
         "disclosers",
         "ids",
@@ -60,10 +62,16 @@ class Index:
         self.compartments = tuple([_share(tuple(sorted(set(grant.compartments)))) for grant in grants])
         self.since = _bounds([grant.data_from for grant in grants], ALWAYS_MS)
         self.until = _bounds([grant.data_until for grant in grants], NEVER_MS)
+        changes = {change for grant in grants for change in (grant.data_from, grant.data_until + 1)}
+        self.changes = _share(tuple(sorted(changes - {ALWAYS_MS, NEVER_MS + 1})))
         self.ids = _share(tuple([intern(grant.id or "") for grant in grants]))
         self.owners = _share(tuple([place for place, some in enumerate(pieces) for _ in some]))
         self.policy: Policy | None = None
         self.masks: Sequence[int] = ()
+
+    def window(self, occurred_at: int) -> int:
+        """Which stretch between two `changes` this instant lies in: in each, the same data periods hold."""
+        return bisect_right(self.changes, occurred_at) if self.changes else 0
 
     def within(self, grants: int, occurred_at: int) -> int:
         """Those of these grants whose data period holds the instant."""

@@ -8,7 +8,7 @@ bytes are looked up as a whole: Avro is self-delimiting, so bytes that once pars
 for nothing else, however their end was guessed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -222,66 +222,13 @@ def applied(at: int, consent_offset: int, governance_offset: int) -> bytes:
     return long(at) + long(consent_offset) + long(governance_offset)
 
 
-@lru_cache(maxsize=traits_max)
-def outcome(
-    stakeholder: str,
-    subscription: str,
-    purpose: str,
-    effect: str,
-    reason: str,
-    basis: str | None,
-    grants: tuple[str, ...],
-    compartments: tuple[str, ...],
-    obligations: tuple[str, ...],
-) -> bytes:
-    """One `Outcome` of a `Decision`."""
-    return b"".join(
-        (
-            string(stakeholder),
-            string(subscription),
-            string(purpose),
-            _EFFECTS[effect],
-            string(reason),
-            b"\0" if basis is None else b"\x02" + string(basis),
-            strings(grants),
-            strings(compartments),
-            strings(obligations),
-        )
-    )
-
-
-_EFFECTS: Final = {"deny": b"\0", "permit": b"\x02"}
 _CAUSES: Final = {"first": b"\x02", "reconsider": b"\x04"}
 
 
-@lru_cache(maxsize=traits_max)
-def share(
-    subscription: str,
-    purpose: str,
-    basis: str,
-    grants: tuple[str, ...],
-    compartments: tuple[str, ...],
-    obligations: tuple[str, ...],
-) -> bytes:
-    """One `Share` of an `Outbound`."""
-    return b"".join(
-        (
-            string(subscription),
-            string(purpose),
-            string(basis),
-            strings(grants),
-            strings(compartments),
-            strings(obligations),
-        )
-    )
-
-
 def decision(
-    decision_id: str, cause: str, envelope: bytes, position: bytes, when: bytes, outcomes: Sequence[bytes]
+    decision_id: str, cause: str, envelope: bytes, position: bytes, when: bytes, outcomes: bytes
 ) -> bytes:
-    """A whole `Decision`. `position` is `place` and a `long`, `when` is `applied`, `outcomes` are
-    `outcome`s.
-    """
+    """A whole `Decision`. `position` is `place` and a `long`, `when` is `applied`, `outcomes` an array."""
     ident = decision_id.encode()
     return b"".join(
         (
@@ -292,17 +239,11 @@ def decision(
             envelope,
             position,
             when,
-            _array(outcomes),
+            outcomes,
         )
     )
 
 
-def outbound(envelope: bytes, sealed: bytes, position: bytes, when: bytes, shares: Sequence[bytes]) -> bytes:
-    """A whole `Outbound`; `sealed` is what `permitted` gave, `shares` are `share`s, the rest as in
-    `decision`.
-    """
-    return b"".join((_OUTBOUND, envelope, sealed, position, when, _array(shares)))
-
-
-def _array(items: Sequence[bytes]) -> bytes:
-    return b"".join((long(len(items)), *items, b"\0")) if items else b"\0"
+def outbound(envelope: bytes, sealed: bytes, position: bytes, when: bytes, shares: bytes) -> bytes:
+    """A whole `Outbound`; `sealed` is what `permitted` gave, `shares` an array, the rest as in `decision`."""
+    return b"".join((_OUTBOUND, envelope, sealed, position, when, shares))

@@ -5,27 +5,26 @@ before each batch; each decision says how far it had been applied. What it passe
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter, itemgetter
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Final
 
 import structlog
 
-from consent import Decision, Event, Governance, State, States, Subscription, decide_all
+from consent import Governance, State, States
 from schemas import codec, raw
 from schemas.errors import BrokenRecord, HubError
 from streams import metrics, quarantine
+from streams.decider import Decider
 from streams.errors import Corrupt
 from streams.step import Out, Record
-from streams.templates import Template, written
+from streams.templates import Copy, Pattern
 
 STAGE: Final = "enforce"
 RECONSIDER: Final = "reconsider"
-wanted_max: Final = 10_000  # kinds of events for which it is remembered who wants them
 compiled_max: Final = 262_144  # people of one partition whose consent is kept compiled
 
 _log = structlog.get_logger()
-_EFFECT_AND_REASON: Final = itemgetter(0, 1)
 _TIMESTAMP: Final = attrgetter("timestamp")
 
 
@@ -37,10 +36,10 @@ class Enforce:
         self._partitions = partitions
         self._governance = Governance()
         self._states: dict[int, States] = {}
-        self._wanted: dict[tuple[str, str], tuple[Sequence[Subscription], list[Template]]] = {}
+        self._decider = Decider(self._governance)
         self._at = 0
         self._when: dict[int, bytes] = {}
-        self._decided: list[Decision] = []
+        self._written: list[Pattern] = []
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Their participants' consent is applied from its beginning."""
@@ -57,7 +56,7 @@ class Enforce:
         try:
             if record.topic == "governance":
                 self._governance.apply(record.offset, codec.decode_as("Governance", record.value or b""))
-                self._wanted.clear()
+                self._decider.changed()
                 return
             directive = codec.directive(record.key, record.value)
             states = self._states[record.partition]
@@ -72,7 +71,7 @@ class Enforce:
         """
         self._at = self._now()
         self._when.clear()
-        self._decided.clear()
+        self._written.clear()
         for record in batch:
             try:
                 self._handle(record, out)
@@ -87,8 +86,9 @@ class Enforce:
                 )
         if batch:
             metrics.LATENCY.observe(max(self._at - min(map(_TIMESTAMP, batch)), 0) / 1000)
-            for (effect, reason), count in Counter(map(_EFFECT_AND_REASON, self._decided)).items():
-                metrics.OUTCOMES.labels(effect, reason).inc(count)
+            for pattern, often in Counter(self._written).items():
+                for (effect, reason), count in pattern.effects:
+                    metrics.OUTCOMES.labels(effect, reason).inc(count * often)
 
     def due(self, now_ms: int) -> bool:
         """Nothing happens here without a record."""
@@ -123,9 +123,8 @@ class Enforce:
         already: Sequence[str],
         out: Out,
     ) -> None:
-        traits, event_id, participant, occurred_at, at_least, envelope, sealed = cut
-        partition, key = record.partition, record.key
-        if key != participant.encode():
+        partition, key, at_least = record.partition, record.key, cut.consent_at_least
+        if key != cut.participant.encode():
             raise BrokenRecord("an event stands under another key than its participant's", code="wrong-key")
         when = self._when.get(partition)
         if at_least is not None and at_least > out.applied("consent", partition):
@@ -138,48 +137,17 @@ class Enforce:
             consent_offset = out.applied("consent", partition)
             when = raw.applied(self._at, consent_offset, self._governance.offset)
             self._when[partition] = when
-        governance = self._governance
-        wanted, templates = self._wanting(traits.category, traits.discloser, already)
-        decisions = decide_all(
-            Event(
-                event_id,
-                participant,
-                traits.type,
-                traits.category,
-                traits.labels,
-                traits.discloser,
-                occurred_at,
-                traits.compartments,
-            ),
-            wanted,
-            self._at,
-            self._state(partition, participant),
-            governance.policy,  # type: ignore[arg-type]  # without a policy everything is indeterminate
-            governance.stakeholders,
-        )
-        self._decided += decisions
-        position = raw.place(place[0], place[1]) + raw.long(place[2])
-        outcomes, copies = written(templates, decisions)
-        kept = _kept(sealed, {copy.compartments for copy in copies.values()}) if copies else {}
+        state = self._state(partition, cut.participant)
+        pattern, names = self._decider.decide(cut, self._at, state, already)
+        envelope, position = cut.envelope, raw.place(place[0], place[1]) + raw.long(place[2])
+        outcomes, copies = pattern.outcomes.filled(names), pattern.copies
+        kept = _kept(cut.sealed, copies) if copies else {}
+        self._written.append(pattern)
         produce = out.produce
         produce("decisions", key, raw.decision(name, cause, envelope, position, when, outcomes), partition)
-        for topic, compartments, shares in copies.values():
-            produce(topic, key, raw.outbound(envelope, kept[compartments], position, when, shares), partition)
-
-    def _wanting(
-        self, category: str, discloser: str, already: Sequence[str]
-    ) -> tuple[Sequence[Subscription], Sequence[Template]]:
-        """Who wants such an event, and the beginnings of what is written about each."""
-        known = self._wanted.get((category, discloser))
-        if known is None:
-            wanted = self._governance.wanting(category, discloser)
-            known = wanted, [Template(one) for one in wanted]
-            if len(self._wanted) < wanted_max:
-                self._wanted[category, discloser] = known
-        if already:
-            left = [pair for pair in zip(*known, strict=True) if pair[0].stakeholder not in already]
-            return [one for one, _ in left], [template for _, template in left]
-        return known
+        for topic, compartments, shares in copies:
+            sealed, said = kept[compartments], shares.filled(names)
+            produce(topic, key, raw.outbound(envelope, sealed, position, when, said), partition)
 
     def _state(self, partition: int, participant: str) -> State:
         try:
@@ -188,10 +156,14 @@ class Enforce:
             raise Corrupt(f"consent/{partition}: {error.detail}", code=error.code) from None
 
 
-def _kept(sealed: bytes, wanted: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], bytes]:
-    """Sealed maps of just these compartments, by their names."""
+def _kept(sealed: bytes, copies: Sequence[Copy]) -> dict[tuple[str, ...], bytes]:
+    """Sealed maps of just the compartments that each copy has, by their names."""
     entries = raw.entries(sealed)
+    kept: dict[tuple[str, ...], bytes] = {}
     try:
-        return {names: raw.permitted(entries, names) for names in wanted}
+        for copy in copies:
+            if copy.compartments not in kept:
+                kept[copy.compartments] = raw.permitted(entries, copy.compartments)
     except KeyError:
         raise BrokenRecord("an event lacks a compartment that its envelope names") from None
+    return kept

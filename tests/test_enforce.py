@@ -1,5 +1,8 @@
 """Enforce: one record of every decision, copies of what is permitted, and nothing of anything else."""
 
+import itertools
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,13 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consent import Event, Governance, decide, fold
-from schemas import codec
+from schemas import codec, instant
 from schemas.topics import partition_of
-from streams import topology
+from streams import decider, topology
 from streams.enforce import Enforce
 from streams.errors import Corrupt, Stalled
 from tests.streams_kit import Cluster, Worker, until, working
-from tests.streams_scene import PARTITIONS, Sink, directive, event, governance, grant, now_ms, record
+from tests.streams_scene import (
+    PARTITIONS,
+    SUBSCRIPTIONS,
+    Sink,
+    directive,
+    event,
+    governance,
+    grant,
+    now_ms,
+    record,
+)
 
 PERSON = "p-one"
 KEY = PERSON.encode()
@@ -248,6 +261,92 @@ def test_each_record_can_be_decided_again_from_what_it_says(said: list[dict[str,
         if again.permitted:
             permitted.add(outcome["stakeholder"])
     assert copied == permitted
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), bodies), max_size=6), st.lists(st.integers(0, 2), max_size=4))
+def test_people_who_signed_the_same_each_get_what_the_rule_says_about_them(
+    said: list[tuple[int, dict[str, Any]]], turns: list[int]
+) -> None:
+    """Three people of much the same forms, asked about again and again while their directives come in."""
+    people = [f"p-{number}" for number in range(3)]
+    enforce = step()
+    told: dict[str, list[dict[str, Any]]] = {person: [] for person in people}
+    rules = Governance()
+    for offset, change in enumerate(governance()):
+        rules.apply(offset, change)
+    assert rules.policy is not None
+    changes = iter(enumerate([(0, grant("c-1")), (1, grant("c-2")), (2, grant("c-1")), *said]))
+    for turn in [3, *turns, 3]:
+        for offset, (who, body) in itertools.islice(changes, turn):
+            told[people[who]].append(body)
+            one = codec.encode("Directive", directive(people[who], body, f"d-{offset}"))
+            enforce.apply(record("consent", one, people[who].encode(), offset))
+        values = [event(person, number) for number, person in enumerate(people * 3)]
+        sink = Sink()
+        enforce.step(
+            [
+                record("contact", codec.encode("Event", value), value["envelope"]["participant"].encode())
+                for value in values
+            ],
+            sink,
+        )
+        copies = Counter(
+            (one["envelope"]["id"], one["shares"][0]["grants"][0]) for one in sink.of("outbox.harbor")
+        )
+        for value, decision in zip(values, sink.of("decisions"), strict=True):
+            asked = Event(*(value["envelope"][name] for name in Event._fields))
+            state = fold(told[asked.participant])
+            for outcome in decision["outcomes"]:
+                parties = (outcome["stakeholder"], outcome["purpose"])
+                again = decide(asked, *parties, decision["at"], state, rules.policy, rules.stakeholders)
+                assert again.as_json() == {name: outcome[name] for name in again.as_json()}
+                if again.permitted and outcome["subscription"] == "s-harbor-care":
+                    assert copies[asked.id, again.grants[0]] == 1
+
+
+def test_governance_that_changes_is_what_the_next_event_is_decided_by() -> None:
+    enforce = step([directive(PERSON, grant("c-1"))])
+    for _ in range(3):  # by now it is known what is said about such events
+        assert "outbox.clinic" in decide_one(enforce, event(PERSON)).topics()
+    gone = {"kind": "retired", "id": "s-clinic", "at": 0, "by": "test", "body": b"{}"}
+    enforce.apply(record("governance", codec.encode("Governance", gone), offset=len(governance())))
+    assert "outbox.clinic" not in decide_one(enforce, event(PERSON)).topics()
+
+
+def test_an_agreement_that_ends_ends_what_is_said_about_everybody() -> None:
+    clock = [now_ms()]
+    enforce = Enforce(lambda: clock[0], PARTITIONS)
+    enforce.assigned([("contact", 0)])
+    until_ms = clock[0] + 1_000
+    changes = governance()
+    (clinic,) = [one for one in changes if (one["kind"], one["id"]) == ("stakeholder", "clinic")]
+    body = json.loads(clinic["body"])
+    body["agreement"]["until"] = instant.format(until_ms)
+    clinic["body"] = json.dumps(body).encode()
+    for offset, change in enumerate(changes):
+        enforce.apply(record("governance", codec.encode("Governance", change), offset=offset))
+    enforce.apply(record("consent", codec.encode("Directive", directive(PERSON, grant("c-1"))), KEY))
+    for _ in range(3):
+        assert "outbox.clinic" in decide_one(enforce, event(PERSON)).topics()
+    clock[0] = until_ms
+    assert "outbox.clinic" in decide_one(enforce, event(PERSON)).topics()
+    clock[0] += 1
+    for _ in range(3):
+        assert "outbox.clinic" not in decide_one(enforce, event(PERSON)).topics()
+
+
+def test_what_is_known_of_kinds_and_standings_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decider, "kinds_max", 2)
+    monkeypatch.setattr(decider, "alike_max", 3)
+    enforce = step([directive(PERSON, grant("c-1"))])
+    for number in range(20):
+        sink = decide_one(
+            enforce, event(PERSON, labels=["part2", "hiv"][: number % 3 % 2], type=f"t-{number % 5}")
+        )
+        assert len(sink.of("decisions")[0]["outcomes"]) == len(SUBSCRIPTIONS)
+        assert len(enforce._decider._kinds) <= 2
+        assert len(enforce._decider._alike) <= 3
 
 
 # -- on a real broker ------------------------------------------------------

@@ -61,61 +61,6 @@ def test_only_the_permitted_compartments_are_passed_on(event: dict[str, Any], wa
     assert raw.permitted(found, found) == cut.sealed
 
 
-TEXTS = st.lists(st.text(max_size=8), max_size=3).map(tuple)
-
-
-@given(
-    events(),
-    st.lists(st.tuples(NAMES, NAMES, NAMES, st.sampled_from(["deny", "permit"]), NAMES, st.none() | NAMES,
-                       TEXTS, TEXTS, TEXTS), max_size=4),
-    st.sampled_from(["first", "reconsider"]),
-    NAMES, st.integers(0, 2**31 - 1), LONGS, LONGS, LONGS, LONGS,
-)  # fmt: skip
-def test_a_decision_and_its_outbound_are_the_codecs(
-    event: dict[str, Any],
-    outcomes: list[tuple[Any, ...]],
-    cause: str,
-    topic: str,
-    partition: int,
-    offset: int,
-    at: int,
-    consent: int,
-    governance: int,
-) -> None:
-    cut = raw.cut(codec.encode("Event", event))
-    position = {"topic": topic, "partition": partition, "offset": offset}
-    when = {"at": at, "consent_offset": consent, "governance_offset": governance}
-    names = ("stakeholder", "subscription", "purpose", "effect", "reason", "basis", "grants")
-    names += ("compartments", "obligations")
-    dicts = [
-        {n: list(v) if isinstance(v, tuple) else v for n, v in zip(names, outcome, strict=True)}
-        for outcome in outcomes
-    ]
-    place, stamp = raw.place(topic, partition) + raw.long(offset), raw.applied(at, consent, governance)
-    assert raw.decision(
-        "d-1", cause, cut.envelope, place, stamp, [raw.outcome(*outcome) for outcome in outcomes]
-    ) == codec.encode(
-        "Decision",
-        {
-            "id": "d-1",
-            "cause": cause,
-            "event": event["envelope"],
-            "position": position,
-            **when,
-            "outcomes": dicts,
-        },
-    )
-    shares = [(o[1], o[2], o[5] or "", *o[6:]) for o in outcomes]
-    share_names = ("subscription", "purpose", "basis", "grants", "compartments", "obligations")
-    share_dicts = [
-        {n: list(v) if isinstance(v, tuple) else v for n, v in zip(share_names, share, strict=True)}
-        for share in shares
-    ]
-    assert raw.outbound(
-        cut.envelope, cut.sealed, place, stamp, [raw.share(*share) for share in shares]
-    ) == codec.encode("Outbound", {**event, "position": position, **when, "shares": share_dicts})
-
-
 def test_every_cut_of_an_envelope_is_found_out() -> None:
     envelope = {
         "source": "urn:agency:reach", "type": "contact", "category": "contact.outreach", "labels": ["part2"],

@@ -58,7 +58,7 @@ HUB_KEYS: Final = {
 
 
 class KeyId(NamedTuple):
-    """One key: `kind` is participant, hub, mac or sign; `version` of a rotating one the number of its period."""
+    """One key: `kind` is participant, hub, mac or sign; `version`, where it rotates, counts its periods."""
 
     kind: str
     subject: str

@@ -6,7 +6,7 @@ below; `tile/entries/INDEX` with the leaves themselves. What is not full yet has
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -97,21 +97,38 @@ class Folder:
         self._touched: set[Path] = set()
 
     def read(self, level: int, index: int, width: int) -> bytes:
-        """The bytes of a tile or bundle, of exactly this width. Raises `Corrupt`, naming a file that is
-        missing or has not the right length.
+        """The first `width` parts of a tile or bundle, from its file or a wider one's.
+
+        Raises `Corrupt`, naming a file that is missing or has not the right length.
         """
-        size = width * (ENTRY_BYTES + 2 if level == ENTRIES else HASH_BYTES)
-        path = self.path / name(level, index, width)
-        if width < WIDTH and not path.exists():
-            path = self.path / name(level, index)
-        try:
-            with path.open("rb") as file:
-                data = file.read(TILE_BYTES * 2)
-        except FileNotFoundError:
-            raise Corrupt(f"`{name(level, index, width)}` is missing") from None
-        if len(data) < size or (len(data) > size and path.name == str(width)):
-            raise Corrupt(f"`{path.relative_to(self.path)}` has not its right length")
-        return data[:size]
+        part = ENTRY_BYTES + len(_LENGTH) if level == ENTRIES else HASH_BYTES
+        for wide in self._wider(level, index, width):
+            path = self.path / name(level, index, wide)
+            try:
+                with path.open("rb") as file:
+                    data = file.read(WIDTH * part + 1)
+            except FileNotFoundError:
+                continue
+            if len(data) != wide * part:
+                raise Corrupt(f"`{name(level, index, wide)}` has {len(data)} bytes, not {wide * part}")
+            return data[: width * part]
+        raise Corrupt(f"`{name(level, index, width)}` is missing")
+
+    def has(self, level: int, index: int, width: int) -> bool:
+        """Whether there is a file of exactly this width, or the full one."""
+        return any((self.path / name(level, index, each)).is_file() for each in (width, WIDTH))
+
+    def _wider(self, level: int, index: int, width: int) -> Iterator[int]:
+        """This width, the full one, and then those of files that are there: one begins as the other."""
+        yield from dict.fromkeys((width, WIDTH))
+        partial = self._partial(level, index)
+        found = (int(path.name) for path in partial.glob("[0-9]*") if path.name.isdecimal())
+        yield from sorted(each for each in found if width < each < WIDTH)
+
+    def _partial(self, level: int, index: int) -> Path:
+        """The folder of what is not full yet."""
+        path = self.path / name(level, index)
+        return path.with_name(f"{path.name}.p")
 
     def write(self, where: str, data: bytes) -> None:
         """Writes one file so that it is there whole or not at all. Raises `OSError`."""
@@ -129,7 +146,7 @@ class Folder:
         """Writes one tile or bundle; a full one takes the place of what was there of it before."""
         self.write(name(level, index, width), data)
         if width == WIDTH:
-            partial = (self.path / name(level, index)).with_name(f"{index % 1000:03d}.p")
+            partial = self._partial(level, index)
             if partial.is_dir():
                 for old in partial.iterdir():
                     old.unlink()

@@ -1,0 +1,81 @@
+"""What a leaf of the transparency log says: that a record stands at its place, to whoever is shown the salt.
+
+The leaf is HMAC-SHA256 under 32 bytes of salt over the *statement*: `TOPIC/PARTITION/OFFSET`, a newline, and
+the record's value as the log has it. Without the salt it says nothing; with it nothing else can be shown, for
+another record with the same leaf would be a collision of SHA-256. The salt of what is about a participant is
+derived from that participant's key and ends with it.
+"""
+
+import hmac
+import secrets
+from typing import Final, NamedTuple
+
+from hub.vault import Vault
+from schemas import codec
+from schemas.errors import Erased
+
+SALT_BYTES: Final = 32
+PURPOSE: Final = "ledger-salt"
+KEYED: Final = frozenset({"consent", "decisions", "deliveries"})  # by the participant
+SOURCES: Final = (*sorted(KEYED), "governance", "access")
+
+
+class Recorded(NamedTuple):
+    """A record of the log with its place. `participant` is whom it is about, or None."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes
+    participant: str | None
+
+    @property
+    def name(self) -> str:
+        """Its place: `decisions/3/1042`."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+    @property
+    def statement(self) -> bytes:
+        """What the leaf commits to."""
+        return self.name.encode() + b"\n" + self.value
+
+
+def recorded(topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None) -> Recorded:
+    """A record as it came from the log. Raises `BrokenRecord`, `UnknownSchema`: only the hub writes these."""
+    participant = None
+    if topic in KEYED:
+        participant = key.decode() if key else None  # an acknowledgement of the fence is about nobody
+    elif topic == "access" and value is not None:
+        participant = codec.decode_as("Access", value)["participant"]
+    return Recorded(topic, partition, offset, value or b"", participant)
+
+
+def commitment(salt: bytes, statement: bytes) -> bytes:
+    """The leaf: 32 bytes."""
+    return hmac.digest(salt, statement, "sha256")
+
+
+class Salts:
+    """The salts of records."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def of(self, record: Recorded) -> bytes:
+        """The salt of a record, always the same. Raises `Erased` where it went with its key."""
+        place = record.name.encode()
+        if record.participant is None:
+            return bytes.fromhex(self._vault.mac(PURPOSE, place))
+        return self._vault.sealer(record.participant).derive(PURPOSE, place)
+
+    def leaves(self, records: list[Recorded]) -> list[bytes]:
+        """The leaves of records; of what is about somebody whose key is gone, under a salt nobody keeps."""
+        self._vault.prefetch(record.participant for record in records if record.participant is not None)
+        return [self._leaf(record) for record in records]
+
+    def _leaf(self, record: Recorded) -> bytes:
+        try:
+            salt = self.of(record)
+        except Erased:
+            salt = secrets.token_bytes(SALT_BYTES)
+        return commitment(salt, record.statement)

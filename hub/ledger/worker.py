@@ -1,0 +1,343 @@
+"""The one who gives every record its place in the transparency log, and signs how far the log has come.
+
+Places are given by writing to `ledger`, in transactions under one name for the whole hub: Kafka refuses those
+of a worker that was replaced, and where to go on stands in `ledger` itself, so a record gets exactly one
+place whoever is killed. Whoever holds the only partition of `ledger` in the consumer group is the one at
+work; others wait. The tree is grown from what was read back, never from memory, so that all of it can be
+built again.
+
+A checkpoint is written to `ledger` before anybody sees it, under the same fencing and after the files that
+prove it are on the disk. Two workers can therefore not sign two histories; what contradicts a checkpoint that
+was signed or published ends the work for good.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+import structlog
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from prometheus_client import Gauge
+
+from hub.ledger.commitment import SOURCES, Recorded, Salts, recorded
+from hub.ledger.note import Checkpoint, NoteInvalid, Signer, opened
+from hub.ledger.places import Place
+from hub.ledger.tree import MEND, Tree
+from schemas import codec, crash
+from schemas.errors import Unavailable
+from streams.errors import Corrupt, Fenced
+from streams.transaction import within
+
+log = structlog.get_logger(__name__)
+
+TOPIC: Final = "ledger"
+GROUP: Final = "ledger"
+RUN_LEAVES_MAX: Final = 1_000
+BATCH_RECORDS_MAX: Final = 10_000
+BATCH_WAIT_MS_MAX: Final = 250
+ANSWER_MS_MAX: Final = 15_000
+QUEUED_KB_MAX: Final = 16_384
+
+_leaves = Gauge("hub_log_leaves", "Records that have a place in the transparency log")
+_signed = Gauge("hub_log_checkpoint_leaves", "Leaves under the last checkpoint that was published")
+
+
+class Cosigner(Protocol):
+    """What a witness is to the log: `hub.ledger.witness.Witness`."""
+
+    def cosign(self, note: str, tree: Tree) -> str:
+        """The note with the witness's signature. Raises `Unavailable`, also where the witness refuses."""
+
+
+class Worker:
+    """One worker. It keeps nothing that its successor would miss; after any exception make another."""
+
+    def __init__(
+        self,
+        client: Mapping[str, Any],
+        folder: Path,
+        salts: Salts,
+        signer: Signer,
+        *,
+        interval_ms: int,
+        witness: Cosigner | None = None,
+        session_timeout_ms: int = 6_000,
+        transaction_timeout_ms: int = 8_000,
+    ) -> None:
+        """In: librdkafka settings, the log's folder, what makes salts and signs, and how often it signs."""
+        self._client = dict(client)
+        self._folder = folder
+        self._salts = salts
+        self._signer = signer
+        self._witness = witness
+        self._interval_s = interval_ms / 1000
+        self._bound_ms = transaction_timeout_ms
+        self._wait_s = min(BATCH_WAIT_MS_MAX, interval_ms / 2) / 1000
+        self._admin = AdminClient(self._client)
+        self._follower = Consumer(
+            self._reading(GROUP) | {"session.timeout.ms": session_timeout_ms, "auto.offset.reset": "earliest"}
+        )
+        self._sources: Consumer | None = None
+        self._producer: Producer | None = None
+        self._tree: Tree | None = None
+        self._promised: Checkpoint | None = None
+        self._target: int | None = None
+        self._next_leaf = 0
+        self._tick = self._retry = 0.0
+        self._shown = 0
+        self._unpublished: str | None = None
+
+    def run(self, stop: Callable[[], bool], beat: Callable[[str | None], None] = lambda why: None) -> None:
+        """Works, or waits to be needed, until `stop()`. After each turn `beat` is told why checkpoints are
+        not published, or None.
+
+        Raises `Corrupt` for what must not go on; `KafkaException`, `Unavailable`, `Fenced`, `OSError` for
+        what another worker may do better.
+        """
+        self._follower.subscribe([TOPIC], on_assign=self._assigned, on_revoke=self._dropped)
+        try:
+            while not stop():
+                self.turn()
+                beat(self._unpublished)
+        finally:
+            self._leave()
+            self._follower.close()
+
+    def turn(self) -> None:
+        """Reads what was written to `ledger`, gives the next places, and signs where it is time."""
+        self._follow()
+        if self._tree is None or self._target is not None:
+            return
+        if self._sources is None:
+            self._begin()
+        due = time.monotonic() >= self._tick
+        behind = self._tree.size < self._next_leaf
+        if not (due and behind):  # else first read back what was written
+            self._give_places()
+        if due and not behind:
+            self._sign()
+        if self._tree.state.signed[0] > self._shown and time.monotonic() >= self._retry:
+            self._publish(self._tree)
+
+    # -- becoming the one at work ---------------------------------------------------------------------------
+
+    def _reading(self, group: str) -> dict[str, Any]:
+        return {
+            **self._client,
+            "group.id": group,
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 50,
+            "queued.max.messages.kbytes": QUEUED_KB_MAX,
+        }
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if not partitions:
+            return
+        self._tree = tree = Tree(self._folder)
+        self._promised = self._read_note(note) if (note := tree.published()) else None
+        self._shown = self._promised.size if self._promised else 0
+        self._producer = Producer(
+            {
+                **self._client,
+                "transactional.id": TOPIC,
+                "transaction.timeout.ms": self._bound_ms,
+                "linger.ms": 5,
+                "retry.backoff.ms": 10,
+            }
+        )
+        within(ANSWER_MS_MAX, self._producer.init_transactions)  # from here on the last one can write nothing
+        self._target = self._end()
+        consumer.assign([TopicPartition(TOPIC, 0, tree.state.next or OFFSET_BEGINNING)])
+        log.info("keeping the log", leaves=tree.size)
+
+    def _read_note(self, note: str) -> Checkpoint:
+        try:
+            text, _ = opened(note, [self._signer.verifier])
+            found = Checkpoint.of(text)
+        except NoteInvalid as error:
+            raise Corrupt(f"a checkpoint is not what this log signed: {error.detail}") from None
+        if found.origin != self._signer.verifier.name:
+            raise Corrupt("a checkpoint is of another log")
+        return found
+
+    def _end(self) -> int:
+        """Everything written to `ledger` so far lies before this offset."""
+        place = TopicPartition(TOPIC, 0)
+        asked = self._admin.list_offsets(
+            {place: OffsetSpec.latest()},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=ANSWER_MS_MAX / 1000,
+        )
+        return int(cast(Any, asked[place].result()).offset)
+
+    def _dropped(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        log.info("leaving the log to another")
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._sources is not None:
+            self._sources.close()
+        self._tree = self._producer = self._sources = None
+
+    def _begin(self) -> None:
+        """Everything in `ledger` is in the tree: now the records that have no place yet."""
+        assert self._tree is not None
+        state = self._tree.state
+        if self._promised is not None and self._promised.size > state.signed[0]:
+            raise Corrupt(
+                f"`ledger` ends before the checkpoint at {self._promised.size} leaves: it lost records"
+            )
+        self._next_leaf = self._tree.size
+        known = self._admin.list_topics(timeout=ANSWER_MS_MAX / 1000).topics
+        if missing := [topic for topic in SOURCES if topic not in known or not known[topic].partitions]:
+            raise Unavailable(f"topic `{missing[0]}` does not exist")
+        self._sources = Consumer(self._reading(f"{GROUP}-sources") | {"auto.offset.reset": "error"})
+        self._sources.assign(
+            [
+                TopicPartition(topic, number, state.positions.get((topic, number), 0) or OFFSET_BEGINNING)
+                for topic in SOURCES
+                for number in sorted(known[topic].partitions)
+            ]
+        )
+
+    # -- from `ledger` to the tree --------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        waits = self._tree is None or self._target is not None
+        for message in self._follower.consume(BATCH_RECORDS_MAX, self._wait_s if waits else 0):
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                if error.retriable() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    continue
+                raise KafkaException(error)
+            if self._tree is None:
+                continue
+            offset = message.offset() or 0
+            if error is None:
+                self._fold(self._tree, message.value() or b"")
+                offset += 1
+            self._tree.state.next = max(self._tree.state.next, offset)
+        if self._tree is not None and self._target is not None and self._tree.state.next >= self._target:
+            self._target = None
+            log.info("the log is up to date", leaves=self._tree.size)
+
+    def _fold(self, tree: Tree, value: bytes) -> None:
+        record = codec.decode_as("Ledger", value)
+        if (run := record["run"]) is not None:
+            offsets = [leaf["offset"] for leaf in run["leaves"]]
+            leaves = [leaf["commitment"] for leaf in run["leaves"]]
+            tree.add((run["topic"], run["partition"]), offsets, leaves, run["first"])
+            _leaves.set(tree.size)
+        if (saved := record["checkpoint"]) is not None:
+            self._check(tree, self._read_note(saved["note"]))
+            tree.state.note = saved["note"]
+
+    def _check(self, tree: Tree, signed: Checkpoint) -> None:
+        """What was signed is the tree at this very point. Raises `Corrupt`."""
+        if signed.size != tree.size or signed.root != tree.root():
+            raise Corrupt(
+                f"the checkpoint at {signed.size} leaves is not that of the records before it: {MEND}"
+            )
+        if self._promised is not None and signed.size == self._promised.size and signed != self._promised:
+            raise Corrupt(f"another checkpoint at {signed.size} leaves was published: the log has forked")
+        tree.state.signed = (signed.size, signed.root)
+
+    # -- from the records to `ledger` -----------------------------------------------------------------------
+
+    def _give_places(self) -> None:
+        assert self._sources is not None
+        found: dict[Place, list[Recorded]] = {}
+        for message in self._sources.consume(BATCH_RECORDS_MAX, self._wait_s):
+            topic, partition = message.topic() or "", message.partition() or 0
+            error = message.error()
+            if error is None:
+                one = recorded(
+                    topic, partition, message.offset() or 0, _bytes(message.key()), _bytes(message.value())
+                )
+                found.setdefault((topic, partition), []).append(one)
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                raise Corrupt(f"records of `{topic}/{partition}` that have their places are gone")
+            elif error.code() != KafkaError._PARTITION_EOF and not error.retriable():
+                raise KafkaException(error)
+        if found:
+            self._write(
+                [value for place, records in sorted(found.items()) for value in self._runs(place, records)]
+            )
+
+    def _runs(self, place: Place, records: list[Recorded]) -> Iterator[bytes]:
+        """The next places, for records of one partition, as records of `ledger`."""
+        for start in range(0, len(records), RUN_LEAVES_MAX):
+            part = records[start : start + RUN_LEAVES_MAX]
+            leaves = [
+                {"offset": record.offset, "commitment": leaf}
+                for record, leaf in zip(part, self._salts.leaves(part), strict=True)
+            ]
+            run = {"first": self._next_leaf, "topic": place[0], "partition": place[1], "leaves": leaves}
+            yield codec.encode("Ledger", {"at": _now_ms(), "run": run})
+            self._next_leaf += len(part)
+
+    def _write(self, values: Sequence[bytes]) -> None:
+        """One transaction. Raises `Fenced` where another took over, or it cannot be known how it ended."""
+        assert self._producer is not None
+        self._producer.begin_transaction()
+        for value in values:
+            self._producer.produce(TOPIC, value, partition=0)
+        crash.point("ledger.produced")
+        try:
+            within(self._bound_ms, self._producer.commit_transaction)
+        except KafkaException as error:
+            raise Fenced("another keeps the log, or it cannot be known what was written") from error
+        crash.point("ledger.committed")
+
+    # -- checkpoints ----------------------------------------------------------------------------------------
+
+    def _sign(self) -> None:
+        """Signs the tree as it is, once the files that prove it are on the disk; shows nobody yet."""
+        assert self._tree is not None
+        self._tick = time.monotonic() + self._interval_s
+        if self._tree.size > self._tree.state.signed[0]:
+            root = self._tree.save()
+            crash.point("ledger.saved")
+            signed = self._signer.sign(Checkpoint(self._signer.verifier.name, self._tree.size, root).text)
+            saved = {"size": self._tree.size, "note": signed}
+            self._write([codec.encode("Ledger", {"at": _now_ms(), "checkpoint": saved})])
+            crash.point("ledger.signed")
+
+    def _publish(self, tree: Tree) -> None:
+        """Shows the last checkpoint that stands in `ledger`; with a witness, once that has signed it, too."""
+        self._retry = time.monotonic() + self._interval_s
+        size, _ = tree.state.signed
+        tree.save()
+        tree.keep_for(size)
+        note = tree.state.note
+        if self._witness is not None:
+            try:
+                note = self._witness.cosign(note, tree)
+            except Unavailable as error:
+                self._unpublished = error.detail
+                return
+        self._unpublished = None
+        crash.point("ledger.publishing")
+        tree.publish(note)
+        self._shown = size
+        _signed.set(size)
+
+
+def _bytes(data: str | bytes | None) -> bytes | None:
+    return data.encode() if isinstance(data, str) else data
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -62,6 +62,12 @@ class History(Protocol):
     def fetch(self, topic: str, partition: int, offsets: Sequence[int]) -> Mapping[int, Record]:
         """The records at these offsets, as far as retention has left them."""
 
+    def end(self, topic: str, partition: int) -> int:
+        """The offset behind the last record, committed or not. Raises `Unavailable`."""
+
+    def trim(self, topic: str, partition: int, offset: int) -> None:
+        """Have the records before an offset deleted. Does not wait; where it fails, they stay for longer."""
+
 
 class Producer(Protocol):
     """Appending from an event loop, outside of any transaction."""

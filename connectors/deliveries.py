@@ -85,6 +85,18 @@ def acknowledgement(
     return codec.encode("Delivery", {"acknowledgement": value})
 
 
+def ended(data: bytes) -> Mapping[str, Any] | None:
+    """The receipt, where a record is one. Told by its first bytes; others are not decoded.
+
+    In Avro an optional part is a 0 where it is missing and a 2 where it is there; `intent` comes first.
+    """
+    header = codec.header("Delivery")
+    if data.startswith(header) and not data.startswith(header + b"\0\2"):
+        return None
+    receipt: Mapping[str, Any] | None = decode(data)["receipt"]
+    return receipt
+
+
 def decode(data: bytes) -> Mapping[str, Any]:
     """One of `intent`, `receipt`, `withheld` and `acknowledgement` is there, the others are None."""
     return codec.decode_as("Delivery", data)

@@ -17,14 +17,15 @@ from connectors import deliveries, gathering, projection, resend
 from connectors.adapter import History, Log, Out, Outcome, Record, Shown
 from connectors.breaker import Breakers
 from connectors.deliveries import Parcel
-from connectors.holding import Holding
 from connectors.knowledge import Knowledge, Owned
-from connectors.pending import Item, Lane, Left, Table
+from connectors.pending import Item, Lane
 from connectors.recheck import adapters, paused, recheck
 from connectors.recovery import Recovered, recover
 from connectors.schedule import first_at
 from connectors.sender import Attempt, Result, Sender, awake_ms
 from connectors.standing import Watch
+from connectors.stock import TOPIC as PENDING
+from connectors.stock import Stock
 from connectors.views import TOPIC as VIEWS
 from connectors.views import Views
 from consent import Governance, State, direction
@@ -35,7 +36,6 @@ from schemas.topics import partition_of
 log = structlog.get_logger(__name__)
 
 OUTBOX: Final = "outbox."
-PENDING: Final = "pending"
 NO_ADAPTER: Final = "none"  # in a record about something that no subscription wants any more
 
 
@@ -49,8 +49,10 @@ class EngineSettings:
     doubt_margin_ms: int = 1_000
     in_flight_max: int = 32  # to one recipient
     intents_per_step_max: int = 500
+    choosing_ms_max: int = 500  # in a step; whatever waits longer keeps the acknowledgement waiting
     waiting_records_max: int = 1_000  # of one outbox partition; then its reading pauses
     held_bytes_max: int = 64 * 1024 * 1024  # sealed records kept in memory while they wait
+    pending_records_max: int = 10_000  # by which a partition grows before what waits there is written anew
 
 
 class Engine:
@@ -73,7 +75,7 @@ class Engine:
         self._settings = settings
         self._sender = sender
         self._history = history
-        self._holding = Holding(history, settings.held_bytes_max)
+        self._stock = Stock(history, settings.held_bytes_max, settings.pending_records_max)
         self._log = acknowledgements
         self._name_key = name_key
         self._known = Knowledge(governance)
@@ -84,10 +86,6 @@ class Engine:
         self._breakers = Breakers(settings.in_flight_max)
         self._paused: frozenset[tuple[str, str]] = frozenset()
         self._fresh: set[tuple[str, int]] = set()
-        self._left: dict[int, Left] = {}
-        self._table = Table()
-        self._flying: dict[tuple[str, int], Item] = {}
-        self._touched: dict[bytes, Item] = {}
         self._attempts: list[Attempt] = []
 
     # -- the runner's side
@@ -100,7 +98,7 @@ class Engine:
                 self._owned.add(stakeholder, partition)
                 self._fresh.add((stakeholder, partition))
             self._known.begin(partition)
-            self._left[partition] = Left()
+            self._stock.begin(partition)
         if self._watch is not None:
             self._watch.everything()
 
@@ -111,22 +109,17 @@ class Engine:
                 continue
             stakeholder = topic.removeprefix(OUTBOX)
             self._sender.drop(stakeholder, partition)
-            self._table.drop(stakeholder, partition)
+            self._stock.drop(stakeholder, partition)
             self._fresh.discard((stakeholder, partition))
             if self._owned.remove(stakeholder, partition):
                 self._known.end(partition)
-                self._left.pop(partition, None)
-            for ref, item in list(self._flying.items()):
-                if (item.lane.stakeholder, item.partition) == (stakeholder, partition):
-                    del self._flying[ref]
-                    self._table.landed(item)
-        self._holding.recount(self._table)
-        self._attempts, self._touched = [], {}
+                self._stock.end(partition)
+        self._attempts = []
 
     def apply(self, record: Record) -> None:
         """One record of `consent`, `governance`, or at assignment `pending`."""
         if record.topic == PENDING:
-            self._left[record.partition].apply(record)
+            self._stock.apply(record)
             return
         if record.topic == "governance":
             change = self._known.change(record)
@@ -145,17 +138,18 @@ class Engine:
         return {
             (OUTBOX + stakeholder, partition)
             for stakeholder, partition in self._owned
-            if self._table.count(stakeholder, partition) >= self._settings.waiting_records_max
+            if self._stock.table.count(stakeholder, partition) >= self._settings.waiting_records_max
         }
 
     def due(self, now_ms: int) -> bool:
         """Whether a step is wanted although no record has come."""
-        rings = self._table.next_at()
+        rings = self._stock.table.next_at()
         return (
             bool(self._fresh)
             or not self._sender.results.empty()
             or (rings is not None and rings <= now_ms)
-            or any(self._room(recipient, now_ms) > 0 for recipient in self._table.recipients())
+            or any(self._room(recipient, now_ms) > 0 for recipient in self._stock.table.recipients())
+            or self._stock.long
             or self._owned.news()
             or (self._watch is not None and self._watch.due(now_ms))
         )
@@ -164,7 +158,7 @@ class Engine:
         """One round: take in, settle what has ended, decide what is due, say how far consent is applied."""
         now = self._now()
         places: set[tuple[str, int]] = set()
-        self._recover()
+        recovered = self._recover(now)
         for record in batch:
             if record.topic != VIEWS:
                 self._take_in(record, now, out)
@@ -172,19 +166,13 @@ class Engine:
         self._repeat([record for record in asked if resend.is_one(record)], now)
         self._show([record for record in asked if not resend.is_one(record)], now, out, places)
         self._settle()
-        self._choose(now, out)
+        if not recovered:
+            self._choose(now, out)
         if self._watch is None or self._watch.review(now, self._state_of, self._known.governance):
             places |= self._owned.prepare()
         if self._watch is not None:
             self._tell(self._watch.untold, now, out, places)
-        for ref, item in self._touched.items():
-            if not item.done:
-                out.produce(PENDING, ref, item.encode(), item.partition)
-                item.stored = True
-            elif item.stored:
-                out.produce(PENDING, ref, None, item.partition)
-            places.add((item.lane.stakeholder, item.partition))
-        self._touched = {}
+        places |= self._stock.write(out, self._whole)
         for stakeholder, partition in sorted(places):
             topic = OUTBOX + stakeholder
             out.offset(topic, partition, out.positions[topic, partition])
@@ -199,32 +187,41 @@ class Engine:
             owner = self._settings.owner
             value = deliveries.acknowledgement(stakeholders, partition, applied, self._now(), owner)
             self._log.append(deliveries.TOPIC, partition, None, value)
+        self._stock.committed()
 
     # -- one round's parts
 
-    def _recover(self) -> None:
-        """Find out, once for each partition that is new here, what its last owner left."""
+    def _recover(self, now: int) -> bool:
+        """Find out, once for each partition that is new here, what its last owner left.
+
+        Out: whether there was any. Nothing is decided in that round, so that it is acknowledged at once how
+        far consent is applied: whoever took something back has waited since the last owner went.
+        """
         for partition in sorted({partition for _, partition in self._fresh}):
             mine = {stakeholder for stakeholder, number in self._fresh if number == partition}
             flying = self._sender.flying()
             self._log.flush()
-            left = self._left.pop(partition)
-            for found in recover(left, self._history, partition, mine, flying, self._settings):
+            left = self._stock.left(partition)
+            for found in recover(left, self._history, partition, mine, flying, self._settings, now):
                 self._resume(found)
+        recovered = bool(self._fresh)
         self._fresh.clear()
+        return recovered
 
     def _resume(self, found: Recovered) -> None:
         item = found.item
         if found.kind == "endpoint":
             self._breakers.disable((item.lane.stakeholder, item.lane.adapter), item.since)
+            self._stock.refuse(item)
         elif found.kind == "flying":
-            self._flying[item.key, item.attempt] = item
-            self._table.add_flying(item)
+            self._stock.still_flying(item)
         elif found.kind == "done":
             item.done = True
-            self._touched[item.ref] = item
+            self._stock.touch(item)
+        elif found.kind == "doubted":
+            self._stock.add(item)
         else:
-            self._table.add(item)
+            self._stock.table.add(item)
 
     def _take_in(self, record: Record, now: int, out: Out) -> None:
         """A new record of an outbox: one item for each adapter by which it goes out."""
@@ -251,9 +248,8 @@ class Engine:
                 since=now,
                 next_at=first_at(settings, now),
             )
-            self._holding.hold(item, outbound, len(value))
-            self._table.add(item)
-            self._touched[item.ref] = item
+            self._stock.holding.hold(item, outbound, len(value))
+            self._stock.add(item)
 
     def _show(self, records: Sequence[Record], now: int, out: Out, places: set[tuple[str, int]]) -> None:
         """Answer those who are about to look at alerts."""
@@ -270,7 +266,7 @@ class Engine:
         """Take these up once more, as if they had just come. What is not done yet comes anyway."""
         for record in records:
             found = resend.found(record, self._history, self._known.governance, self._owns)
-            if found is not None and not self._table.waits(found.lane, found.offset):
+            if found is not None and not self._stock.table.waits(found.lane, found.offset):
                 item = Item(
                     found.lane,
                     found.partition,
@@ -279,8 +275,7 @@ class Engine:
                     since=now,
                     next_at=first_at(found.settings, now),
                 )
-                self._table.add(item)
-                self._touched[item.ref] = item
+                self._stock.add(item)
 
     def _tell(self, withdrawn: Sequence[Shown], now: int, out: Out, places: set[tuple[str, int]]) -> None:
         """Record that these did not get there after all, so that a later consent brings them again."""
@@ -295,10 +290,9 @@ class Engine:
         """Take what has ended since the last round."""
         while not self._sender.results.empty():
             result: Result = self._sender.results.get_nowait()
-            item = self._flying.pop(result.ref, None)
+            item = self._stock.landed(result.ref)
             if item is None:
-                continue  # of a partition that was taken from us meanwhile
-            self._table.landed(item)
+                continue
             recipient = (item.lane.stakeholder, item.lane.adapter)
             if self._breakers.ended(recipient, result.outcome, result.at):
                 who, adapter = recipient
@@ -307,39 +301,37 @@ class Engine:
                 )
             if result.outcome.disable:
                 marker = Item.endpoint(*recipient, item.partition, result.at)
-                self._touched[marker.ref] = marker
-            item.open = False
-            self._touched[item.ref] = item
+                self._stock.touch(marker)
+                self._stock.refuse(marker)
             if result.next_at is None:
-                self._holding.release(item)
-                self._table.finish(item)
+                self._stock.finish(item)
             else:
                 item.next_at = result.next_at
-                self._holding.release(item)
-                self._table.wait(item)
+                self._stock.wait(item)
 
     def _choose(self, now: int, out: Out) -> None:
         """Decide what is due, as far as there is room; denials take none."""
         left = self._settings.intents_per_step_max
-        while left > 0:
-            self._table.wake(now)
+        until = now + self._settings.choosing_ms_max
+        while left > 0 and self._now() <= until:
+            self._stock.table.wake(now)
             picked: list[Item] = []
-            for recipient in self._table.recipients():
+            for recipient in self._stock.table.recipients():
                 for _ in range(min(self._room(recipient, now), left - len(picked))):
-                    if (item := self._table.take(recipient)) is None:
+                    if (item := self._stock.table.take(recipient)) is None:
                         break
                     picked.append(item)
             if not picked:
                 return
             left -= len(picked)
-            self._holding.fetch(picked)
+            self._stock.holding.fetch(picked)
             for item in picked:
                 self._decide(item, now, out)
 
     def _decide(self, item: Item, now: int, out: Out) -> None:
         """Withhold one item, or commit to hand it over."""
         stakeholder, adapter, participant, _ = item.lane
-        self._touched[item.ref] = item
+        self._stock.touch(item)
         if item.outbound is None:
             self._expire(item, now, out)
             return
@@ -351,8 +343,7 @@ class Engine:
         if not verdict.shares:
             parcel = self._parcel(item, envelope["id"])
             self._withhold(parcel, item.partition, verdict.withheld, now, out)
-            self._holding.release(item)
-            self._table.finish(item)
+            self._stock.finish(item)
             return
         item.attempt, item.open, item.since = item.attempt + 1, True, now
         value = deliveries.intent(
@@ -379,10 +370,14 @@ class Engine:
                 awake_ms() + self._settings.send_ms_max,
             )
         )
-        self._flying[item.key, item.attempt] = item
-        self._table.send(item)
+        self._stock.send(item)
 
     # -- small things
+
+    def _whole(self, partition: int) -> frozenset[str]:
+        """Whose outboxes of a partition are ours; nobody where one of them may be somebody else's."""
+        mine = frozenset(stakeholder for stakeholder, number in self._owned if number == partition)
+        return mine if all(one.id in mine for one in self._known.governance.stakeholders) else frozenset()
 
     def _owns(self, stakeholder: str, partition: int) -> bool:
         return (stakeholder, partition) in self._owned
@@ -395,7 +390,7 @@ class Engine:
         if recipient in self._paused:
             return 0
         most = gathering.in_flight_max if recipient[1] in gathering.ADAPTERS else 0
-        return self._breakers.room(recipient, self._table.in_flight(recipient), now, most)
+        return self._breakers.room(recipient, self._stock.table.in_flight(recipient), now, most)
 
     def _withhold(
         self,
@@ -413,7 +408,7 @@ class Engine:
         outcome = Outcome("abandoned", "outbox-expired")
         value = deliveries.receipt(self._parcel(item, ""), item.attempt, outcome, now, None)
         out.produce(deliveries.TOPIC, item.lane.participant.encode(), value, item.partition)
-        self._table.finish(item)
+        self._stock.finish(item)
 
     @staticmethod
     def _parcel(item: Item, event: str) -> Parcel:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import structlog
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -21,10 +22,13 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from connectors.adapter import Read
 from schemas.errors import Unavailable
 
+log = structlog.get_logger(__name__)
+
 read_records_max: Final = 5_000  # a poll's worth, while looking back
 answer_ms_max: Final = 5_000  # of the broker, to one question
 history_ms_max: Final = 5_000  # to read one partition to its end
 poll_ms_max: Final = 100
+ask_again_ms: Final = 50
 
 
 class KafkaHistory:
@@ -46,6 +50,7 @@ class KafkaHistory:
             }
         )
         self._admin = AdminClient(dict(client))
+        self._trimmed: Mapping[TopicPartition, Any] = {}
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -65,7 +70,7 @@ class KafkaHistory:
         try:
             until = time.monotonic() + history_ms_max / 1000
             while end > 0:
-                for message in self._consumer.consume(read_records_max, poll_ms_max / 1000):
+                for message in self._received():
                     if self._at_end(message):
                         if (message.offset() or 0) >= end:
                             return records
@@ -93,7 +98,7 @@ class KafkaHistory:
         """Read on from the first of `wanted`; what is left when the next one lies too far ahead."""
         until = time.monotonic() + answer_ms_max / 1000
         while wanted:
-            for message in self._consumer.consume(read_records_max, poll_ms_max / 1000):
+            for message in self._received():
                 at = message.offset()
                 assert at is not None
                 ended = self._at_end(message)
@@ -108,19 +113,41 @@ class KafkaHistory:
                 raise Unavailable("an outbox could not be read")
         return []
 
+    def end(self, topic: str, partition: int) -> int:
+        """See `History.end`."""
+        return self._offset(TopicPartition(topic, partition), OffsetSpec.latest())
+
+    def trim(self, topic: str, partition: int, offset: int) -> None:
+        """See `History.trim`. What became of it is looked at the next time."""
+        for asked in self._trimmed.values():
+            error = asked.exception() if asked.done() else None
+            if isinstance(error, KafkaException):
+                log.warning("records not deleted", topic=topic, reason=_name(error))
+        place = TopicPartition(topic, partition, offset)
+        self._trimmed = self._admin.delete_records([place], request_timeout=answer_ms_max / 1000)
+
+    def _received(self) -> list[Message]:
+        """What has arrived. Waits for the first record only: asked for many, the client waits for all."""
+        first = self._consumer.poll(poll_ms_max / 1000)
+        return [] if first is None else [first, *self._consumer.consume(read_records_max - 1, 0)]
+
     def _offset(self, place: TopicPartition, spec: OffsetSpec) -> int:
         plain = TopicPartition(place.topic, place.partition)
-        futures = self._admin.list_offsets(
-            {plain: spec},
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=answer_ms_max / 1000,
-        )
-        try:
-            return int(futures[plain].result().offset)  # type: ignore[attr-defined]  # typed as what the future gives
-        except KafkaException as error:
-            with contextlib.suppress(KafkaException):  # else it asks on with the epochs of old leaders
-                self._admin.list_topics(timeout=answer_ms_max / 1000)
-            raise Unavailable(f"no offsets of `{place.topic}` ({_name(error)})") from None
+        until = time.monotonic() + answer_ms_max / 1000
+        while True:
+            futures = self._admin.list_offsets(
+                {plain: spec},
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=answer_ms_max / 1000,
+            )
+            try:
+                return int(futures[plain].result().offset)  # type: ignore[attr-defined]  # typed as what the future gives
+            except KafkaException as error:  # a leader that is moving comes back as a plain refusal
+                if time.monotonic() + ask_again_ms / 1000 >= until:
+                    raise Unavailable(f"no offsets of `{place.topic}` ({_name(error)})") from None
+                time.sleep(ask_again_ms / 1000)
+                with contextlib.suppress(KafkaException):  # else it asks on with the epochs of old leaders
+                    self._admin.list_topics(timeout=answer_ms_max / 1000)
 
     @staticmethod
     def _at_end(message: Message) -> bool:

@@ -15,6 +15,7 @@ from schemas import codec
 from schemas.errors import BrokenRecord
 
 ENDPOINT_OFFSET: Final = -1  # in place of an outbox offset: the entry is about the recipient itself
+WHOLE: Final = b"whole"  # a key: what stands before it is void, all that is left follows
 
 
 class Lane(NamedTuple):
@@ -100,7 +101,11 @@ def reference(stakeholder: str, adapter: str, partition: int, offset: int) -> by
 
 
 class Left:
-    """What a partition of `pending` adds up to: the last record of each key counts."""
+    """What a partition of `pending` adds up to: the last record of each key counts, since the last `WHOLE`.
+
+    Whoever reads while a part is deleted may have seen an entry and miss that it was removed; `WHOLE`, which
+    is never deleted with what it replaces, makes that good.
+    """
 
     def __init__(self) -> None:
         self._last: dict[bytes, bytes] = {}
@@ -109,7 +114,9 @@ class Left:
         """Take in one record, in order."""
         if record.key is None:
             raise BrokenRecord("an entry of `pending` has no key")
-        if record.value is None:
+        if record.key == WHOLE:
+            self._last.clear()
+        elif record.value is None:
             self._last.pop(record.key, None)
         else:
             self._last[record.key] = record.value

@@ -22,10 +22,11 @@ class Bounds(Protocol):
 class Recovered(NamedTuple):
     """`waiting`: due at its time. `flying`: this very process is still at it. `done`: only the entry is left.
 
-    `endpoint`: the recipient wanted nothing more.
+    `doubted`: due as well, and nobody need look for its receipt again: the entry is to say so. `endpoint`:
+    the recipient wanted nothing more.
     """
 
-    kind: Literal["waiting", "flying", "done", "endpoint"]
+    kind: Literal["waiting", "flying", "done", "doubted", "endpoint"]
     item: Item
 
 
@@ -36,12 +37,14 @@ def recover(
     stakeholders: Collection[str],
     flying: Collection[tuple[str, int]],
     bounds: Bounds,
+    now_ms: int,
 ) -> Iterator[Recovered]:
     """What waits in one partition for these stakeholders, each lane in outbox order.
 
-    In: `left`, what `pending` adds up to there; `flying`, the attempts that this process is still making.
-    An attempt without a receipt is in doubt: its worker may still be sending. It is due again only when the
-    old deadline has passed, and then decided anew like everything else.
+    In: `left`, what `pending` adds up to there; `flying`, the attempts that this process is still making;
+    the time in epoch milliseconds. An attempt without a receipt is in doubt: its worker may still be sending.
+    It is due again only when the old deadline has passed, and then decided anew like everything else. Where
+    that was long ago its receipt is not waited for any more, so that no later owner reads so far back for it.
     """
     items = [item for item in left.items() if item.lane.stakeholder in stakeholders]
     unknown = [item for item in items if item.open and (item.key, item.attempt) not in flying]
@@ -50,7 +53,7 @@ def recover(
         since = min(item.since for item in unknown) - clock_skew_ms_max
         for record in history.read(deliveries.TOPIC, partition, since):
             assert record.value is not None, "`deliveries` has no tombstones"
-            receipt = deliveries.decode(record.value)["receipt"]
+            receipt = deliveries.ended(record.value)
             if receipt is not None:
                 ended[receipt["key"], receipt["attempt"]] = receipt
     for item in items:
@@ -61,14 +64,15 @@ def recover(
         elif (item.key, item.attempt) in flying:
             yield Recovered("flying", item)
         else:
-            yield _ended(item, ended.get((item.key, item.attempt)), bounds)
+            yield _ended(item, ended.get((item.key, item.attempt)), bounds, now_ms)
 
 
-def _ended(item: Item, receipt: Mapping[str, Any] | None, bounds: Bounds) -> Recovered:
+def _ended(item: Item, receipt: Mapping[str, Any] | None, bounds: Bounds, now_ms: int) -> Recovered:
     """An attempt of a worker that is gone: as its receipt says, or in doubt."""
     if receipt is None:
         item.next_at = item.since + bounds.send_ms_max + bounds.doubt_margin_ms
-        return Recovered("waiting", item)
+        item.open = item.next_at + clock_skew_ms_max > now_ms
+        return Recovered("waiting" if item.open else "doubted", item)
     item.open = False
     if receipt["next_at"] is None:
         return Recovered("done", item)

@@ -118,7 +118,16 @@ TOPICS: Final[dict[str, Topic]] = {
         Topic(
             "fence", "partition", "P", FOREVER_MS, "compact", ("web",), ("web",), segment_ms=DAY_MS
         ),  # what `deliveries` adds up to, so that nobody has to read it from its beginning
-        Topic("pending", "position", "P", FOREVER_MS, "compact", ("connectors",), ("connectors",)),
+        Topic(  # its writer deletes what it has written anew, which takes both ways of cleaning up
+            "pending",
+            "position",
+            "P",
+            FOREVER_MS,
+            "compact,delete",
+            ("connectors",),
+            ("connectors",),
+            segment_ms=HOUR_MS,
+        ),
         Topic(
             "quarantine",
             "reference",

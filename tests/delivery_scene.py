@@ -360,6 +360,7 @@ class Scene:
                 **self.client,
                 "group.id": "reader",
                 "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 10,

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from connectors import deliveries, projection
 from connectors.adapter import Outcome, Read
 from connectors.engine import Engine, EngineSettings
+from connectors.pending import WHOLE
+from connectors.recovery import clock_skew_ms_max
 from connectors.schedule import Schedule
 from connectors.sender import Attempt, Result
 from connectors.standing import Watch
@@ -48,6 +50,8 @@ class Memory:
         self.now = 1_790_000_000_000
         self.topics: dict[str, list[Read]] = {}
         self.committed: dict[tuple[str, int], int] = {}
+        self.first: dict[str, int] = {}
+        self.asked: list[tuple[str, int]] = []
 
     def write(self, topic: str, key: bytes | None, value: bytes | None) -> int:
         log = self.topics.setdefault(topic, [])
@@ -67,6 +71,19 @@ class Memory:
 
     def flush(self) -> None:
         return
+
+    def end(self, topic: str, partition: int) -> int:
+        return len(self.topics.get(topic, []))
+
+    def trim(self, topic: str, partition: int, offset: int) -> None:
+        """Asked for now; a frozen worker's asking may arrive at any time after."""
+        self.asked.append((topic, offset))
+
+    def delete(self) -> None:
+        """What was asked for arrives."""
+        for topic, offset in self.asked:
+            self.first[topic] = max(offset, self.first.get(topic, 0))
+        self.asked.clear()
 
     # what tests look at
     def told(self, kind: str) -> list[dict[str, Any]]:
@@ -146,8 +163,10 @@ class World:
         memory: Memory | None = None,
         watch: Watch | None = None,
         views: Views | None = None,
+        torn: int | None = None,
         **bounds: Any,
     ) -> None:
+        """In: `torn`, after how many records of `pending` something is deleted while they are read."""
         self.memory = memory or Memory()
         self.sends = Sends(self.memory)
         self.owned = [(f"outbox.{one['id']}", 0) for one in STAKEHOLDERS]
@@ -171,19 +190,25 @@ class World:
                 self.govern("stakeholder", one["id"], one)
                 self.subscribe(one["id"])
         self._apply("governance")
-        self.own()
+        self.own(torn)
 
-    def own(self) -> None:
+    def own(self, torn: int | None = None) -> None:
         self.engine.assigned(self.owned)
-        for topic in ("consent", "pending"):
-            self._seen[topic] = 0
-            self._apply(topic)
+        self._seen["consent"] = 0
+        self._apply("consent")
+        self._seen["pending"] = 0
+        if torn is not None:
+            self._apply("pending", torn)
+            self.memory.delete()
+        self._apply("pending")
 
-    def _apply(self, topic: str) -> None:
+    def _apply(self, topic: str, count: int | None = None) -> None:
         log = self.memory.topics.get(topic, [])
-        for record in log[self._seen.get(topic, 0) :]:
+        start = max(self._seen.get(topic, 0), self.memory.first.get(topic, 0))
+        end = len(log) if count is None else start + count
+        for record in log[start:end]:
             self.engine.apply(record)
-        self._seen[topic] = len(log)
+        self._seen[topic] = max(start, min(end, len(log)))
 
     def govern(self, kind: str, name: str, body: Mapping[str, Any]) -> int:
         value = {
@@ -261,8 +286,9 @@ class World:
         return [one.outbound["envelope"]["id"] for one in self.sends.begun]
 
     def left(self) -> dict[bytes | None, bytes | None]:
-        """What `pending` comes to."""
-        last = {one.key: one.value for one in self.memory.topics.get("pending", [])}
+        """What `pending` comes to, for who can still read all of it."""
+        kept = self.memory.topics.get("pending", [])[self.memory.first.get("pending", 0) :]
+        last = {one.key: one.value for one in kept}
         return {key: value for key, value in last.items() if value is not None}
 
 
@@ -360,6 +386,43 @@ def test_an_agreement_that_ended_withholds(world: World) -> None:
     world.govern("stakeholder", "reach", ended)
     world.rounds()
     assert world.memory.told("withheld")[0]["reasons"][0]["reason"] == "no-agreement"
+
+
+def test_a_new_owner_acknowledges_before_it_decides_anything(world: World) -> None:
+    """Whoever took something back has waited since the last owner went."""
+    world.direct(granted())
+    for number in range(5):
+        world.offer(number)
+    world.rounds()
+    world.direct(revoked())
+    heir = World(world.memory)
+    heir.wait(10 * SEND_MS)
+    before = len(world.memory.topics["deliveries"])
+    heir.round()
+    [told] = world.memory.topics["deliveries"][before:]
+    assert told.value is not None
+    assert deliveries.decode(told.value)["acknowledgement"]["consent_offset"] == 1
+    heir.round()
+    assert len(world.memory.told("withheld")) == 5
+
+
+def test_deciding_ends_in_time_for_the_acknowledgement() -> None:
+    """However long it takes to decide, a step goes on to its commit, and the rest comes in the next one."""
+    world = World(choosing_ms_max=50, in_flight_max=10, held_bytes_max=0)
+    for number in range(100):
+        world.offer(number, f"p{number}")
+    fetch = world.memory.fetch
+
+    def slow(topic: str, partition: int, offsets: Sequence[int]) -> Mapping[int, Read]:
+        world.wait(100)
+        return fetch(topic, partition, offsets)
+
+    world.memory.fetch = slow  # type: ignore[method-assign]
+    world.round()
+    for rounds in range(1, 11):
+        assert world.engine.due(world.memory.now)
+        world.round()
+        assert len(world.memory.told("withheld")) == 10 * rounds
 
 
 def test_acknowledges_after_the_commit_and_only_what_was_applied(world: World) -> None:
@@ -610,6 +673,129 @@ def test_an_heir_believes_receipts(world: World) -> None:
     assert world.left() == {}
 
 
+def test_a_take_over_reads_what_waits_and_not_what_was(world: World) -> None:
+    world = World(pending_records_max=20)
+    for number in range(5):
+        world.direct(granted(), f"p{number}")
+        world.offer(number, f"p{number}")
+    world.rounds()
+    for number in range(5, 305):
+        world.offer(number, f"p{number % 5}")
+        world.rounds(2)
+        world.sends.end(OK)
+        world.rounds(1)
+        world.memory.delete()
+    kept = len(world.memory.topics["pending"]) - world.memory.first["pending"]
+    assert len(world.memory.topics["pending"]) > 600
+    assert kept < 50, "two for each that waits, and by what it may grow"
+    before = world.left()
+    heir = World(world.memory)
+    heir.wait(10 * SEND_MS)
+    heir.rounds()
+    assert len(heir.begun()) == 5
+    assert set(world.left()) == set(before)
+
+
+def test_nothing_is_deleted_before_what_replaces_it_stands() -> None:
+    world = World(pending_records_max=2)
+    world.direct(granted())
+    world.offer(1)
+    world.rounds(2)
+    assert world.engine.due(world.memory.now), "what waits is to be written anew"
+    world.round(commit=False)
+    assert world.memory.asked == []
+    world.engine.revoked(world.owned)
+    world.own()
+    assert not world.memory.asked
+    world.rounds(2)
+    [(topic, before)] = world.memory.asked
+    assert topic == "pending"
+    assert [one.key for one in world.memory.topics["pending"][before:]].count(WHOLE) == 1
+    world.memory.delete()
+    heir = World(world.memory)
+    heir.wait(10 * SEND_MS)
+    heir.rounds()
+    assert heir.begun() == ["e-1"]
+
+
+def test_who_has_not_all_outboxes_of_a_partition_deletes_nothing() -> None:
+    """Somebody else's entries stand in the same partition, and only he knows which of them still count."""
+    world = World(pending_records_max=2)
+    world.govern("stakeholder", "late", {**STAKEHOLDERS[1], "id": "late"})
+    world.direct(granted())
+    for number in range(10):
+        world.offer(number)
+        world.rounds()
+        while world.sends.begun:
+            world.sends.end(OK)
+    world.rounds()
+    assert world.memory.asked == []
+    assert WHOLE not in {one.key for one in world.memory.topics["pending"]}
+    world.engine.revoked(world.owned)
+    world.owned.append(("outbox.late", 0))
+    world.own()
+    world.rounds()
+    assert world.memory.asked, "now all are its own"
+
+
+def test_somebody_new_between_asking_for_the_end_and_writing_stops_it() -> None:
+    world = World(pending_records_max=2)
+    world.direct(granted())
+    world.offer(1)
+    world.rounds(2)
+    assert world.engine.due(world.memory.now), "it has asked for the end"
+    world.govern("stakeholder", "late", {**STAKEHOLDERS[1], "id": "late"})
+    world.rounds()
+    assert world.memory.asked == []
+
+
+def test_who_wants_nothing_more_is_written_anew_too() -> None:
+    world = World(pending_records_max=2)
+    for number in range(3):
+        world.direct(granted(), f"p{number}")
+    world.offer(0, "p0")
+    world.rounds()
+    world.sends.end(Outcome("refused", "http-410", disable=True))
+    world.rounds()
+    assert world.memory.asked
+    world.memory.delete()
+    heir = World(world.memory)
+    heir.offer(1, "p1")
+    heir.rounds()
+    assert heir.begun() == []
+
+
+def test_an_attempt_long_in_doubt_is_not_looked_for_by_every_heir(world: World) -> None:
+    """Its receipt was looked for once, long after the deadline; later heirs need not read so far back."""
+    world.direct(granted())
+    world.offer(1)
+    world.rounds()
+    [attempt] = world.sends.begun
+    world.subscribe("reach", settings={"paused": True})
+    asked: list[int | None] = []
+    read = world.memory.read
+
+    def noted(topic: str, partition: int, since_ms: int | None = None) -> Sequence[Read]:
+        asked.append(since_ms)
+        return read(topic, partition, since_ms)
+
+    world.memory.read = noted  # type: ignore[method-assign]
+    since = world.memory.now - clock_skew_ms_max
+    for wait_ms, looked in (
+        (10, [since]),
+        (10 * SEND_MS + clock_skew_ms_max, [since] * 2),
+        (10, [since] * 2),
+    ):
+        world.wait(wait_ms)
+        World(world.memory).rounds()
+        assert asked == looked
+    heir = World(world.memory)
+    heir.subscribe("reach")
+    heir.rounds()
+    [again] = heir.sends.begun
+    assert (again.key, again.number) == (attempt.key, 2)
+
+
 def test_what_this_process_still_sends_is_not_begun_twice(world: World) -> None:
     """After an aborted transaction everything is assigned again, while a send goes on."""
     world.direct(granted())
@@ -752,7 +938,9 @@ def test_a_narrower_grant_is_found_by_the_state_not_the_record(world: World) -> 
     assert grant_of(["shelter"])["recipients"] == ["shelter"]
 
 
-ACTS = st.sampled_from(["offer", "grant", "revoke", "round", "abort", "ok", "fail", "wait", "heir"])
+ACTS = st.sampled_from(
+    ["offer", "grant", "revoke", "round", "abort", "ok", "fail", "wait", "heir", "torn", "deleted"]
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -761,7 +949,7 @@ def test_whatever_happens_nothing_is_lost_doubled_or_begun_behind_its_revocation
     plan: list[tuple[str, int]],
 ) -> None:
     """The laws of the engine, on random histories with aborted rounds, failures and changes of owner."""
-    world, offered, consents = World(), 0, [0, 0, 0]
+    world, offered, consents = World(pending_records_max=3), 0, [0, 0, 0]
     for what, who in plan:
         participant = f"p{who}"
         if what == "offer":
@@ -783,7 +971,11 @@ def test_whatever_happens_nothing_is_lost_doubled_or_begun_behind_its_revocation
         elif what == "wait":
             world.wait(700)
         elif what == "heir":
-            world = World(world.memory)
+            world = World(world.memory, pending_records_max=3)
+        elif what == "torn":
+            world = World(world.memory, torn=2 * who, pending_records_max=3)
+        elif what == "deleted":
+            world.memory.delete()
     for _ in range(6 * offered + 10):
         world.rounds(2)
         while world.sends.begun:
@@ -830,13 +1022,15 @@ def test_killed_in_the_middle_nothing_is_lost_and_repeats_carry_their_key(town: 
         town.direct(person, granted())
     for number in range(120):
         town.offer("reach", event(number, people[number % 12]))
-    first = town.worker("w", crash="deliver.delivered:kill:40", in_flight_max=8)
+    first = town.worker("w", crash="deliver.delivered:kill:40", in_flight_max=8, pending_records_max=20)
     until(lambda: first.code() is not None, why="for the worker to die")
-    town.worker("w", in_flight_max=8)
+    town.worker("w", in_flight_max=8, pending_records_max=20)
     until(lambda: len(receiver.counts()) == 120, why="for every delivery")
     until(lambda: sum(one["outcome"] == "delivered" for one in town.told("receipt")) == 120)
     assert max(receiver.counts().values()) <= 2
     assert len({body["id"] for _, _, body, _ in receiver.got}) == 120
+    until(lambda: min(offset for _, offset, _ in town.read("pending")) > 0, why="for it to be cut off")
+    assert len(town.read("pending")) < 120, "of more than 240 that were written"
     town.check_order()
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.adapter import Read
-from connectors.pending import ENDPOINT_OFFSET, Item, Lane, Left, Table
+from connectors.pending import ENDPOINT_OFFSET, WHOLE, Item, Lane, Left, Table
 from schemas.errors import BrokenRecord
 
 
@@ -128,6 +128,16 @@ def test_an_entry_about_a_recipient_itself() -> None:
     left.apply(record(Item.endpoint("reach", "webhook", 0, 99), 0))
     [marker] = left.items()
     assert (marker.offset, marker.lane.stakeholder, marker.since) == (ENDPOINT_OFFSET, "reach", 99)
+
+
+def test_what_stands_before_it_was_written_whole_is_void() -> None:
+    """Who reads while a part is deleted may have seen an entry and not that it was removed."""
+    left = Left()
+    for number in range(3):
+        left.apply(record(item(number), number))
+    left.apply(Read("pending", 0, 90, WHOLE, None, 0))
+    left.apply(record(item(2), 91))
+    assert [one.offset for one in left.items()] == [2]
 
 
 def test_an_entry_without_a_key_is_corruption() -> None:

@@ -1,8 +1,11 @@
 """One transactional worker as a process of the hub: its name, its bounds, its heartbeats."""
 
 import os
+import sys
 import threading
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -17,6 +20,7 @@ from streams.step import Step
 
 TURN_MS_MAX: Final = 90_000  # of a worker's loop; the waits in it add up to less
 OVERDUE_MS_MAX: Final = 3_000  # of a call of the Kafka client, past the timeout that it was given
+WHERE_LINES: Final = 4
 
 log = structlog.get_logger()
 
@@ -67,8 +71,15 @@ def _watch(runner: Runner, pulse: Pulse, ended: threading.Event) -> None:
         say(pulse, health)
         if health.silent_ms > TURN_MS_MAX or health.overdue_ms > OVERDUE_MS_MAX:
             waited = {"silent_ms": health.silent_ms, "overdue_ms": health.overdue_ms}
-            log.error("worker got nowhere", stage=health.stage, **waited)
+            log.error("worker got nowhere", stage=health.stage, where=_where(), **waited)
             os._exit(1)
+
+
+def _where() -> list[str]:
+    """Where the main thread is, which is the loop: its innermost lines of code, nothing that they hold."""
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    lines = traceback.extract_stack(frame)[-WHERE_LINES:]
+    return [f"{Path(line.filename).name}:{line.lineno} {line.name}" for line in lines]
 
 
 def say(pulse: Pulse, health: Health) -> None:

@@ -27,8 +27,14 @@ class Runner:
             ended.set()
         return Health("admit", True, {}, (), *silent)
 
+def hangs():
+    watching.join()
+
 worker.BEAT_MS = 1
-worker._watch(Runner(), Pulse(pathlib.Path(sys.argv[3]), "admit"), ended)
+told = Runner(), Pulse(pathlib.Path(sys.argv[3]), "admit"), ended
+watching = threading.Thread(target=worker._watch, args=told)
+watching.start()
+hangs()
 """
 
 
@@ -65,4 +71,6 @@ def test_a_loop_that_hangs_takes_its_process_with_it(
     tmp_path: Path, silent_ms: int, overdue_ms: int, status: int
 ) -> None:
     words = [sys.executable, "-c", WATCHED, str(silent_ms), str(overdue_ms), str(tmp_path)]
-    assert subprocess.run(words, check=False).returncode == status
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert done.returncode == status
+    assert ("hangs" in done.stdout) == bool(status), "it says where it hung"

@@ -77,6 +77,9 @@ The same in Spanish, for one purpose, as JSON:
 
 hub explain e-k2nm7p3q city-attorney --purpose legal-coordination --language es --json""",
     ),
+    "report": Entry(
+        "Who learned what about a participant.", "hub.report:app", "hub report disclosures p-k2nm7p3q"
+    ),
     "quarantine": Entry(
         "Look at what was refused; try it again or discard it.", "hub.quarantine:app", "hub quarantine list"
     ),

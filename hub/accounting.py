@@ -1,0 +1,193 @@
+"""The accounting of disclosures: who learned what about a participant, when, for what, and by whose leave.
+
+What counts is what left, or may have left. An intent whose receipt says that it was taken is a disclosure;
+one without a receipt, or that ended in a way that does not rule out that the recipient read it, is in doubt
+and listed as such. What only stands at the hub, waiting for somebody to look, is none until they look.
+Disclosures of one event to one recipient are one entry with its first and last time and their number, as
+45 CFR 164.528(b)(3) allows.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from connectors.alerts import ADAPTER as ALERTS
+from connectors.pull import WAITS
+from connectors.sender import NOT_BEGUN
+from hub.errors import OperatorError
+from hub.store import Store, chunks
+from hub.tables import crosswalk, decisions, directives, intents, receipts
+
+ATTEMPTS_MAX: Final = 100_000  # of one accounting; narrower periods are asked for separately
+STAYED: Final = frozenset(  # codes of attempts that ended before anything was sent
+    {NOT_BEGUN.code, "url-unfit", "no-secret", "no-resource", "invalid-resource", "queue-full", "full"}
+    | {"host-key", "login", "too-large", "outbox-expired"}
+)
+CONNECTS: Final = frozenset({"webhook", "fhir"})  # whose `connect` says that there never was a connection
+
+
+class TooMuch(OperatorError):
+    """More attempts than one accounting holds."""
+
+
+class Attempt(NamedTuple):
+    """One intent and how it ended. Times in epoch milliseconds; no `outcome` while there is no receipt."""
+
+    event: str
+    stakeholder: str
+    adapter: str
+    at: int
+    shares: Sequence[Mapping[str, Any]]
+    outcome: str | None
+    code: str | None
+    ended_at: int | None
+
+
+class Disclosure(NamedTuple):
+    """One event as one recipient has it. `first_at` and `last_at` in epoch milliseconds.
+
+    `times` counts the disclosures that are certain, `doubts` those that may have happened; where `times` is 0
+    the whole entry is in doubt. The rest is what all of them together carried and rested on, sorted.
+    """
+
+    event: str
+    stakeholder: str
+    first_at: int
+    last_at: int
+    times: int
+    doubts: int
+    ways: tuple[str, ...]
+    purposes: tuple[str, ...]
+    bases: tuple[str, ...]
+    grants: tuple[str, ...]
+    compartments: tuple[str, ...]
+
+    @property
+    def certain(self) -> bool:
+        """Whether it happened; else it may have."""
+        return self.times > 0
+
+
+class About(NamedTuple):
+    """What an event was, in its envelope's terms."""
+
+    category: str
+    discloser: str
+    occurred_at: int
+
+
+class Account(NamedTuple):
+    """A participant's disclosures of a period, newest first; their events, and when consents were signed."""
+
+    participant: str
+    since: int
+    until: int
+    disclosures: Sequence[Disclosure]
+    events: Mapping[str, About]
+    signed: Mapping[str, str]  # by consent id, as the form says it (RFC 3339)
+
+
+def gone(attempt: Attempt) -> bool | None:
+    """Whether an attempt disclosed something: True, False, or None where it may have."""
+    if attempt.outcome is None:
+        return None
+    if attempt.outcome == "delivered":
+        return attempt.adapter != ALERTS and attempt.code != WAITS.code
+    if attempt.code in STAYED or (attempt.code == "connect" and attempt.adapter in CONNECTS):
+        return False
+    return None
+
+
+def disclosed(attempts: Iterable[Attempt]) -> list[Disclosure]:
+    """What attempts, in any order, amount to; newest first."""
+    found: dict[tuple[str, str], list[tuple[Attempt, bool]]] = {}
+    for attempt in attempts:
+        if (certain := gone(attempt)) is not False:
+            found.setdefault((attempt.event, attempt.stakeholder), []).append((attempt, certain is True))
+    entries = [_entry(event, stakeholder, some) for (event, stakeholder), some in found.items()]
+    return sorted(entries, key=lambda one: (-one.last_at, one.event, one.stakeholder))
+
+
+def _entry(event: str, stakeholder: str, some: Sequence[tuple[Attempt, bool]]) -> Disclosure:
+    """Certain ones alone make the entry, where there is any; doubts beside them are counted."""
+    certain = [attempt for attempt, is_certain in some if is_certain]
+    counted = certain or [attempt for attempt, _ in some]
+    shares = [share for attempt in counted for share in attempt.shares]
+    times = [attempt.at if attempt.ended_at is None else attempt.ended_at for attempt in counted]
+    return Disclosure(
+        event,
+        stakeholder,
+        min(times),
+        max(times),
+        len(certain),
+        len(some) - len(certain),
+        tuple(sorted({attempt.adapter for attempt in counted})),
+        tuple(sorted({share["purpose"] for share in shares})),
+        tuple(sorted({share["basis"] for share in shares})),
+        tuple(sorted({grant for share in shares for grant in share["grants"]})),
+        tuple(sorted({part for share in shares for part in share["compartments"]})),
+    )
+
+
+def account(store: Store, participant: str, since: int, until: int) -> Account:
+    """A participant's accounting for a period, both ends included, in epoch milliseconds.
+
+    Raises `TooMuch` where more was attempted than `ATTEMPTS_MAX`; nothing is left out silently.
+    """
+    ended = sa.and_(receipts.c.key == intents.c.key, receipts.c.attempt == intents.c.attempt)
+    columns = (intents.c.event, intents.c.stakeholder, intents.c.adapter, intents.c.at, intents.c.shares)
+    query = (
+        sa.select(*columns, receipts.c.outcome, receipts.c.code, receipts.c.at)
+        .join_from(intents, receipts, ended, isouter=True)
+        .where(intents.c.participant == participant, intents.c.at >= since, intents.c.at <= until)
+        .limit(ATTEMPTS_MAX + 1)
+    )
+    with store.read() as connection:
+        attempts = [Attempt(*row) for row in connection.execute(query)]
+        if len(attempts) > ATTEMPTS_MAX:
+            raise TooMuch(
+                f"more than {ATTEMPTS_MAX:,} attempts to disclose something in this period",
+                "Ask for shorter periods, with --from and --to.",
+            )
+        found = disclosed(attempts)
+        return Account(
+            participant,
+            since,
+            until,
+            found,
+            _events(connection, sorted({one.event for one in found})),
+            _signed(connection, participant),
+        )
+
+
+def known(store: Store, participant: str) -> bool:
+    """Whether the log ever spoke of this participant; also where every key and link of theirs is gone."""
+    with store.read() as connection:
+        return any(
+            connection.execute(
+                sa.select(sa.literal(1)).where(table.c.participant == participant).limit(1)
+            ).scalar()
+            for table in (crosswalk, directives, decisions, intents)
+        )
+
+
+def _events(connection: sa.Connection, names: Sequence[str]) -> dict[str, About]:
+    columns = (decisions.c.event, decisions.c.category, decisions.c.discloser, decisions.c.occurred_at)
+    return {
+        row.event: About(row.category, row.discloser, row.occurred_at)
+        for some in chunks(names)
+        for row in connection.execute(sa.select(*columns).where(decisions.c.event.in_(some)))
+    }
+
+
+def _signed(connection: sa.Connection, participant: str) -> dict[str, str]:
+    query = sa.select(directives.c.concerns, directives.c.body).where(
+        directives.c.participant == participant, directives.c.type == "consent-granted"
+    )
+    return {
+        row.concerns: str(json.loads(row.body)["consent"].get("signed_at", ""))
+        for row in connection.execute(query)
+        if row.concerns is not None
+    }

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
+from hub.parts import Parts
 from hub.sessions import COOKIE, Person, Sessions
 from hub.store import Store
-from hub.tokens import Machine, check
+from hub.tokens import Machine, check, digest, standing
 from schemas.errors import Refused
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -219,3 +220,18 @@ def person(request: Request) -> Person:
     if not isinstance(principal, Person):
         raise Refused("this is for people who sign in", code="people-only")
     return principal
+
+
+def key(request: Request) -> str:
+    """What tells who asks from everybody else, for as long as they may: see `signed_in`. Not a secret."""
+    principal = request.state.principal
+    if isinstance(principal, Person):
+        return "s:" + principal.session
+    return "t:" + digest(request.headers["authorization"].partition(" ")[2].strip())
+
+
+def signed_in(of: Parts, keys: frozenset[str]) -> frozenset[str]:
+    """Which of these keys of sessions and tokens are still good."""
+    people = of.sessions.standing(one[2:] for one in keys if one.startswith("s:"))
+    programs = standing(of.store, (one[2:] for one in keys if one.startswith("t:")))
+    return frozenset({f"s:{one}" for one in people} | {f"t:{one}" for one in programs})

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -20,7 +21,8 @@ from hub.settings import Settings
 from hub.web import create_app
 
 STOP_S_MAX: Final = 5
-CONNECTIONS_MAX: Final = 1_000
+CONNECTIONS_MAX: Final = 4_000  # live pages stay connected
+FILES: Final = 512  # open besides connections: the store, Kafka
 KEEP_ALIVE_S: Final = 20
 BEAT_S: Final = 0.1
 
@@ -53,6 +55,7 @@ async def _run(
     try:
         await fences.start()
         app = create_app(put_together(fences))
+        fences.listen(app.state.streams.heard)
         await serve(
             app,
             settings,
@@ -98,6 +101,7 @@ async def serve(
         timeout_graceful_shutdown=STOP_S_MAX,
         ws="none",
     )
+    _files(CONNECTIONS_MAX + FILES)
     server = Server(config)
     family = socket.AF_INET6 if ":" in settings.web_host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
@@ -116,3 +120,11 @@ async def serve(
         app.state.streams.close()
         server.should_exit = True
         await serving
+
+
+def _files(count: int) -> None:
+    """Let this process have so many files open, or as many as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

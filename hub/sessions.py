@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from hub.store import Store, upsert
+from hub.store import Store, chunks, upsert
 from hub.tables import accounts, sessions
 from hub.tokens import digest
 
@@ -125,6 +125,23 @@ class Sessions:
             with self._store.write() as connection:
                 connection.execute(sessions.update().where(sessions.c.digest == key).values(seen_at=now))
         return Person(row.id, row.role, row.name, row.stakeholder, key, row.csrf)
+
+    def standing(self, keys: Iterable[str]) -> frozenset[str]:
+        """Which of these sessions, by their hashes, have not ended."""
+        now, found = _now(), set()
+        query = (
+            sa.select(sessions.c.digest)
+            .join(accounts, sessions.c.account == accounts.c.id)
+            .where(
+                sessions.c.expires_at > now,
+                sessions.c.seen_at > now - IDLE_MS_MAX,
+                accounts.c.disabled_at.is_(None),
+            )
+        )
+        with self._store.read() as connection:
+            for some in chunks(sorted(keys)):
+                found |= set(connection.execute(query.where(sessions.c.digest.in_(some))).scalars())
+        return frozenset(found)
 
     def close(self, session: str) -> None:
         """Sign out: forget a session by its hash."""

@@ -20,6 +20,7 @@ from hub.tables import counters
 
 BUSY_MS_MAX: Final = 15_000
 POOL_CONNECTIONS_MAX: Final = 8
+NAMED_MAX: Final = 500  # of one statement's parameters
 MIGRATION_LOCK: Final = 0x6875_6231  # any number, as long as every process takes the same one
 
 
@@ -139,3 +140,8 @@ def next_number(connection: sa.Connection, name: str) -> int:
     upsert(connection, counters, [{"name": name, "value": 0}])
     bump = counters.update().where(counters.c.name == name).values(value=counters.c.value + 1)
     return int(connection.execute(bump.returning(counters.c.value)).scalar_one())
+
+
+def chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The same, in pieces that fit into one statement."""
+    return (names[start : start + NAMED_MAX] for start in range(0, len(names), NAMED_MAX))

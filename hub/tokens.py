@@ -14,7 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from hub.store import Store
+from hub.store import Store, chunks
 from hub.tables import tokens
 
 PREFIX: Final = "hub_"  # so that secret scanners and people can tell what it is
@@ -91,3 +91,15 @@ def check(store: Store, token: str) -> Machine | None:
     with store.read() as connection:
         row = connection.execute(query).one_or_none()
     return Machine(row.stakeholder, frozenset(row.scopes)) if row else None
+
+
+def standing(store: Store, digests: Iterable[str]) -> frozenset[str]:
+    """Which of these tokens, by their hashes, are still good."""
+    now, found = time.time_ns() // 1_000_000, set()
+    query = sa.select(tokens.c.digest).where(
+        tokens.c.revoked_at.is_(None), sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now)
+    )
+    with store.read() as connection:
+        for some in chunks(sorted(digests)):
+            found |= set(connection.execute(query.where(tokens.c.digest.in_(some))).scalars())
+    return frozenset(found)

@@ -8,12 +8,13 @@ from collections import Counter
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
 from connectors import gateway
 from connectors.intake import Intake
-from hub.access import Gate, machine
+from hub.access import Gate, machine, signed_in
 from hub.answers import answer_errors
 from hub.headers import Headed
 from hub.live import Streams
@@ -53,7 +54,7 @@ def create_app(of: Parts) -> FastAPI:
     )
     app.openapi_version = "3.0.3"  # what the vendored page for reading it knows
     app.state.parts = of
-    app.state.streams = Streams()
+    app.state.streams = Streams(lambda keys: run_in_threadpool(signed_in, of, keys))
     app.state.asking = Counter()
     for module in (
         home,

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from hub import live, tokens
-from hub.live import Streams
+from hub.live import Stream, Streams
+from schemas.errors import Unavailable
 from tests.webside import NORTH, REACH, Side
 
 pytestmark = pytest.mark.broker
@@ -157,54 +158,162 @@ def test_too_many_pages_are_turned_away(
     raise AssertionError("the places of those who left were not freed")
 
 
-async def _always(value: Any) -> Any:
-    return value
+async def _everybody(keys: frozenset[str]) -> frozenset[str]:
+    return keys
 
 
-def _follow(streams: Streams, seen: str = "0") -> AsyncIterator[str]:
-    return streams.follow(
-        "o", seen, lambda: _always("1"), lambda: contextlib.nullcontext(("1", "{}")), lambda: _always(True)
-    )
+class Page:
+    """One page of an organisation's, without anything behind it."""
+
+    def __init__(self, streams: Streams, seen: str = "0", key: str = "s:1") -> None:
+        self.marks, self.asked, self.away = "1", 0, False
+        self.frames = streams.follow("o", key, seen, self.mark, self.picture)
+
+    async def mark(self) -> str:
+        self.asked += 1
+        return self.marks
+
+    @contextlib.asynccontextmanager
+    async def picture(self, seen: str) -> AsyncIterator[tuple[str, str] | None]:
+        if self.away:
+            raise Unavailable("the broker is away")
+        yield f"{self.marks}.x", "<p>\nall of it</p>"
+
+    async def next(self) -> str:
+        return await asyncio.wait_for(anext(self.frames), 10)
 
 
 async def test_every_stream_ends_when_the_hub_stops() -> None:
-    streams = Streams()
-    stream = _follow(streams)
-    assert (await anext(stream)).startswith("retry: ")
-    assert await anext(stream) == "event: changed\nid: 1\ndata: {}\n\n"
-    waiting = asyncio.ensure_future(anext(stream))
+    streams = Streams(_everybody)
+    page = Page(streams)
+    assert (await page.next()).startswith("retry: ")
+    assert await page.next() == "event: changed\nid: 1.x\ndata: <p>\ndata: all of it</p>\n\n"
+    waiting = asyncio.ensure_future(page.next())
     await asyncio.sleep(0)
     streams.close()
     with pytest.raises(StopAsyncIteration):
-        await asyncio.wait_for(waiting, 2)
+        await waiting
     assert not streams.room("o")
 
 
 async def test_a_quiet_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "PING_MS", 0)
-    monkeypatch.setattr(live, "LOOK_MS", 1)
-    stream = _follow(Streams(), seen="1")
-    await anext(stream)
-    assert await asyncio.wait_for(anext(stream), 2) == ": still here\n\n"
+    monkeypatch.setattr(live, "PING_MS", 1)
+    page = Page(Streams(_everybody), seen="1.x")
+    await page.next()
+    assert await page.next() == ": still here\n\n"
+    await page.frames.aclose()  # type: ignore[attr-defined]
 
 
 async def test_who_looks_at_the_same_time_looks_once() -> None:
-    asked = 0
-
-    async def mark() -> str:
-        nonlocal asked
-        asked += 1
-        return "1"
-
-    streams = Streams()
-    pages = [
-        streams.follow("o", "1", mark, lambda: contextlib.nullcontext(("1", "")), lambda: _always(True))
-        for _ in range(20)
-    ]
+    streams = Streams(_everybody)
+    pages = [Page(streams, seen="1.x") for _ in range(20)]
     for page in pages:
-        await anext(page)
-    waiting = [asyncio.ensure_future(anext(page)) for page in pages]
+        await page.next()
+    waiting = [asyncio.ensure_future(page.next()) for page in pages]
     await asyncio.sleep(0.01)
-    assert asked == 1
+    assert sum(page.asked for page in pages) == 1
     streams.close()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_while_the_broker_is_away_a_page_says_so_and_is_told_everything_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "LOOK_MS", 1)
+    monkeypatch.setattr(live, "BEHIND_MS_MAX", 8)
+    page = Page(Streams(_everybody))
+    page.away = True
+    await page.next()
+    for _ in range(20):  # of a long absence: it goes on saying so, and ends nothing
+        assert await page.next() == "event: behind\ndata: \n\n"
+    page.away = False
+    assert (await page.next()).startswith("event: changed\nid: 1.x\n")
+    await page.frames.aclose()  # type: ignore[attr-defined]
+
+
+async def test_an_unreadable_mark_is_told_and_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LOOK_MS", 1)
+    page = Page(Streams(_everybody), seen="1.x")
+
+    async def broken() -> str:
+        raise OSError
+
+    good = page.mark
+    page.frames = Streams(_everybody).follow(
+        "o", "s:1", "1.x", lambda: broken() if page.away else good(), page.picture
+    )
+    page.away = True
+    await page.next()
+    assert (await page.next()).startswith("event: behind")
+    page.away = False
+    told = await page.next()
+    while told.startswith("event: behind"):
+        told = await page.next()
+    assert told.startswith("event: checked"), "nothing had changed"
+    await page.frames.aclose()  # type: ignore[attr-defined]
+
+
+async def test_who_is_not_signed_in_any_more_is_told_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "SIGNED_IN_MS", 1)
+    good = {"s:1", "s:2"}
+
+    async def signed_in(keys: frozenset[str]) -> frozenset[str]:
+        return keys & good
+
+    streams = Streams(signed_in)
+    one, other = Page(streams, "1.x", "s:1"), Page(streams, "1.x", "s:2")
+    await one.next()
+    await other.next()
+    good.discard("s:1")
+    assert await one.next() == "event: ended\ndata: \n\n"
+    with pytest.raises(StopAsyncIteration):
+        await one.next()
+    monkeypatch.setattr(live, "PING_MS", 1)
+    streams._watches["o"].tell()
+    assert await other.next() == ": still here\n\n"
+    await other.frames.aclose()  # type: ignore[attr-defined]
+    assert streams._watches == {}
+    assert streams._keeper is None
+
+
+async def test_what_was_shown_or_taken_back_is_looked_at_at_once() -> None:
+    streams = Streams(_everybody)
+    page = Page(streams, seen="1.x")
+    await page.next()
+    waiting = asyncio.ensure_future(page.next())
+    await asyncio.sleep(0.01)
+    for record in (
+        {"receipt": {"adapter": "alerts", "stakeholder": "o"}, "acknowledgement": None},
+        {"receipt": None, "acknowledgement": {"stakeholders": ["other", "o"]}},
+    ):
+        asked = page.asked
+        streams.heard(record)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert page.asked == asked + 1, "it waited for the next look"
+    streams.heard({"receipt": {"adapter": "page", "stakeholder": "o"}, "acknowledgement": None})
+    page.marks = "2"
+    streams.wake("o")
+    assert (await waiting).startswith("event: changed\nid: 2.x")
+    await page.frames.aclose()  # type: ignore[attr-defined]
+
+
+async def test_who_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "SEND_MS_MAX", 10)
+    left: list[bool] = []
+
+    async def frames() -> AsyncIterator[str]:
+        done = False
+        try:
+            yield "data: all of it"
+            done = True
+        finally:
+            left.append(done)
+
+    async def full(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await Stream(frames()).stream_response(full)
+    assert left == [False], "whatever it let out is known not to have left whole"

@@ -1,30 +1,29 @@
 """The case manager's page: who needs me now? And the stream that keeps it true."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, cast
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from fastapi.responses import RedirectResponse, Response
 from starlette.background import BackgroundTask
 
 from connectors.viewer import Permission
 from hub import acts, today
-from hub.access import person
+from hub.access import key, person
 from hub.language import Tongue
-from hub.live import Streams
+from hub.live import Stream, Streams
 from hub.parts import Parts, parts
 from hub.rendering import render, speak
-from hub.sessions import COOKIE
 from hub.today import Alert, Picture
-from hub.tokens import Machine, check
 from schemas import instant
 from schemas.errors import BadTime, Refused, Unavailable
 
 TONES: Final = {"urgent": "urgent", "soon": "soon", "information": "info"}
-CURSOR_CHARS_MAX: Final = 40
+MARK_CHARS_MAX: Final = 60
 
 routes = APIRouter()
 
@@ -52,7 +51,7 @@ async def have(request: Request, alert: str, of: Parts = Depends(parts)) -> Resp
             acts.work, of.appender, acts.ACKNOWLEDGED, who.principal, participant, alert, {"alert": alert}
         )
         await run_in_threadpool(today.acknowledge, of.store, alert, who.account, of.clock_ms())
-        _streams(request).wake()
+        _streams(request).wake(organisation)
     if "hx-request" in request.headers:
         return await _shown(request, of, "_alerts.html")
     return RedirectResponse("/cases", 303)
@@ -75,35 +74,40 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
         return await run_in_threadpool(today.cursor, of.store, organisation)
 
     @contextlib.asynccontextmanager
-    async def picture() -> AsyncIterator[tuple[str, str]]:
-        now, permission = await _permitted(of, organisation)
-        left = False
+    async def picture(seen: str) -> AsyncIterator[tuple[str, str] | None]:
+        async with streams.drawing:
+            now = await _picture(of, organisation)
+            if _mark(now).partition(".")[2] == seen.partition(".")[2]:
+                drawn = None
+            else:
+                shown, permission = await _permitted(of, organisation, now)
+                drawn = _mark(now), json.dumps(_as_json(shown))
+        if drawn is None:
+            yield None
+            return
+        left = begun = False
         try:
-            data = json.dumps(_as_json(now))
-            left = not permission.late
-            if not left:
+            if permission.late:
                 raise Unavailable("the permission to show this has run out")
-            yield now.cursor, data
+            begun = True
+            yield drawn
+            left = True
         finally:
-            await permission.close(left)
+            await permission.close(left, begun)
 
-    async def signed_in() -> bool:
-        return await run_in_threadpool(_still_there, request, of)
-
-    events = streams.follow(organisation, seen[:CURSOR_CHARS_MAX], mark, picture, signed_in)
-    return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    events = streams.follow(organisation, key(request), seen[:MARK_CHARS_MAX], mark, picture)
+    return Stream(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 def _streams(request: Request) -> Streams:
     return cast(Streams, request.app.state.streams)
 
 
-def _still_there(request: Request, of: Parts) -> bool:
-    """Whether the session or the token is still good."""
-    if isinstance(request.state.principal, Machine):
-        token = request.headers.get("authorization", "").partition(" ")[2].strip()
-        return check(of.store, token) is not None
-    return of.sessions.find(request.cookies.get(COOKIE, ""), used=False) is not None
+def _mark(picture: Picture) -> str:
+    """By what a page resumes: how far it has seen, and what it looks like."""
+    said = [(alert.id, alert.acknowledged_at) for alert in (*picture.waiting, *picture.taken)]
+    looks = hashlib.sha256(repr((said, picture.more)).encode()).hexdigest()[:16]
+    return f"{picture.cursor}.{looks}"
 
 
 def _as_json(picture: Picture) -> dict[str, Any]:
@@ -131,7 +135,8 @@ def _organisation(request: Request) -> str:
 
 
 async def _shown(request: Request, of: Parts, template: str) -> Response:
-    picture, permission = await _permitted(of, _organisation(request))
+    organisation = _organisation(request)
+    picture, permission = await _permitted(of, organisation, await _picture(of, organisation))
     try:
         page = _page(request, of, template, picture)
         if permission.late:
@@ -143,9 +148,12 @@ async def _shown(request: Request, of: Parts, template: str) -> Response:
     return page
 
 
-async def _permitted(of: Parts, organisation: str) -> tuple[Picture, Permission]:
+async def _picture(of: Parts, organisation: str) -> Picture:
+    return await run_in_threadpool(today.picture, of.store, of.vault, organisation, of.clock_ms())
+
+
+async def _permitted(of: Parts, organisation: str, picture: Picture) -> tuple[Picture, Permission]:
     """What an organisation sees now, as far as the owners let it be shown. Raises `Unavailable`."""
-    picture = await run_in_threadpool(today.picture, of.store, of.vault, organisation, of.clock_ms())
     asked = [(alert.id, alert.participant) for alert in (*picture.waiting, *picture.taken)]
     permission = await of.viewer.ask(organisation, asked)
     shown = picture._replace(
@@ -167,7 +175,7 @@ def _page(request: Request, of: Parts, template: str, picture: Picture) -> Respo
         waiting=[_in_words(alert, words, now) for alert in picture.waiting],
         taken=[_in_words(alert, words, now) for alert in picture.taken],
         more=picture.more,
-        cursor=picture.cursor,
+        cursor=_mark(picture),
         said=said,
     )
 

@@ -8,7 +8,8 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections import Counter as Count
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -29,6 +30,7 @@ class Sealer(Protocol):
     """The hub's key for originals."""
 
     def seal(self, aad: bytes, plaintext: bytes) -> bytes: ...
+    def seal_all(self, aad: bytes, plaintexts: Sequence[bytes]) -> list[bytes]: ...
 
 
 class Vault(Protocol):
@@ -46,14 +48,6 @@ class Rulebook(Protocol):
     def registered(self, stakeholder: str) -> bool: ...
 
 
-class Producer(Protocol):
-    """An idempotent producer: `send` puts in line, the future it gives ends when stored, or raises
-    `Unavailable`.
-    """
-
-    async def send(self, topic: str, value: bytes, key: bytes | None, partition: int) -> Awaitable[Any]: ...
-
-
 class Taken(NamedTuple):
     """What is said about one event, and the record that keeps it."""
 
@@ -62,6 +56,13 @@ class Taken(NamedTuple):
     partition: int
     key: bytes | None
     value: bytes
+
+
+class Producer(Protocol):
+    """An idempotent producer."""
+
+    async def send_all(self, records: Sequence[Taken]) -> None:
+        """Store the records, in order. Raises `Unavailable` where the log did not confirm them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Intake:
                 items = cloudevents.parse_batch(body)
             except Invalid as error:
                 return error
-            return [self.take(sender, original, event, via=via) for original, event in items]
+            return self.take_all(sender, items, via=via)
         if media == cloudevents.STRUCTURED:
             original, event = body, _read(lambda: cloudevents.structured(body))
             if isinstance(event, Invalid) and event.problems[0].code in UNREADABLE:
@@ -110,19 +111,39 @@ class Intake:
         headers: dict[str, str] | None = None,
         submission: str | None = None,
         consent_at_least: int | None = None,
-        reference: str | None = None,
     ) -> Taken:
-        """Accept one event for the sender's inbox, or refuse it into quarantine, there under `reference`."""
-        if isinstance(event, CloudEvent):
-            problems = self._problems(sender, event)
-            given: str | None = event.id
-            hub_id: str | None = naming.event_id(self.vault.mac, event.source, event.id)
-        else:
-            problems, hub_id = event.problems, None
-            given = headers.get("ce-id") if headers else _given_id(original)
-        if problems:
-            return self._refused(sender, given, hub_id, original, problems, via, headers, reference)
-        value = codec.encode(
+        """Accept one event for the sender's inbox, or refuse it into quarantine. As `take_all`."""
+        return self.take_all(
+            sender,
+            [(original, event)],
+            via=via,
+            headers=headers,
+            submission=submission,
+            consent_at_least=consent_at_least,
+        )[0]
+
+    def take_all(
+        self,
+        sender: str,
+        items: Sequence[tuple[bytes, CloudEvent | Invalid]],
+        *,
+        via: str,
+        headers: dict[str, str] | None = None,
+        submission: str | None = None,
+        consent_at_least: int | None = None,
+        reference: Callable[[int], str] | None = None,
+    ) -> list[Taken]:
+        """Accept each event for the sender's inbox, or refuse it into quarantine. Seals: call it in a thread.
+
+        In: each original with its event, or why it is none; under which reference a refused one is kept, by
+        its place in the list, else one is drawn. What few events differ in is done once for all of them.
+        """
+        terms = (self.rulebook.categories(), self.rulebook.labels())
+        judged = [_problems(sender, event, *terms) for _, event in items]
+        good = [original for (original, _), problems in zip(items, judged, strict=True) if not problems]
+        to = inbox(sender)
+        sealed = iter(self.vault.hub("originals").seal_all(to.encode(), good) if good else ())
+        encode = codec.ending(
             "Inbound",
             {
                 "agency": sender,
@@ -131,21 +152,27 @@ class Intake:
                 "submission": submission,
                 "consent_at_least": consent_at_least,
                 "reference": None,
-                "sealed": self.vault.hub("originals").seal(inbox(sender).encode(), original),
             },
+            "sealed",
         )
-        answer: dict[str, Any] = {"id": given, "event": hub_id, "status": "accepted", "errors": []}
-        return Taken(answer, inbox(sender), 0, None, value)
+        found = []
+        for place, ((original, event), problems) in enumerate(zip(items, judged, strict=True)):
+            given, hub_id = self._ids(original, event, headers)
+            if problems:
+                kept = reference(place) if reference is not None else None
+                found.append(self._refused(sender, given, hub_id, original, problems, via, headers, kept))
+                continue
+            answer: dict[str, Any] = {"id": given, "event": hub_id, "status": "accepted", "errors": []}
+            found.append(Taken(answer, to, 0, None, encode(next(sealed))))
+        return found
 
-    def _problems(self, sender: str, event: CloudEvent) -> Sequence[Problem]:
-        if not cloudevents.belongs(event.source, sender):
-            own = cloudevents.source_of(sender)
-            return [Problem("/source", "source-not-yours", f"your events have the source `{own}`")]
-        try:
-            events.validate(event, self.rulebook.categories(), self.rulebook.labels())
-        except Invalid as error:
-            return error.problems
-        return ()
+    def _ids(
+        self, original: bytes, event: CloudEvent | Invalid, headers: dict[str, str] | None
+    ) -> tuple[str | None, str | None]:
+        """An event's id as its sender gave it, and as the hub names it."""
+        if isinstance(event, CloudEvent):
+            return event.id, naming.event_id(self.vault.mac, event.source, event.id)
+        return (headers.get("ce-id") if headers else _given_id(original)), None
 
     def _refused(
         self,
@@ -215,14 +242,23 @@ class Intake:
         """
         try:
             async with asyncio.timeout(append_ms_max / 1000):
-                stored = [
-                    await self.producer.send(one.topic, one.value, one.key, one.partition) for one in taken
-                ]
-                await asyncio.gather(*stored)
+                await self.producer.send_all(taken)
         except (Unavailable, TimeoutError) as error:
             raise Unavailable("the hub cannot store events at the moment; send the same again") from error
-        for one in taken:
-            _taken.labels(one.answer.get("status", "quarantined")).inc()
+        for status, count in Count(one.answer.get("status", "quarantined") for one in taken).items():
+            _taken.labels(status).inc(count)
+
+
+def _problems(
+    sender: str, event: CloudEvent | Invalid, categories: Collection[str], labels: Collection[str]
+) -> Sequence[Problem]:
+    """What keeps an event out of its sender's inbox, if anything does."""
+    if isinstance(event, Invalid):
+        return event.problems
+    if not cloudevents.belongs(event.source, sender):
+        own = cloudevents.source_of(sender)
+        return [Problem("/source", "source-not-yours", f"your events have the source `{own}`")]
+    return events.check(event, categories, labels)
 
 
 def _pairs(headers: dict[str, str]) -> bytes:

@@ -8,7 +8,7 @@ after a crash, under the same ids.
 import csv
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -54,9 +54,14 @@ class Results:
         """Lets go of the file."""
         self._file.close()
 
-    def _write(self, rows: Iterable[Iterable[object]]) -> None:
+    def _write(self, rows: Iterable[Result | Sequence[str]]) -> None:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([[_one_line(cell) for cell in row] for row in rows])
+        writer = csv.writer(text, lineterminator="\n")
+        for row in rows:
+            if isinstance(row, Result) and not (row.file or row.quarantine or row.codes or row.where):
+                text.write(f",{row.line},{row.status},{row.event},,,\n")  # most of them; nothing to quote
+            else:
+                writer.writerow([_one_line(cell) for cell in row])
         self._file.write(text.getvalue().encode())
         self._file.flush()
         os.fsync(self._file.fileno())

@@ -24,6 +24,7 @@ Scalar = bool | float | str
 Table = Mapping[str, Scalar]
 Reader = Callable[[Tree], Any]
 
+remembered_max: Final = 4_096  # texts of one rule, with what was made of them
 OWN_TEXT: Final = "#text"
 _ITEMS: Final = re.compile(r"\*\[([^=\]]+)=([^\]]*)\]")
 _TRUE: Final = frozenset({"1", "y", "yes", "t", "true"})
@@ -87,7 +88,7 @@ def texts(path: str) -> Callable[[Tree], list[str]]:
     name = parts[0]
 
     def find(tree: Tree) -> list[str]:
-        if isinstance(tree, dict) and len(parts) == 1:  # a line of a CSV file, by far the most
+        if isinstance(tree, dict) and len(parts) == 1:
             text = tree.get(name, "")
             if isinstance(text, str):
                 text = text.strip()
@@ -176,9 +177,21 @@ def compiled(rule: Rule, tables: Mapping[str, Table], zone: str) -> Reader:
         return _joined([compiled(part, tables, zone) for part in rule.parts], rule, shape, where)
     if rule.first is not None:
         return _chosen([compiled(one, tables, zone) for one in rule.first], rule, shape, where)
-    find = texts(rule.path or "")
+    return _found(rule, shape, where)
+
+
+def _found(rule: Rule, shape: Callable[[str], Any], where: str) -> Reader:
+    path = rule.path or ""
+    find, name = texts(path), segments(path)[0] if len(segments(path)) == 1 else None
 
     def read(tree: Tree) -> Any:
+        if name is not None and type(tree) is dict and rule.kind != "list":
+            text = tree.get(name)  # a line of a CSV file, by far the most
+            if type(text) is str and (text := text.strip()):
+                try:
+                    return shape(text)
+                except Misfit as misfit:
+                    raise Misfit(misfit.code, misfit.detail, where) from None
         found = find(tree)
         if not found:
             if rule.required:
@@ -231,6 +244,10 @@ def _shape(rule: Rule, tables: Mapping[str, Table], zone: str) -> Callable[[str]
     formats = (rule.format,) if isinstance(rule.format, str) else tuple(rule.format or ())
     zone = rule.timezone or zone
 
+    if table is None and not formats and rule.kind in ("text", "list"):
+        return str  # as it stands
+
+    @lru_cache(maxsize=remembered_max)
     def shape(text: str) -> Any:
         value: Scalar = text
         if table is not None:
@@ -255,7 +272,6 @@ def _looked_up(table: Table, otherwise: Scalar | None, text: str) -> Scalar:
     return value
 
 
-@lru_cache(maxsize=4096)
 def _time(text: str, formats: tuple[str, ...], zone: str, time_of_day: str | None, date_only: bool) -> str:
     try:
         return times.read(text, formats, zone, time_of_day, date_only)

@@ -7,8 +7,8 @@ written, so whatever is written here has an id by which a second copy changes no
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -29,6 +29,19 @@ class Place(NamedTuple):
     topic: str
     partition: int
     offset: int
+
+
+class Sendable(Protocol):
+    """A record to be written to a partition."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def partition(self) -> int: ...
 
 
 class Appender:
@@ -99,6 +112,32 @@ class Appender:
                 await asyncio.sleep(_ROOM_S)
             else:
                 return future
+
+    async def send_all(self, records: Sequence[Sendable]) -> None:
+        """Puts records in line, in their order, and waits until all are stored. One wait for all of them.
+
+        Raises `Unavailable` or `TooLarge` where any was not; then others may be stored all the same.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int | None] = loop.create_future()
+        left, failed = len(records), None
+
+        def stored(error: KafkaError | None, message: Message) -> None:
+            nonlocal left, failed
+            left, failed = left - 1, failed or error
+            if not left:
+                with contextlib.suppress(RuntimeError):  # the loop has ended; nobody waits
+                    loop.call_soon_threadsafe(_settle, future, failed, None)
+
+        for one in records:
+            while True:
+                try:
+                    self._begin(one.topic, one.key, one.value, one.partition, stored)
+                    break
+                except BufferError:
+                    await asyncio.sleep(_ROOM_S)
+        if records:
+            await future
 
     async def send_and_wait(self, topic: str, value: bytes, key: bytes, partition: int) -> int | None:
         """Appends from an event loop, and waits until it is stored. Raises `Unavailable`, `TooLarge`."""

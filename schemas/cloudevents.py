@@ -8,8 +8,7 @@ import binascii
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from schemas import codec, compartments, strict
@@ -31,8 +30,7 @@ _CORE: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CloudEvent:
+class CloudEvent(NamedTuple):
     """One CloudEvent with a payload of fields. `numeric` says that the payload's instants are milliseconds
     (it came as Avro), not RFC 3339.
     """
@@ -216,7 +214,8 @@ def _event(attributes: Mapping[str, Any], data: Any, record: str | None) -> Clou
             refuse(f"/{name}", "missing", f"a CloudEvent has `{name}`")
     if texts["specversion"] != "1.0":
         refuse("/specversion", "unknown-version", "CloudEvents 1.0 is what the hub reads")
-    if record is None and _JSON_TYPES.fullmatch(_media(texts.get("datacontenttype"))) is None:
+    stated = texts.get("datacontenttype")
+    if record is None and stated is not None and _JSON_TYPES.fullmatch(_media(stated)) is None:
         refuse("/datacontenttype", "unknown-content-type", "payloads are JSON, or Avro in registry format")
     if not isinstance(data, dict):
         refuse("/data", "wrong-type", "the payload is an object of fields")

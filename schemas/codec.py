@@ -7,7 +7,7 @@ be of any released version and comes out as the newest.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from io import BytesIO
 from typing import Any, Final
@@ -103,6 +103,29 @@ def encode(name: str, value: Mapping[str, Any]) -> bytes:
     """
     header, schema = _newest(name)
     return write(header, schema, value, name)
+
+
+def ending(name: str, value: Mapping[str, Any], last: str) -> Callable[[bytes], bytes]:
+    """Encodes many records that differ in their last field alone, which is one of bytes.
+
+    In: the other fields, as `encode` takes them. Out: a function from that field to the record's bytes.
+    Raises as `encode`, and `BrokenRecord` where the record does not end with that field.
+    """
+    field = _newest(name)[1]["fields"][-1]
+    if (field["name"], field["type"]) != (last, "bytes"):
+        raise BrokenRecord(f"`{name}` does not end with the bytes `{last}`")
+    start = encode(name, {**value, last: b""})[:-1]  # without the length of nothing
+    return lambda data: start + _length(len(data)) + data
+
+
+def _length(size: int) -> bytes:
+    """A length as Avro writes it: doubled, then seven bits a byte, least first."""
+    rest, out = size << 1, bytearray()
+    while rest > 127:
+        out.append(rest & 127 | 128)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
 
 
 def decode(data: bytes) -> tuple[str, Record]:

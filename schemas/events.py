@@ -109,10 +109,8 @@ def _good(event: CloudEvent, categories: Collection[str], labels: Collection[str
         return False
     try:
         at = instant.parse(event.time)
-        return (
-            instant.parse(data.get("occurred_at", event.time))
-            == at
-            <= instant.parse(data.get("ended_at", event.time))
+        return ("occurred_at" not in data or instant.parse(data["occurred_at"]) == at) and (
+            "ended_at" not in data or instant.parse(data["ended_at"]) >= at
         )
     except BadTime:
         return False

@@ -61,17 +61,11 @@ def check(hint: Any) -> Check:
     if hint == fields.Instant:
         return _instant
     base, *asked = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    if base is str:
-        return _text(asked)
-    if base is float:
-        return _amount(_plain(asked))
-    if base is bool:
-        return _truth(asked)
+    if base in _SCALARS:
+        return _SCALARS[base](_plain(asked))
     if get_origin(base) is list:
         return _list(check(get_args(base)[0]), _plain(asked))
-    if isinstance(base, type) and issubclass(base, BaseModel) and not asked:
-        return _record(base)
-    return _never
+    return _record(base) if isinstance(base, type) and issubclass(base, BaseModel) and not asked else _never
 
 
 def _never(value: Any) -> bool:
@@ -151,3 +145,6 @@ def _truth(asked: Sequence[Any]) -> Check:
 def _list(fit: Check, asked: Sequence[Any]) -> Check:
     longest = next((one.max_length for one in asked if isinstance(one, MaxLen)), 0)
     return lambda value: type(value) is list and len(value) <= longest and all(map(fit, value))
+
+
+_SCALARS: Final[dict[Any, Callable[[Sequence[Any]], Check]]] = {str: _text, float: _amount, bool: _truth}

@@ -27,6 +27,9 @@ class Keys:
     def seal(self, aad: bytes, plaintext: bytes) -> bytes:
         return plaintext
 
+    def seal_all(self, aad: bytes, plaintexts: Sequence[bytes]) -> list[bytes]:
+        return list(plaintexts)
+
     def hub(self, purpose: str) -> "Keys":
         return self
 

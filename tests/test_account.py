@@ -11,7 +11,7 @@ import asyncssh
 import pytest
 import structlog
 
-from connectors import account, folder, taking
+from connectors import account, batch, folder, taking
 from connectors.account import Polled
 from connectors.folder import Folder
 from connectors.sources import Account, Source
@@ -173,7 +173,7 @@ async def test_a_server_that_is_away_or_lets_nobody_in_is_told_by_a_code(town: T
 async def test_cut_off_at_any_moment_the_next_look_goes_on(
     town: Town, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(taking, "batch_rows_max", 2)
+    monkeypatch.setattr(batch, "rows_max", 2)
     town.put("a.csv", *(line(number) for number in range(5)), at=1_000)
     town.put("b.csv", line(5), at=2_000)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Producer
 
+from connectors.intake import Taken
 from hub import appender
 from hub.appender import Appender
 from schemas.errors import TooLarge, Unavailable
@@ -29,7 +30,13 @@ async def test_what_an_event_loop_sends_stands_in_its_order(kafka: str, made: Ap
     sent = [await made.send(topic, b"%d" % n, b"k", 0) for n in range(500)]
     assert await asyncio.gather(*sent) == list(range(500))
     assert await made.send_and_wait(topic, b"last", b"k", 0) == 500
-    assert [one.value for one in cluster.read(topic)] == [*(b"%d" % n for n in range(500)), b"last"]
+    await made.send_all([Taken({}, topic, 0, None, b"together %d" % n) for n in range(500)])
+    await made.send_all([])
+    assert [one.value for one in cluster.read(topic)] == [
+        *(b"%d" % n for n in range(500)),
+        b"last",
+        *(b"together %d" % n for n in range(500)),
+    ]
 
 
 @pytest.mark.broker
@@ -41,7 +48,10 @@ async def test_a_record_that_its_topic_does_not_take_is_in_nobodys_way(kafka: st
         with pytest.raises(TooLarge):
             await made.send_and_wait(topic, b"x" * 5_000, b"k", 0)
         await made.send_and_wait(topic, b"%d" % n, b"k", 0)
-    assert [one.value for one in cluster.read(topic)] == [b"0", b"1", b"2"]
+    some = [Taken({}, topic, 0, None, value) for value in (b"3", b"x" * 5_000, b"4")]
+    with pytest.raises(TooLarge):
+        await made.send_all(some)
+    assert [one.value for one in cluster.read(topic)] == [b"0", b"1", b"2", b"3", b"4"]
 
 
 @pytest.mark.broker
@@ -52,8 +62,9 @@ async def test_a_full_line_is_waited_for(kafka: str, monkeypatch: pytest.MonkeyP
     one = Appender(cluster.client, 1)
     sent = [await one.send(topic, b"%d" % n, b"k", 0) for n in range(40)]
     await asyncio.gather(*sent)
+    await one.send_all([Taken({}, topic, 0, None, b"v") for _ in range(40)])
     one.close()
-    assert len(cluster.read(topic)) == 40
+    assert len(cluster.read(topic)) == 80
 
 
 async def test_while_nobody_answers_whoever_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

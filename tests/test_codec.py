@@ -99,6 +99,25 @@ def test_a_record_past_its_bound_is_refused_unread() -> None:
         codec.decode(codec.header("Seen") + b"\0" * codec.record_bytes_max)
 
 
+@given(st.one_of(st.binary(max_size=300), st.integers(0, 40_000).map(bytes)))
+def test_records_that_differ_in_their_end_alone_are_written_as_ever(end: bytes) -> None:
+    value = {"agency": "reach", "via": "file", "received_at": 1_760_000_000_000, "reference": "q-1"}
+    assert codec.ending("Inbound", value, "sealed")(end) == codec.encode("Inbound", {**value, "sealed": end})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "last"),
+    [
+        ("Inbound", {"agency": "reach"}, "sealed"),
+        ("Inbound", {"agency": "reach", "via": "file", "received_at": 1}, "via"),
+        ("Clock", {}, "due_at"),
+    ],
+)
+def test_an_end_that_is_none_is_refused(name: str, value: dict[str, Any], last: str) -> None:
+    with pytest.raises(BrokenRecord):
+        codec.ending(name, value, last)
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -3,14 +3,14 @@
 import csv
 import io
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors import files, mapping
+from connectors import files, mapping, records
 from connectors.mapping import Mapper
 from connectors.rows import BadHeader, Row, record_bytes_max
 
@@ -260,3 +260,28 @@ def test_no_bytes_stop_the_reading_and_none_is_lost(noise: bytes, shaped: list[b
         found = rows(HEADER + body + b"\n" + line(7, "end"))
         kept = b"".join(row.original for row in found).replace(b"\r", b"").replace(b"\n", b"")
         assert kept == (body + line(7, "end")).replace(b"\r", b"").replace(b"\n", b"")
+
+
+PIECES = [b'"', b",", b"\n", b"\r\n", b"\r", b"a", b"bc", b'"a"', b'"a,\nb"', b"\xff", "ñ".encode(), b"\0"]
+
+
+def one_by_one(
+    source: object, encoding: str, delimiter: str, line: int
+) -> Generator[records.Record, None, int]:
+    """Reads no block."""
+    yield from ()
+    return line
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40), st.integers(1, 40), st.integers(1, 4))
+@settings(max_examples=400, deadline=None)
+def test_blocks_are_read_as_single_records_are(pieces: list[bytes], block: int, lines_max: int) -> None:
+    data, monkeypatch = b"".join(pieces), pytest.MonkeyPatch()
+    try:
+        monkeypatch.setattr(records, "record_lines_max", lines_max)
+        monkeypatch.setattr(records, "block_bytes", block)
+        found = list(records.read(io.BytesIO(data), "utf-8", ","))
+        monkeypatch.setattr(records, "_plain", one_by_one)
+        assert found == list(records.read(io.BytesIO(data), "utf-8", ","))
+    finally:
+        monkeypatch.undo()

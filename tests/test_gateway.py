@@ -272,7 +272,7 @@ def test_a_retired_sender_is_refused(side: Side) -> None:
 
 async def test_nothing_is_accepted_that_is_not_stored(side: Side) -> None:
     class Away:
-        async def send(self, *_: Any, **__: Any) -> Any:
+        async def send_all(self, *_: Any) -> None:
             raise Unavailable("the log took no record")
 
     intake = Intake(Away(), side.hub.vault, side.hub.follower, 2)

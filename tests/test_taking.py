@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from connectors import folder, taking
+from connectors import batch, folder, taking
 from connectors.folder import Settling
 from connectors.results import HEADER, Result, Results
 from connectors.sources import Source
@@ -196,7 +196,7 @@ def test_a_file_that_cannot_be_read_as_a_whole_is_told_in_one_line_and_the_next_
 def test_while_the_log_is_away_nothing_is_noted_and_then_it_goes_on(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(taking, "batch_rows_max", 2)
+    monkeypatch.setattr(batch, "rows_max", 2)
     place.put("a.csv", *(line(number) for number in range(7)))
     append, calls = Door.append, 0
 
@@ -219,7 +219,7 @@ def test_while_the_log_is_away_nothing_is_noted_and_then_it_goes_on(
 def test_a_stop_in_the_middle_of_a_file_is_gone_on_from(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(taking, "batch_rows_max", 2)
+    monkeypatch.setattr(batch, "rows_max", 2)
     place.put("a.csv", *(line(number) for number in range(6)))
     answers = iter([False, False, True])
 
@@ -237,7 +237,7 @@ KILLED = ["files-stored:kill:2", "files-noted:kill:1", "files-moved:kill:1"]
 
 @pytest.mark.parametrize("point", KILLED)
 def test_killed_anywhere_every_record_is_stored_in_order_and_told_once(place: Place, point: str) -> None:
-    count = 3 * taking.batch_rows_max
+    count = 3 * batch.rows_max
     lines = [line(number, day="soon" if number % 100 == 7 else "2026-03-01") for number in range(count)]
     place.put("a.csv", *lines, at=1_000)
     place.put("b.csv", line(count), at=2_000)
@@ -248,7 +248,7 @@ def test_killed_anywhere_every_record_is_stored_in_order_and_told_once(place: Pl
     assert place.take() >= 1
     stored = place.stored()
     assert list(dict.fromkeys(stored)) == sorted(set(stored), key=stored.index)
-    assert len(stored) - len(set(stored)) <= taking.batch_rows_max  # what was sent again, under the same ids
+    assert len(stored) - len(set(stored)) <= batch.rows_max  # what was sent again, under the same ids
     assert stored[: len(before)] == before
     good = [str(number) for number in range(count + 1) if number % 100 != 7 or number == count]
     assert list(dict.fromkeys(place.ids())) == good

@@ -97,6 +97,14 @@ def test_nonces_do_not_repeat(hub: Vault) -> None:
     assert len({sealer.seal(b"", b"")[5:17] for _ in range(2_000)}) == 2_000
 
 
+def test_what_is_sealed_together_opens_one_by_one_under_nonces_of_their_own(hub: Vault) -> None:
+    sealer, plain = hub.hub("originals"), [b"", b"one", b"one", b"x" * 5_000] * 20
+    sealed = sealer.seal_all(b"place", plain)
+    assert [sealer.open(b"place", one) for one in sealed] == plain
+    assert len({one[5:17] for one in sealed}) == len(plain)
+    assert sealer.seal_all(b"place", []) == []
+
+
 def test_the_store_holds_no_key_in_the_clear(hub: Vault, store: Store) -> None:
     sealed = hub.sealer("p-1").seal(b"place", b"text")
     with store.read() as connection:

@@ -208,7 +208,12 @@ class Standing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert to be shown to a stakeholder's people. `sealed` opens under the participant's key alone."""
+    """An alert to be shown to a stakeholder's people. `sealed` opens under the participant's key alone.
+
+    Without a `rule` it is no alert, and only told on the person's page. One with `due_at` is a reminder, and
+    shown once the clock has rung for it. `thread`, an opaque name, is what reminders of one matter share.
+    Times in epoch milliseconds.
+    """
 
     id: str
     stakeholder: str
@@ -218,13 +223,39 @@ class Alert:
     urgency: Literal["urgent", "soon", "information"]
     at: int
     sealed: bytes
+    audience: Literal["caseload", "team"] = "caseload"
+    occurred_at: int | None = None
+    thread: str | None = None
+    due_at: int | None = None
+    escalates_at: int | None = None
+
+
+class Rings(NamedTuple):
+    """What the clock has to be told: when to ring for which alert, and for which no longer."""
+
+    wanted: tuple[tuple[str, int], ...]
+    unwanted: tuple[str, ...]
 
 
 class AlertSink(Standing, Protocol):
     """Where alerts are kept for the pages. All calls are idempotent."""
 
-    def insert(self, alert: Alert) -> None:
-        """Show it. A second one with the same id changes nothing, also after it was withdrawn."""
+    def insert(self, alerts: Sequence[Alert], threads: Sequence[str] = ()) -> Rings:
+        """Keep what one event makes. What has an id that is there already changes nothing, withdrawn or not.
+
+        Reminders of these threads that an earlier event made are dropped; where a later event has come
+        already, those of this one are. Out: what the clock has to be told, the same when asked again.
+        """
+
+
+class Alarm(Protocol):
+    """The way to the clock."""
+
+    def set(self, participant: str, kind: str, ref: str, due_at: int) -> None:
+        """Have it ring at that time, in epoch milliseconds, and no other; 0 for not at all.
+
+        Raises `Unavailable`.
+        """
 
 
 @dataclass(frozen=True, slots=True)

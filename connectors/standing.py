@@ -28,15 +28,18 @@ def aad(name: str) -> bytes:
     return b"alert\0" + name.encode()
 
 
-def seal(outgoing: Outgoing, vault: Vault) -> bytes:
-    """All that is needed to show it, and to decide it again, under the participant's key."""
+def seal(outgoing: Outgoing, vault: Vault, name: str | None = None) -> bytes:
+    """All that is needed to show it, and to decide it again, under the participant's key.
+
+    In: the id under which it will stand, where that is not the delivery's key.
+    """
     body = {
         "view": outgoing.view,
         "envelope": outgoing.envelope,
         "shares": [share.as_dict() for share in outgoing.shares],
     }
     sealer = vault.sealer(outgoing.envelope["participant"])
-    return sealer.seal(aad(outgoing.key), json.dumps(body, separators=(",", ":")).encode())
+    return sealer.seal(aad(name or outgoing.key), json.dumps(body, separators=(",", ":")).encode())
 
 
 class Still(NamedTuple):

@@ -10,6 +10,15 @@ from hub.governance import canonical
 from schemas import codec
 
 ACKNOWLEDGED: Final = "alert-acknowledged"
+SNOOZED: Final = "alert-snoozed"
+HANDED_OVER: Final = "alert-handed-over"
+UNDONE: Final = "alert-undone"
+SEEN: Final = "alert-seen"
+ASSIGNED: Final = "caseload-assigned"
+UNASSIGNED: Final = "caseload-unassigned"
+COVERED: Final = "cover-arranged"
+JOINED: Final = "team-joined"
+LEFT: Final = "team-left"
 SIGNED_IN: Final = "signed-in"
 SIGNED_OUT: Final = "signed-out"
 EXPLAINED: Final = "explanation-read"
@@ -21,6 +30,26 @@ def _id(*parts: str) -> str:
     return "a-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:26]
 
 
+def did(kind: str, by: str, participant: str, about: str, body: Mapping[str, Any], at: int) -> dict[str, Any]:
+    """A `Work` record: what somebody did. In: `about`, the id of what it was done to; `at` in epoch ms.
+
+    What is about nobody who takes part (who covers for whom, teams) has an empty participant.
+    """
+    return {
+        "id": _id(kind, by, about),
+        "kind": kind,
+        "at": at,
+        "by": by,
+        "participant": participant,
+        "body": canonical(body),
+    }
+
+
+def write(appender: Appender, work: Mapping[str, Any], key: str) -> Place:
+    """Writes such a record. In: its key, the participant where there is one. Raises `Unavailable`."""
+    return appender.append("work", key, codec.encode("Work", dict(work)))
+
+
 def work(
     appender: Appender, kind: str, by: str, participant: str, about: str, body: Mapping[str, Any]
 ) -> Place:
@@ -28,15 +57,7 @@ def work(
 
     Raises `Unavailable` where the log does not take it.
     """
-    value = {
-        "id": _id(kind, by, about),
-        "kind": kind,
-        "at": _now(),
-        "by": by,
-        "participant": participant,
-        "body": canonical(body),
-    }
-    return appender.append("work", participant, codec.encode("Work", value))
+    return write(appender, did(kind, by, participant, about, body, _now()), participant)
 
 
 def access(

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from hub.desk import Desk
 from hub.health import Pulse
 from hub.projections import Read, project, read
 from hub.store import Store, upsert
@@ -32,7 +33,9 @@ TOPICS: Final = (
     "quarantine",
     "work",
     "access",
+    "rings",
     r"^receipts\..+",
+    r"^parked\..+",
 )
 BATCH_RECORDS_MAX: Final = 2_000
 BATCH_WAIT_MS_MAX: Final = 100
@@ -57,8 +60,11 @@ class Auditor:
         vault: Vault | None = None,
         pulse: Pulse | None = None,
         session_timeout_ms: int = 6_000,
+        desk: Desk | None = None,
     ) -> None:
-        """In: librdkafka settings, the store, the vault whose expired keys are destroyed on the way."""
+        """In: librdkafka settings, the store, the vault whose expired keys are destroyed on the way; what
+        makes alerts of what rings or changes."""
+        self._desk = desk
         self._store = store
         self._vault = vault
         self._pulse = pulse
@@ -131,6 +137,8 @@ class Auditor:
             for place, position in sorted(after.items()):
                 _advance(connection, place, self._positions[place], position)
             project(connection, records)
+            if self._desk is not None:
+                self._desk.apply(connection, records)
         self._positions |= after
         self._behind |= dict.fromkeys(after, time.monotonic())
 

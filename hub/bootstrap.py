@@ -11,14 +11,19 @@ import uuid
 from collections.abc import Iterable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from confluent_kafka.admin import AdminClient
 
+from connectors import alert_rules
 from connectors.adapter import Adapter
+from connectors.alert_rules import Rules
 from consent import Governance, default_policy
 from hub import broker, governance, kek
+from hub.alarms import Alarms
 from hub.appender import Appender
+from hub.caseloads import Caseloads
 from hub.clients import as_faust
 from hub.crosswalk import Crosswalk, Links, local_hash
 from hub.directives import Directives
@@ -97,6 +102,30 @@ class Hub:
     def follower(self) -> governance.Follower:
         """The register, kept up to date."""
         return governance.Follower(self.client)
+
+    @cached_property
+    def alarms(self) -> Alarms:
+        """The way to the clock."""
+        return Alarms(self.appender)
+
+    @cached_property
+    def caseloads(self) -> Caseloads:
+        """Who works with whom."""
+        return Caseloads(self.store, self.appender, now_ms)
+
+    @cached_property
+    def alert_rules(self) -> Rules:
+        """What makes an alert. Raises `SettingsInvalid` where the program's own rules cannot be read."""
+        try:
+            return alert_rules.load(self.settings.alert_rules)
+        except (Invalid, OSError) as error:
+            why = error.detail if isinstance(error, Invalid) else "the file cannot be read"
+            raise SettingsInvalid(f"`alert_rules`: {why}") from None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Where the people are."""
+        return ZoneInfo(self.settings.time_zone)
 
     def viewer(self, follower: Any) -> "Viewing":
         """What asks the owners before a page shows an alert."""
@@ -215,11 +244,15 @@ def run_faust(hub: Hub, stop: threading.Event) -> None:
         with Slot(settings.run_dir / "slots", APP) as slot:
             folder = settings.data / APP / slot.instance_id
             folder.mkdir(parents=True, exist_ok=True)
+            soon = hub.alert_rules.named("consent-expires")
+            days = soon.days if soon else ()
             clock = Clock(
                 hub.client["bootstrap.servers"],
                 folder,
                 slot.instance_id,
                 settings.partitions,
+                days,
+                hub.zone,
                 **as_faust(hub.client),
             )
             clock.run(stop, lambda health: say(pulse, health))
@@ -242,7 +275,9 @@ def adapters(hub: Hub) -> dict[str, Adapter]:
     return {
         webhook.ADAPTER: webhook.Webhooks(hub.signing, towards),
         repository.ADAPTER: repository.Repositories(hub.signing, towards),
-        alerts.ADAPTER: alerts.Alerts(ShownAlerts(hub.store), vault, now_ms),
+        alerts.ADAPTER: alerts.Alerts(
+            ShownAlerts(hub.store), vault, now_ms, hub.alert_rules, hub.alarms, hub.zone
+        ),
         pull.ADAPTER: pull.Pull(Pulls(hub.store), vault, now_ms),
         feed.ADAPTER: feed.Feeds(hub.client, settings.partitions, settings.send_ms_max),
         sftp.ADAPTER: sftp.Files(hub.signing, SentFiles(hub.store), now_ms, private=open_doors),
@@ -292,11 +327,13 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
 def run_auditor(hub: Hub, stop: threading.Event) -> None:
     """Stage `auditor`."""
     from hub.auditor import Auditor  # noqa: PLC0415
+    from hub.desk import Desk  # noqa: PLC0415
 
     pulse = Pulse(hub.settings.run_dir, "auditor")
     pulse.beat("starting")
     try:
-        Auditor(hub.client, hub.store, hub.vault, pulse, hub.settings.session_ms_max).run(stop)
+        desk = Desk(hub.alert_rules, hub.settings.linking_desk, now_ms)
+        Auditor(hub.client, hub.store, hub.vault, pulse, hub.settings.session_ms_max, desk).run(stop)
     finally:
         pulse.close()
         hub.close()
@@ -307,8 +344,11 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
     from connectors.intake import Intake  # noqa: PLC0415
     from connectors.log import KafkaHistory  # noqa: PLC0415
     from hub import serving  # noqa: PLC0415
+    from hub.devices import Devices  # noqa: PLC0415
+    from hub.handling import Handling  # noqa: PLC0415
     from hub.lookup import Lookup  # noqa: PLC0415
     from hub.parts import Fences, Parts  # noqa: PLC0415
+    from hub.preferences import Preferences  # noqa: PLC0415
     from hub.pulls import Pulls  # noqa: PLC0415
     from hub.sessions import Sessions  # noqa: PLC0415
     from hub.submissions import Submissions  # noqa: PLC0415
@@ -336,6 +376,11 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             pulls=Pulls(hub.store),
             backlog=backlog,
             lookup=Lookup(hub.client),
+            crosswalk=hub.crosswalk,
+            caseloads=hub.caseloads,
+            handling=Handling(hub.store, hub.appender, hub.caseloads, hub.alarms, now_ms),
+            preferences=Preferences(hub.store, hub.vault),
+            devices=Devices(hub.store, hub.vault),
             clock_ms=now_ms,
         )
 

@@ -100,3 +100,10 @@ custody = sa.Table(  # which organisation looks after a consent
     number("expires_at", nullable=True),
     number("ended_at", nullable=True),
 )
+
+threads = sa.Table(  # of matters that alerts remind of: when what was last told about them happened
+    "threads",
+    metadata,
+    text("id", primary_key=True),
+    number("occurred_at"),
+)

@@ -10,10 +10,15 @@ from connectors.fence import Answer, Narrowing
 from connectors.intake import Intake
 from connectors.viewer import Permission
 from hub.appender import Appender
+from hub.caseloads import Caseloads
+from hub.crosswalk import Crosswalk
+from hub.devices import Devices
 from hub.directives import Directives
 from hub.governance import Register
+from hub.handling import Handling
 from hub.lookup import Lookup
 from hub.participants import Participants
+from hub.preferences import Preferences
 from hub.pulls import Pulls
 from hub.sessions import Sessions
 from hub.settings import Settings
@@ -64,6 +69,11 @@ class Parts:
     pulls: Pulls
     backlog: Backlog
     lookup: Lookup
+    crosswalk: Crosswalk
+    caseloads: Caseloads
+    handling: Handling
+    preferences: Preferences
+    devices: Devices
     clock_ms: Callable[[], int]
 
 

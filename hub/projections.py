@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from hub import tables
+from hub import acts, caseloads, handling, tables
 from hub.store import upsert
 from schemas import codec
 
@@ -202,6 +202,10 @@ def _acts(connection: sa.Connection, records: Sequence[Read]) -> None:
     for record in records:
         value = record.value
         detail = json.loads(value["body"])
+        if record.kind == "Work" and value["kind"] in caseloads.KINDS:
+            caseloads.apply(connection, value, record.offset)
+        elif record.kind == "Work" and value["kind"] in handling.KINDS | {acts.SEEN}:
+            handling.apply(connection, value, record.offset)
         rows.append(
             {
                 "topic": record.topic,
@@ -211,7 +215,7 @@ def _acts(connection: sa.Connection, records: Sequence[Read]) -> None:
                 "id": value["id"],
                 "who": value["by"] if record.kind == "Work" else value["principal"],
                 "what": value["kind"],
-                "participant": value["participant"],
+                "participant": value["participant"] or None,
                 "about": next((str(detail[name]) for name in _ABOUT if name in detail), None),
                 "detail": detail,
             }

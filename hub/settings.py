@@ -89,6 +89,22 @@ class Settings(BaseSettings):
     private_webhooks: bool = False
     """Webhooks may go to addresses that are not public, and without TLS; always so in demo mode."""
 
+    alert_rules: Path | None = None
+    """TOML file with the program's own rules of what makes an alert; None for those of the hub."""
+    linking_desk: str | None = None
+    """The stakeholder that links people, and hears of events about somebody unknown; None for nobody."""
+    mail_host: str | None = None
+    """The server that takes mail to case managers; None for no mail."""
+    mail_port: Port = 587
+    mail_tls: Literal["starttls", "tls", "none"] = "starttls"
+    """`none` sends in the clear, and is for a server on this very machine."""
+    mail_username: str | None = None
+    mail_password: SecretStr | None = None
+    mail_from: str | None = None
+    """The address that mail comes from; needed with `mail_host`."""
+    push_contact: str | None = None
+    """`mailto:` or `https:` address at which push services reach whoever runs the hub; None for no push."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
     """`auto` is `console` on a terminal and `json` elsewhere."""
@@ -127,6 +143,11 @@ class Settings(BaseSettings):
             raise ValueError("two sources have the same place")
         return found
 
+    @field_validator("alert_rules", mode="after")
+    @classmethod
+    def _absolute_rules(cls, path: Path | None) -> Path | None:
+        return cls._absolute(path)
+
     @field_validator("time_zone")
     @classmethod
     def _known(cls, zone: str) -> str:
@@ -141,6 +162,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 "demo accounts are for this machine alone: set `web_host` to 127.0.0.1, or `demo` to false"
             )
+        if (self.mail_host is None) != (self.mail_from is None):
+            raise ValueError("mail needs both `mail_host` and `mail_from`")
+        if self.mail_host and self.mail_tls == "none" and not is_loopback(self.mail_host):
+            raise ValueError(
+                "mail in the clear is for a server on this machine: set `mail_tls` to starttls or tls"
+            )
+        if (self.mail_username is None) != (self.mail_password is None):
+            raise ValueError("mail needs both `mail_username` and `mail_password`, or neither")
+        if self.push_contact and not self.push_contact.startswith(("mailto:", "https://")):
+            raise ValueError("`push_contact` begins with `mailto:` or `https://`")
         if self.kafka_security_protocol.startswith("SASL") and not (
             self.kafka_sasl_mechanism and self.kafka_sasl_username and self.kafka_sasl_password
         ):

@@ -3,12 +3,18 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Final
 
 import sqlalchemy as sa
 
-from connectors.adapter import Alert, Shown
+from connectors.adapter import Alert, Rings, Shown
+from hub.casetables import threads as matters
 from hub.store import Store, next_number, upsert
 from hub.tables import alerts
+
+KEPT_MS_MAX: Final = 90 * 24 * 3_600_000  # then even what nobody took back is no longer told
+EXPIRED_MAX: Final = 1_000  # at a time
+DROPPED_MAX: Final = 100  # reminders of one matter whose alarms are taken back
 
 
 class ShownAlerts:
@@ -18,18 +24,39 @@ class ShownAlerts:
         """In: the store."""
         self._store = store
 
-    def insert(self, alert: Alert) -> None:
+    def insert(self, new: Sequence[Alert], threads: Sequence[str] = ()) -> Rings:
         """See `AlertSink.insert`."""
+        ids = [one.id for one in new]
         with self._store.write() as connection:
-            standing = connection.execute(sa.select(alerts.c.id).where(alerts.c.id == alert.id)).scalar()
-            if standing is None:
-                row = asdict(alert) | {"changed": next_number(connection, "alerts")}
-                upsert(connection, alerts, [row])
+            current = {thread for thread in threads if _newest(connection, thread, new[0].occurred_at or 0)}
+            known = set(connection.execute(sa.select(alerts.c.id).where(alerts.c.id.in_(ids))).scalars())
+            for one in new:
+                if one.id not in known and (one.thread is None or one.thread in current):
+                    row = asdict(one) | {"changed": next_number(connection, "alerts")}
+                    upsert(connection, alerts, [row])
+            if not threads:
+                return Rings((), ())
+            earlier = sa.and_(
+                alerts.c.thread.in_(sorted(current)),
+                alerts.c.id.not_in(ids),
+                alerts.c.rung_at.is_(None),
+                alerts.c.withdrawn_at.is_(None),
+            )
+            for one in connection.execute(sa.select(alerts.c.id).where(earlier)).scalars().all():
+                _withdraw(connection, one)
+            unrung = sa.select(alerts.c.id, alerts.c.due_at, alerts.c.withdrawn_at).where(
+                alerts.c.thread.in_(threads), alerts.c.rung_at.is_(None)
+            )
+            rows = connection.execute(unrung.order_by(alerts.c.due_at.desc()).limit(DROPPED_MAX)).all()
+        return Rings(
+            tuple((row.id, row.due_at) for row in rows if row.withdrawn_at is None and row.id in ids),
+            tuple(row.id for row in rows if row.withdrawn_at is not None),
+        )
 
     def shown(self, participants: Sequence[str] | None = None) -> Sequence[Shown]:
-        """See `AlertSink.shown`."""
+        """See `AlertSink.shown`. What no event stands behind is no disclosure, and not decided again."""
         query = sa.select(alerts.c.id, alerts.c.stakeholder, alerts.c.participant, alerts.c.sealed).where(
-            alerts.c.withdrawn_at.is_(None)
+            alerts.c.withdrawn_at.is_(None), alerts.c.event != ""
         )
         if participants is not None:
             query = query.where(alerts.c.participant.in_(participants))
@@ -38,11 +65,43 @@ class ShownAlerts:
 
     def withdraw(self, ids: Sequence[str]) -> None:
         """See `AlertSink.withdraw`."""
-        now = time.time_ns() // 1_000_000
         with self._store.write() as connection:
             for one in ids:
-                mine = sa.and_(alerts.c.id == one, alerts.c.withdrawn_at.is_(None))
-                changed = next_number(connection, "alerts")
-                connection.execute(
-                    alerts.update().where(mine).values(withdrawn_at=now, sealed=b"", changed=changed)
-                )
+                _withdraw(connection, one)
+
+    def expire(self, now_ms: int) -> int:
+        """Withdraw what has stood for too long. Out: how many, at most `EXPIRED_MAX`."""
+        old = (
+            sa.select(alerts.c.id)
+            .where(
+                alerts.c.withdrawn_at.is_(None),
+                sa.func.coalesce(alerts.c.due_at, alerts.c.at) < now_ms - KEPT_MS_MAX,
+            )
+            .limit(EXPIRED_MAX)
+        )
+        with self._store.read() as connection:
+            ids = list(connection.execute(old).scalars())
+        if ids:
+            self.withdraw(ids)
+        return len(ids)
+
+
+def _newest(connection: sa.Connection, thread: str, occurred_at: int) -> bool:
+    """Whether nothing later has been told about this matter; what is told now is then the latest."""
+    row = {"id": thread, "occurred_at": occurred_at}
+    upsert(
+        connection,
+        matters,
+        [row],
+        update=("occurred_at",),
+        where=lambda new: matters.c.occurred_at < new["occurred_at"],
+    )
+    known = connection.execute(sa.select(matters.c.occurred_at).where(matters.c.id == thread)).scalar_one()
+    return bool(known == occurred_at)
+
+
+def _withdraw(connection: sa.Connection, alert: str) -> None:
+    mine = sa.and_(alerts.c.id == alert, alerts.c.withdrawn_at.is_(None))
+    changed = next_number(connection, "alerts")
+    now = time.time_ns() // 1_000_000
+    connection.execute(alerts.update().where(mine).values(withdrawn_at=now, sealed=b"", changed=changed))

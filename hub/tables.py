@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from hub.casetables import caseloads, covers, sightings, teams
 from hub.columns import json as _json
 from hub.columns import metadata
 from hub.columns import number as _number
@@ -224,6 +225,7 @@ alerts = sa.Table(  # rows that wait for a person, and the rest of what a person
     _text("urgency"),
     _text("audience", server_default="caseload"),
     _sealed("sealed"),
+    _json("facts", nullable=True),  # ids and codes of one that no event stands behind
     _number("at"),
     _number("occurred_at", nullable=True),
     _text("thread", nullable=True),  # opaque: what reminders of one hearing share
@@ -232,8 +234,10 @@ alerts = sa.Table(  # rows that wait for a person, and the rest of what a person
     _number("escalates_at", nullable=True),
     _number("escalated_at", nullable=True),
     _number("version", server_default="0"),  # of what people did to it
-    _number("act", nullable=True),  # offset in `work` of what made this version; null until it is written
+    _number("reserved_at", nullable=True),  # somebody is about to make the next one
+    _number("act", nullable=True),  # offset in `work` of what made this one
     _number("acted_at", nullable=True),
+    _text("acted_by", nullable=True),
     _json("before", nullable=True),  # what undoing goes back to
     _number("acknowledged_at", nullable=True),
     _text("acknowledged_by", nullable=True),
@@ -333,5 +337,9 @@ PROJECTED: Final = (  # what `hub/auditor.py` builds, and may build again
     quarantine,
     event_status,
     acts,
+    caseloads,
+    teams,
+    covers,
+    sightings,
     crosswalk,
 )

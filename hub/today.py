@@ -1,10 +1,11 @@
-"""Who needs somebody now: an organisation's alerts, opened for its own people at the moment they look.
+"""Who needs somebody now: alerts for one of an organisation's people, opened at the moment they look.
 
-What an alert says is sealed under the participant's key. A withdrawn one has nothing left to say; one whose
-key was destroyed is not shown.
+Everybody sees the alerts of those they work with or cover for, what was handed to them, and those of people
+whom nobody works with; their team's where a rule says so; and where they lead, or where nobody does, what
+nobody took in time. What an alert says is sealed under the participant's key. A withdrawn one has nothing
+left to say; one whose key was destroyed is not shown.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -12,6 +13,8 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from connectors.standing import aad
+from hub.caseloads import leaders, mine, of_teams, standing
+from hub.casetables import caseloads, preferences
 from hub.store import Store, next_number
 from hub.tables import accounts, alerts
 from hub.vault import Vault
@@ -19,12 +22,17 @@ from schemas.errors import Erased, Unsealable
 
 ALERTS_MAX: Final = 100  # on one page
 TAKEN_MAX: Final = 20
+APART_MAX: Final = 3  # of one person and rule; more of them are one line
 TAKEN_MS: Final = 12 * 3_600_000  # for so long a page shows who has what
 URGENCIES: Final = {"urgent": 0, "soon": 1, "information": 2}
 
 
 class Alert(NamedTuple):
-    """One alert as its organisation may see it. Times in epoch milliseconds; `view` as it was delivered."""
+    """One alert as its organisation may see it. Times in epoch milliseconds; `view` as it was delivered.
+
+    `own` says that it is about somebody they work with, `also` how many older ones of the same person and
+    rule stand behind it, `fresh` that it came since they last looked, `desk` that no event stands behind it.
+    """
 
     id: str
     participant: str
@@ -34,87 +42,203 @@ class Alert(NamedTuple):
     view: Mapping[str, Any]
     acknowledged_at: int | None
     acknowledged_by: str | None
+    version: int = 0
+    own: bool = True
+    escalated: bool = False
+    due_at: int | None = None
+    snoozed_until: int | None = None
+    handed_to: str | None = None
+    also: int = 0
+    fresh: bool = False
+    desk: bool = False
 
 
 class Picture(NamedTuple):
-    """What one organisation sees now. `cursor` changes whenever it would look different."""
+    """What somebody sees now. `cursor` changes whenever it would look different.
+
+    `more` are waiting beyond those listed; `counts` are all that wait, by urgency.
+    """
 
     waiting: list[Alert]
     taken: list[Alert]
-    more: bool
+    more: int
     cursor: str
+    snoozed: list[Alert] = []  # noqa: RUF012  never changed
+    counts: Mapping[str, int] = {}
+    looked_at: int | None = None
 
 
 _COLUMNS: Final = (
     alerts.c.id,
     alerts.c.participant,
+    alerts.c.event,
     alerts.c.rule,
     alerts.c.urgency,
     alerts.c.at,
     alerts.c.sealed,
+    alerts.c.facts,
     alerts.c.acknowledged_at,
     alerts.c.acknowledged_by,
+    alerts.c.version,
+    alerts.c.escalated_at,
+    alerts.c.due_at,
+    alerts.c.rung_at,
+    alerts.c.snoozed_until,
+    alerts.c.handed_to,
 )
 _RANK: Final = sa.case(URGENCIES, value=alerts.c.urgency, else_=len(URGENCIES))
+_CAME: Final = sa.func.coalesce(alerts.c.rung_at, alerts.c.at)
 
 
 def cursor(store: Store, stakeholder: str) -> str:
     """A mark of an organisation's alerts as they are, the same in every process."""
-    query = sa.select(sa.func.max(alerts.c.changed)).where(alerts.c.stakeholder == stakeholder)
     with store.read() as connection:
-        return _cursor(connection.execute(query).scalar())
+        return _cursor(connection, stakeholder)
 
 
-def _cursor(changed: int | None) -> str:
-    return str(changed or 0)
+def _cursor(connection: sa.Connection, stakeholder: str) -> str:
+    newest = sa.select(sa.func.max(alerts.c.changed)).where(alerts.c.stakeholder == stakeholder)
+    return str(connection.execute(newest).scalar() or 0)
 
 
-def picture(store: Store, vault: Vault, stakeholder: str, now_ms: int) -> Picture:
-    """An organisation's alerts: those that wait, urgent and oldest first; then who has which."""
-    mine = sa.and_(alerts.c.stakeholder == stakeholder, alerts.c.withdrawn_at.is_(None))
-    waiting = (
-        sa.select(*_COLUMNS)
-        .where(mine, alerts.c.acknowledged_at.is_(None))
-        .order_by(_RANK, alerts.c.at, alerts.c.id)
-        .limit(ALERTS_MAX + 1)
+def current(stakeholder: str) -> sa.ColumnElement[bool]:
+    """Of `alerts`: those of an organisation that stand, and whose time has come."""
+    return sa.and_(
+        alerts.c.stakeholder == stakeholder,
+        alerts.c.withdrawn_at.is_(None),
+        alerts.c.rule != "",
+        sa.or_(alerts.c.due_at.is_(None), alerts.c.rung_at.is_not(None)),
     )
+
+
+def owned(stakeholder: str, account: str | None, now_ms: int) -> sa.ColumnElement[bool]:
+    """Of `alerts`: about people somebody works with or covers for, or handed to them."""
+    if account is None:
+        return sa.true()
+    theirs = alerts.c.participant.in_(mine(stakeholder, account, now_ms))
+    elsewhere = sa.and_(alerts.c.handed_to.is_not(None), alerts.c.handed_to != account)
+    return sa.or_(alerts.c.handed_to == account, sa.and_(theirs, sa.not_(elsewhere)))
+
+
+def concerning(stakeholder: str, account: str | None, now_ms: int) -> sa.ColumnElement[bool]:
+    """Of `alerts`: those that somebody is to see."""
+    if account is None:
+        return sa.true()
+    someones = sa.exists().where(standing(stakeholder), caseloads.c.participant == alerts.c.participant)
+    nobodys = sa.and_(sa.not_(someones), alerts.c.handed_to.is_(None))
+    led = alerts.c.participant.in_(of_teams(stakeholder, account, led=True))
+    leaderless = sa.not_(sa.exists(leaders(stakeholder)))
+    teams = alerts.c.participant.in_(of_teams(stakeholder, account, led=False))
+    return sa.or_(
+        owned(stakeholder, account, now_ms),
+        nobodys,
+        sa.and_(alerts.c.audience == "team", alerts.c.handed_to.is_(None), teams),
+        sa.and_(alerts.c.escalated_at.is_not(None), sa.or_(led, leaderless)),
+    )
+
+
+def waits(now_ms: int) -> sa.ColumnElement[bool]:
+    """Of `alerts`: nobody has it, and it is not put off."""
+    ready = sa.or_(alerts.c.snoozed_until.is_(None), alerts.c.snoozed_until <= now_ms)
+    return sa.and_(alerts.c.acknowledged_at.is_(None), ready)
+
+
+def picture(store: Store, vault: Vault, stakeholder: str, now_ms: int, account: str | None = None) -> Picture:
+    """What somebody sees: what waits, own first, then urgent and oldest; who has which; what is put off.
+
+    In: their account; None for the whole organisation.
+    """
+    own = owned(stakeholder, account, now_ms)
+    seen = sa.and_(current(stakeholder), concerning(stakeholder, account, now_ms))
+    alike = [alerts.c.participant, alerts.c.rule]
+    ranked = (
+        sa.select(
+            *_COLUMNS,
+            own.label("own"),
+            _RANK.label("rank"),
+            _CAME.label("came"),
+            sa.func.count().over(partition_by=alike).label("alike"),
+            sa.func.row_number()
+            .over(partition_by=alike, order_by=(_CAME.desc(), alerts.c.id))
+            .label("place"),
+        )
+        .where(seen, waits(now_ms))
+        .subquery()
+    )
+    line = sa.or_(ranked.c.alike <= APART_MAX, ranked.c.place == 1)
+    order = (ranked.c.own.desc(), ranked.c.rank, ranked.c.came, ranked.c.id)
+    waiting = sa.select(ranked).where(line).order_by(*order).limit(ALERTS_MAX)
+    counted = sa.select(ranked.c.urgency, sa.func.count()).group_by(ranked.c.urgency)
     taken = (
-        sa.select(*_COLUMNS)
-        .where(mine, alerts.c.acknowledged_at > now_ms - TAKEN_MS)
+        sa.select(*_COLUMNS, own.label("own"))
+        .where(seen, alerts.c.acknowledged_at > now_ms - TAKEN_MS)
         .order_by(alerts.c.acknowledged_at.desc(), alerts.c.id)
         .limit(TAKEN_MAX)
     )
-    newest = sa.select(sa.func.max(alerts.c.changed)).where(alerts.c.stakeholder == stakeholder)
+    off = (
+        sa.select(*_COLUMNS, own.label("own"))
+        .where(seen, alerts.c.acknowledged_at.is_(None), alerts.c.snoozed_until > now_ms)
+        .order_by(alerts.c.snoozed_until, alerts.c.id)
+        .limit(TAKEN_MAX)
+    )
+    last = sa.select(preferences.c.looked_at).where(preferences.c.account == account)
     with store.read() as connection:
-        changed = connection.execute(newest).scalar()
+        mark = _cursor(connection, stakeholder)
         rows = connection.execute(waiting).all()
-        had = connection.execute(taken).all()
+        counts = {row[0]: row[1] for row in connection.execute(counted)}
+        had, later = connection.execute(taken).all(), connection.execute(off).all()
+        looked_at = connection.execute(last).scalar() if account else None
         names = {row.id: row.name for row in connection.execute(sa.select(accounts.c.id, accounts.c.name))}
-    opened = [alert for row in rows[:ALERTS_MAX] if (alert := _opened(vault, row, names))]
+    vault.prefetch({row.participant for row in (*rows, *had, *later)})
+    shown = sum(row.alike if row.alike > APART_MAX else 1 for row in rows)
+
+    def opened(found: Any) -> list[Alert]:
+        return [alert for row in found if (alert := _opened(vault, row, names, looked_at))]
+
     return Picture(
-        opened,
-        [alert for row in had if (alert := _opened(vault, row, names))],
-        len(rows) > ALERTS_MAX,
-        _cursor(changed),
+        opened(rows), opened(had), sum(counts.values()) - shown, mark, opened(later), counts, looked_at
     )
 
 
-def _opened(vault: Vault, row: Any, names: Mapping[str, str]) -> Alert | None:
-    try:
-        body = json.loads(vault.sealer(row.participant).open(aad(row.id), row.sealed))
-    except (Erased, Unsealable):
+def _opened(vault: Vault, row: Any, names: Mapping[str, str], looked_at: int | None) -> Alert | None:
+    view = view_of(vault, row)
+    if view is None:
         return None
-    by = row.acknowledged_by
+    by, to = row.acknowledged_by, row.handed_to
+    came = row.rung_at or row.at
+    alike = getattr(row, "alike", 0)
     return Alert(
         row.id,
         row.participant,
         row.rule,
         row.urgency,
-        row.at,
-        body["view"],
+        came,
+        view,
         row.acknowledged_at,
         names.get(by, by) if by else None,
+        row.version,
+        bool(row.own),
+        row.escalated_at is not None,
+        row.due_at,
+        row.snoozed_until,
+        names.get(to, to) if to else None,
+        alike - 1 if alike > APART_MAX else 0,
+        looked_at is not None and came > looked_at,
+        not row.event,
     )
+
+
+def view_of(vault: Vault, row: Any) -> Mapping[str, Any] | None:
+    """What a row of `alerts` says; None where its participant's key was destroyed."""
+    if not row.event:
+        facts: Mapping[str, Any] = row.facts or {}
+        return facts
+    try:
+        body = json.loads(vault.sealer(row.participant).open(aad(row.id), row.sealed))
+    except (Erased, Unsealable):
+        return None
+    view: Mapping[str, Any] = body["view"]
+    return view
 
 
 def find(store: Store, stakeholder: str, alert: str) -> str | None:
@@ -139,8 +263,3 @@ def acknowledge(store: Store, alert: str, account: str, at_ms: int) -> bool:
                 taken.values(acknowledged_at=at_ms, acknowledged_by=account, changed=changed)
             ).rowcount
         )
-
-
-def fingerprint(alert: Alert) -> str:
-    """What tells whether a page has an alert as it is now."""
-    return hashlib.sha256(f"{alert.id}\0{alert.acknowledged_at}".encode()).hexdigest()[:16]

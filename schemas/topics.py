@@ -104,6 +104,8 @@ TOPICS: Final[dict[str, Topic]] = {
             ("enforce", "reconsider"),
         ),
         Topic("clock", "participant", "P", 7 * DAY_MS, "delete", ("faust",), ("reconsider",)),
+        Topic("alarms", "participant", "P", 90 * DAY_MS, "delete", ("connectors", "web"), ("faust",)),
+        Topic("rings", "participant", "P", 90 * DAY_MS, "delete", ("faust",), ("auditor",)),
         Topic("timers", "participant", "P", FOREVER_MS, "compact", ("faust",), ("faust",)),
         Topic("decisions", "participant", "P", FOREVER_MS, "delete", ("enforce",), ("reconsider", "auditor")),
         Topic(
@@ -149,7 +151,7 @@ TOPICS: Final[dict[str, Topic]] = {
         ),
         Topic("identity", "participant", "P", FOREVER_MS, "delete", ("web",), ("admit", "auditor")),
         Topic("views", "participant", "P", DAY_MS, "delete", ("web",), ("connectors",), segment_ms=HOUR_MS),
-        Topic("work", "participant", "P", FOREVER_MS, "delete", ("web",), ("auditor",)),
+        Topic("work", "participant or account", "P", FOREVER_MS, "delete", ("web",), ("auditor",)),
         Topic("access", "principal", "P", FOREVER_MS, "delete", ("web",), ("auditor",)),
         Topic("ledger", "none", 1, FOREVER_MS, "delete", ("auditor",), ("auditor",)),
     )
@@ -180,7 +182,14 @@ AGENCY_TOPICS: Final[dict[str, Topic]] = {
         ),
         Topic("seen.*", "event", 1, 7 * DAY_MS, "compact,delete", ("admit",), ("admit",), segment_ms=DAY_MS),
         Topic(  # far longer than anything waits in it: what is given up is recorded after a long stop, too
-            "parked.*", "local", 1, 365 * DAY_MS, "delete", ("admit",), ("admit",), segment_ms=DAY_MS
+            "parked.*",
+            "local",
+            1,
+            365 * DAY_MS,
+            "delete",
+            ("admit",),
+            ("admit", "auditor"),
+            segment_ms=DAY_MS,
         ),
     )
 }

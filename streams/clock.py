@@ -1,14 +1,16 @@
 """The clock: tells when something that was recorded earlier starts or ends. A Faust app, at human rates.
 
-Its table holds, for each participant, opaque ids and due times. A time that comes is told on `clock`; should
-it be told twice, after a crash between telling and forgetting, the two records are the same.
+Its table holds, for each participant, opaque ids and due times. What a decision waits for is told on `clock`,
+what people are to be reminded of on `rings`: that a consent ends soon, and whatever somebody asked for on
+`alarms`. Should it be told twice, after a crash between telling and forgetting, the two records are the same.
 """
 
 import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +18,7 @@ import faust
 import structlog
 
 from schemas import codec, instant
+from schemas.calendar import days_before
 from schemas.errors import BadTime, HubError
 from schemas.topics import partition_of
 from streams.committed import App
@@ -25,7 +28,9 @@ from streams.health import Health, Progress
 APP: Final = "faust"
 TABLE: Final = "timers"
 tick_ms: Final = 500
-dues_max: Final = 1_000  # of one participant
+dues_max: Final = 1_000  # of one participant, for decisions; and as many for people
+EXPIRES_SOON: Final = "consent-expires-soon"
+FOR_PEOPLE: Final = frozenset({"alert", "escalation", EXPIRES_SOON})  # told on `rings`
 stuck_ms_max: Final = 30_000
 
 _log = structlog.get_logger()
@@ -68,6 +73,37 @@ def dues(directive: Mapping[str, Any]) -> list[Due]:
     return found
 
 
+def ahead(directive: Mapping[str, Any], days: Sequence[int], zone: tzinfo) -> list[Due]:
+    """When people are to be told that the consent of a decoded `Directive` ends: so many days before.
+
+    In: whole days, by the clocks of that zone. The ids are `<consent>/<days>`.
+    """
+    ends = [due for due in dues(directive) if due.kind == "consent-expires"]
+    told = [
+        Due(EXPIRES_SOON, f"{due.ref}/{count}", days_before(due.due_at, count, zone))
+        for due in ends
+        for count in days
+    ]
+    return [due for due in told if due.due_at > directive["recorded_at"]]
+
+
+def changed(known: set[Due], alarm: Due) -> set[Due]:
+    """What is due once an alarm was set: at its time and no other, or at none where that is 0."""
+    others = {due for due in known if (due.kind, due.ref) != (alarm.kind, alarm.ref)}
+    return others | {alarm} if alarm.due_at > 0 else others
+
+
+def kept(known: set[Due]) -> list[Due]:
+    """As much as there is room for, earliest first: reminders never take the place of decisions."""
+    found = []
+    for people in (False, True):
+        some = sorted(
+            (due for due in known if (due.kind in FOR_PEOPLE) == people), key=lambda due: due.due_at
+        )
+        found += some[:dues_max]
+    return found
+
+
 class ByParticipant(faust.Table[Any, Any]):
     """A table whose keys stand where the hub's one partitioner puts them, whoever sets them."""
 
@@ -82,12 +118,24 @@ class ByParticipant(faust.Table[Any, Any]):
 
 
 class Clock:
-    """The app and its table. `folder` is where Faust may keep files; it keeps none of any importance."""
+    """The app and its table. `folder` is where Faust may keep files; it keeps none of any importance.
+
+    People are told so many `ahead_days` before that a consent ends, by the clocks of `zone`.
+    """
 
     def __init__(
-        self, bootstrap: str, folder: Path, instance_id: str, partitions: int, **faust_settings: Any
+        self,
+        bootstrap: str,
+        folder: Path,
+        instance_id: str,
+        partitions: int,
+        ahead_days: Sequence[int] = (),
+        zone: tzinfo = UTC,
+        **faust_settings: Any,
     ) -> None:
         self._partitions = partitions
+        self._ahead_days = tuple(ahead_days)
+        self._zone = zone
         self._progress = Progress(APP, stuck_ms_max)
         self._reads: dict[Any, int] = {}
         self.failure: BaseException | None = None
@@ -117,7 +165,9 @@ class Clock:
             "value_serializer": "raw",
         }
         self._consent = self.app.topic("consent", **raw)
+        self._alarms = self.app.topic("alarms", **raw)
         self._clock = self.app.topic("clock", **raw)
+        self._rings = self.app.topic("rings", **raw)
         text: dict[str, Any] = {"key_type": str, "key_serializer": "raw", "value_serializer": "json"}
         self._table = self.app.Table(
             TABLE,
@@ -127,16 +177,24 @@ class Clock:
             key_type=str,
         )
         self.app.agent(self._consent, name="read")(self._read)
+        self.app.agent(self._alarms, name="alarms")(self._read_alarms)
         self.app.timer(interval=tick_ms / 1000, name="tick")(self._tick)
 
     async def _read(self, stream: Any) -> None:
         """Notes later times. A directive that cannot be read ends the app: it is the hub's own."""
+        await self._take(stream, "consent", self._note)
+
+    async def _read_alarms(self, stream: Any) -> None:
+        """Notes what somebody is to be reminded of. One that cannot be read ends the app, too."""
+        await self._take(stream, "alarms", self._note_alarm)
+
+    async def _take(self, stream: Any, topic: str, note: Callable[[bytes], None]) -> None:
         async for event in stream.noack().events():  # Faust would acknowledge what raised, too
             try:
-                self._note(event.value or b"")
+                note(event.value or b"")
                 event.ack()
             except (HubError, ValueError) as error:
-                self.failure = Corrupt(f"consent: {type(error).__name__}")
+                self.failure = Corrupt(f"{topic}: {type(error).__name__}")
                 raise self.failure from None
             except Exception as error:  # Faust would start the agent again, and again
                 self.failure = error
@@ -144,15 +202,30 @@ class Clock:
 
     def _note(self, value: bytes) -> None:
         directive = codec.decode_as("Directive", value)
-        found = dues(directive)
-        if not found:
-            return
-        participant = directive["participant"]
-        known = {Due(*one) for one in self._table[participant]} | set(found)
-        kept = sorted(known, key=lambda due: due.due_at)[:dues_max]
-        if len(kept) < len(known):
-            _log.warning("times dropped", dropped=len(known) - len(kept))
-        self._table[participant] = [list(due) for due in kept]
+        found = dues(directive) + ahead(directive, self._ahead_days, self._zone)
+        if found:
+            participant = directive["participant"]
+            self._keep(participant, self._known(participant) | set(found))
+
+    def _note_alarm(self, value: bytes) -> None:
+        alarm = codec.decode_as("Clock", value)
+        participant = alarm.pop("participant")
+        known = self._known(participant)
+        after = changed(known, Due(**alarm))
+        if after != known:
+            self._keep(participant, after)
+
+    def _known(self, participant: str) -> set[Due]:
+        return {Due(*one) for one in self._table.get(participant) or ()}
+
+    def _keep(self, participant: str, known: set[Due]) -> None:
+        left = kept(known)
+        if len(left) < len(known):
+            _log.warning("times dropped", dropped=len(known) - len(left))
+        if left:
+            self._table[participant] = [list(due) for due in left]
+        else:
+            self._table.pop(participant, None)
 
     async def _tick(self) -> None:
         """Tells what has come due, then forgets it."""
@@ -168,22 +241,18 @@ class Clock:
             key = participant.encode()
             for one in due:
                 value = codec.encode("Clock", {"participant": participant, **one._asdict()})
-                sent = await self._clock.send(
-                    key=key, value=value, partition=partition_of(key, self._partitions)
-                )
+                topic = self._rings if one.kind in FOR_PEOPLE else self._clock
+                sent = await topic.send(key=key, value=value, partition=partition_of(key, self._partitions))
                 await sent
-            left = [one for one in self._table[participant] if one[2] > now]
-            if left:
-                self._table[participant] = left
-            else:
-                self._table.pop(participant)
+            told = set(due)  # while they were sent, others may have been noted
+            self._keep(participant, self._known(participant) - told)
             _log.info("told", dues=len(due))
 
     async def _watch(self) -> None:
         """Progress, by partition: what is there is read, or at least less of it is left than before."""
         self._progress.turned()
         consumer = self.app.consumer
-        held = [tp for tp in consumer.assignment() if tp.topic == "consent"]
+        held = [tp for tp in consumer.assignment() if tp.topic in ("consent", "alarms")]
         for tp in held:
             at, end = await consumer.position(tp), consumer.highwater(tp)
             place = (tp.topic, tp.partition)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.adapter import Alert, Outcome, Outgoing, Share, Shown
+from connectors.adapter import Alert, Outcome, Outgoing, Rings, Share, Shown
 from connectors.alerts import ADAPTER, Alerts
 from connectors.standing import Watch, aad, review_ms
 from consent import Governance, State, default_policy, fold
@@ -26,8 +26,10 @@ class Sink:
         self.asked: list[Sequence[str] | None] = []
         self.broken = False
 
-    def insert(self, alert: Alert) -> None:
-        self.rows.setdefault(alert.id, alert)
+    def insert(self, alerts: Sequence[Alert], threads: Sequence[str] = ()) -> Rings:
+        for alert in alerts:
+            self.rows.setdefault(alert.id, alert)
+        return Rings(tuple((one.id, one.due_at) for one in alerts if one.due_at is not None), ())
 
     def shown(self, participants: Sequence[str] | None = None) -> list[Shown]:
         if self.broken:
@@ -82,7 +84,11 @@ class Desk:
         share = Share(
             "s1", "care-coordination", "consent", ("c1/g1",), parts or ("occurrence", "subject"), ()
         )
-        view = {"type": "contact", "data": {part: {"x": 1} for part in share.compartments}}
+        view = {
+            "type": "contact",
+            "category": category,
+            "data": {part: {"x": 1} for part in share.compartments},
+        }
         return await self.adapter.deliver(
             Outgoing(f"d-{participant}", "reach", ADAPTER, 1, {}, view, made["envelope"], (share,))
         )
@@ -110,9 +116,10 @@ async def test_a_booking_is_shown_sealed(desk: Desk) -> None:
         desk.keys.sealer("p1").open(aad("another"), row.sealed)
 
 
-async def test_what_no_rule_asks_for_is_not_shown(desk: Desk) -> None:
-    assert await desk.show(category="contact.outreach") == Outcome("refused", "no-rule")
-    assert desk.sink.rows == {}
+async def test_what_no_rule_asks_for_is_told_on_the_timeline_alone(desk: Desk) -> None:
+    assert await desk.show(category="contact.outreach") == Outcome("delivered", "kept")
+    [row] = desk.sink.rows.values()
+    assert (row.rule, row.urgency, row.due_at) == ("", "information", None)
 
 
 async def test_delivered_twice_is_shown_once(desk: Desk) -> None:

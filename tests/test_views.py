@@ -35,7 +35,7 @@ class Owner:
             "shares": [share_of("s1", compartments=["subject"])],
         }
         sealed = Keys().sealer(participant).seal(aad(name), json.dumps(body).encode())
-        self.desk.sink.insert(Alert(name, who, participant, "e-1", "booked", "urgent", NOW, sealed))
+        self.desk.sink.insert([Alert(name, who, participant, "e-1", "booked", "urgent", NOW, sealed)])
 
     def ask(self, *alerts: str, participant: str = "p1", who: str = "reach", at: int = NOW) -> Read:
         view = {"id": "v-1", "stakeholder": who, "participant": participant, "alerts": list(alerts), "at": at}

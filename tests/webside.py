@@ -16,7 +16,7 @@ import httpx
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from connectors.adapter import Outgoing, Share
-from connectors.alerts import RULES, Alerts
+from connectors.alerts import Alerts
 from connectors.viewer import Permission
 from hub import bootstrap, broker, health, settings, tables, tokens
 from hub.bootstrap import Hub
@@ -102,7 +102,7 @@ class Side:
             shares=(share,),
         )
         adapter = Alerts(ShownAlerts(self.hub.store), self.hub.vault, lambda: at)
-        adapter._insert(RULES[0], outgoing)
+        adapter._keep(adapter.made(outgoing))
         if urgency != "urgent":
             with self.hub.store.write() as connection:
                 connection.execute(

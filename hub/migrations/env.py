@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from hub.tables import metadata
+from hub.columns import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

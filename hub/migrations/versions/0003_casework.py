@@ -14,6 +14,7 @@ NUMBERS = (
     "rung_at",
     "escalates_at",
     "escalated_at",
+    "reserved_at",
     "act",
     "acted_at",
     "snoozed_until",
@@ -26,6 +27,7 @@ TABLES = (
     "custody",
     "sightings",
     "teams",
+    "threads",
     "devices",
     "notifications",
     "preferences",
@@ -90,6 +92,12 @@ def upgrade() -> None:
     op.create_index("ix_teams_account", "teams", ["account"])
 
     op.create_table(
+        "threads",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("occurred_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_threads")),
+    )
+    op.create_table(
         "devices",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("account", sa.Text(), nullable=False),
@@ -138,8 +146,9 @@ def upgrade() -> None:
     )
     op.add_column("alerts", sa.Column("audience", sa.Text(), server_default="caseload", nullable=False))
     op.add_column("alerts", sa.Column("version", sa.BigInteger(), server_default="0", nullable=False))
-    op.add_column("alerts", sa.Column("before", sa.JSON(none_as_null=True), nullable=True))
-    for name in ("thread", "handed_to"):
+    for name in ("before", "facts"):
+        op.add_column("alerts", sa.Column(name, sa.JSON(none_as_null=True), nullable=True))
+    for name in ("thread", "acted_by", "handed_to"):
         op.add_column("alerts", sa.Column(name, sa.Text(), nullable=True))
     for name in NUMBERS:
         op.add_column("alerts", sa.Column(name, sa.BigInteger(), nullable=True))
@@ -152,7 +161,7 @@ def downgrade() -> None:
     op.drop_index("ix_alerts_unnotified", "alerts")
     op.drop_index("ix_alerts_thread", "alerts")
     with op.batch_alter_table("alerts") as table:
-        for name in (*NUMBERS, "thread", "handed_to", "before", "version", "audience"):
+        for name in (*NUMBERS, "thread", "acted_by", "handed_to", "before", "facts", "version", "audience"):
             table.drop_column(name)
     for name in TABLES:
         op.drop_table(name)

@@ -23,7 +23,7 @@ from hub.tables import crosswalk, decisions, directives, intents, receipts
 ATTEMPTS_MAX: Final = 100_000  # of one accounting; narrower periods are asked for separately
 STAYED: Final = frozenset(  # codes of attempts that ended before anything was sent
     {NOT_BEGUN.code, "url-unfit", "no-secret", "no-resource", "invalid-resource", "queue-full", "full"}
-    | {"host-key", "login", "too-large", "outbox-expired"}
+    | {"host-key", "login", "too-large", "outbox-expired", "erased"}
 )
 CONNECTS: Final = frozenset({"webhook", "fhir"})  # whose `connect` says that there never was a connection
 

@@ -80,8 +80,16 @@ hub explain e-k2nm7p3q city-attorney --purpose legal-coordination --language es 
     "report": Entry(
         "Who learned what about a participant.", "hub.report:app", "hub report disclosures p-k2nm7p3q"
     ),
+    "erase": Entry(
+        "Make everything about a participant unreadable, for good.",
+        "hub.erasure:command",
+        "hub erase p-k2nm7p3q",
+    ),
     "quarantine": Entry(
         "Look at what was refused; try it again or discard it.", "hub.quarantine:app", "hub quarantine list"
+    ),
+    "rebuild": Entry(
+        "Have the store's projections built again from the log.", "hub.rebuild:rebuild", "hub rebuild"
     ),
     "connector": Entry(
         "What goes out to whom; pause, resume, test.", "hub.connector:app", "hub connector list"

@@ -80,6 +80,18 @@ class Participants:
             connection.execute(crosswalk.delete().where(mine))
         return True
 
+    def forget(self, participant: str, by: str) -> int:
+        """Ends every link of a participant. Out: how many there were. Raises `Unavailable`; repeat then."""
+        mine = crosswalk.c.participant == participant
+        with self._store.read() as connection:
+            rows = connection.execute(sa.select(crosswalk).where(mine)).all()
+        for row in rows:
+            self._write("unlinked", participant, row.agency, row.local, b"", by)
+            here = sa.and_(crosswalk.c.agency == row.agency, crosswalk.c.local == row.local, mine)
+            with self._store.write() as connection:
+                connection.execute(crosswalk.delete().where(here))
+        return len(rows)
+
     def exists(self, participant: str) -> bool:
         """Whether anybody is linked to this id."""
         query = sa.select(sa.literal(1)).where(crosswalk.c.participant == participant).limit(1)

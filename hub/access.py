@@ -90,6 +90,8 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("GET", "/v1/fences/{partition}/{offset}", scope="directives", roles=OFFICER),
         Rule("GET", "/v1/outbox", scope="receive"),
         Rule("GET", "/v1/alerts/stream", scope="alerts", roles=CASE_MANAGER, passive=True),
+        Rule("GET", "/log/checkpoint", scope="audit"),
+        Rule("GET", "/log/tile/{path:path}", scope="audit"),
         # Schemas, health and the interface's description say nothing about anybody.
         Rule("GET", "/subjects", anyone=True),
         Rule("GET", "/subjects/{subject}/versions", anyone=True),

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from connectors.sources import Source
     from connectors.taking import Taker
     from hub.filing import Place
+    from hub.ledger.note import Signer
+    from hub.ledger.worker import Worker
     from hub.parts import Viewing
 
 CONNECTORS: Final = "connectors"
@@ -97,6 +99,15 @@ class Hub:
     def signing(self) -> Signing:
         """Recipients' signing secrets."""
         return Signing(self.store, self.vault)
+
+    @cached_property
+    def log_signer(self) -> "Signer":
+        """What signs the transparency log's checkpoints, under the name that the settings give it."""
+        from hub.ledger.note import Signer  # noqa: PLC0415
+
+        seed = self.vault.signing_seed("log")
+        unnamed = Signer("log", seed)
+        return Signer(self.settings.log_origin or f"diversion-hub/{unnamed.verifier.key.hex()[:16]}", seed)
 
     @cached_property
     def follower(self) -> governance.Follower:
@@ -325,18 +336,60 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
 
 
 def run_auditor(hub: Hub, stop: threading.Event) -> None:
-    """Stage `auditor`."""
+    """Stage `auditor`: the projections, and in a thread of its own the transparency log."""
     from hub.auditor import Auditor  # noqa: PLC0415
     from hub.desk import Desk  # noqa: PLC0415
 
     pulse = Pulse(hub.settings.run_dir, "auditor")
+    end_log = _keep_log(hub)
     pulse.beat("starting")
     try:
         desk = Desk(hub.alert_rules, hub.settings.linking_desk, now_ms)
         Auditor(hub.client, hub.store, hub.vault, pulse, hub.settings.session_ms_max, desk).run(stop)
     finally:
+        end_log()
         pulse.close()
         hub.close()
+
+
+def _keep_log(hub: Hub) -> Callable[[], None]:
+    """Starts the transparency log's thread. Out: what ends it and waits until it has ended."""
+    from hub.ledger.keeping import keep  # noqa: PLC0415
+
+    ended = threading.Event()
+    work = partial(_log_worker, hub, hub.vault)
+    keeper = threading.Thread(
+        target=keep, args=(work, ended, hub.settings.run_dir), name="log", daemon=True
+    )
+    keeper.start()
+
+    def end() -> None:
+        ended.set()
+        keeper.join()
+
+    return end
+
+
+def _log_worker(hub: Hub, vault: Vault) -> "Worker":
+    """One who gives places in the transparency log."""
+    from hub.ledger.commitment import Salts  # noqa: PLC0415
+    from hub.ledger.note import Verifier  # noqa: PLC0415
+    from hub.ledger.witness import Witness  # noqa: PLC0415
+    from hub.ledger.worker import Worker  # noqa: PLC0415
+
+    settings, witness = hub.settings, None
+    if settings.log_witness is not None and settings.log_witness_key is not None:
+        witness = Witness(settings.log_witness, Verifier.of(settings.log_witness_key))
+    return Worker(
+        hub.client,
+        settings.log_dir,
+        Salts(vault),
+        hub.log_signer,
+        interval_ms=settings.checkpoint_ms,
+        witness=witness,
+        session_timeout_ms=settings.session_ms_max,
+        transaction_timeout_ms=settings.transaction_ms_max,
+    )
 
 
 def run_web(hub: Hub, stop: threading.Event) -> None:

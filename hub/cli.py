@@ -85,6 +85,9 @@ hub explain e-k2nm7p3q city-attorney --purpose legal-coordination --language es 
         "hub.erasure:command",
         "hub erase p-k2nm7p3q",
     ),
+    "audit": Entry(
+        "Prove what happened, to somebody who does not trust us.", "hub.audit:app", "hub audit verify"
+    ),
     "quarantine": Entry(
         "Look at what was refused; try it again or discard it.", "hub.quarantine:app", "hub quarantine list"
     ),

@@ -86,6 +86,15 @@ class Settings(BaseSettings):
     """With so many directives about one participant, no more that only widens is taken; what narrows is."""
     files: Annotated[tuple[Source, ...], Field(max_length=200)] = ()
     """Folders and SFTP accounts from which files are taken; `[[files]]` in `hub.toml`, a table each."""
+    log_origin: Annotated[str, Field(pattern=r"^[^\s+]{1,200}$")] | None = None
+    """Name of the transparency log in its checkpoints, best its address without `https://`, say
+    `hub.example/log`. None for one made from its key. Stays what it is once a checkpoint was signed."""
+    checkpoint_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 10_000
+    """How often the transparency log signs how far it has come, where anything was added."""
+    log_witness: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
+    """Submission prefix of a witness; checkpoints are published once it has signed them, too."""
+    log_witness_key: str | None = None
+    """The witness's verifier key for cosignatures: `NAME+ID+BASE64`."""
     private_webhooks: bool = False
     """Webhooks may go to addresses that are not public, and without TLS; always so in demo mode."""
 
@@ -172,6 +181,8 @@ class Settings(BaseSettings):
             raise ValueError("mail needs both `mail_username` and `mail_password`, or neither")
         if self.push_contact and not self.push_contact.startswith(("mailto:", "https://")):
             raise ValueError("`push_contact` begins with `mailto:` or `https://`")
+        if (self.log_witness is None) != (self.log_witness_key is None):
+            raise ValueError("a witness has an address and a key: set `log_witness` and `log_witness_key`")
         if self.kafka_security_protocol.startswith("SASL") and not (
             self.kafka_sasl_mechanism and self.kafka_sasl_username and self.kafka_sasl_password
         ):
@@ -198,6 +209,11 @@ class Settings(BaseSettings):
     def broker_dir(self) -> Path:
         """The embedded broker's folder."""
         return self.data / "broker"
+
+    @property
+    def log_dir(self) -> Path:
+        """The transparency log's files."""
+        return self.data / "log"
 
     @property
     def run_dir(self) -> Path:

@@ -21,6 +21,7 @@ PREFIX: Final = "hub_"  # so that secret scanners and people can tell what it is
 TOKEN_CHARS_MAX: Final = 128
 ROTATION_MS: Final = 24 * 3_600_000
 SCOPES: Final = frozenset({"publish", "directives", "participants", "alerts", "receive"})
+AUDIT: Final = "audit"  # the transparency log; for auditors and witnesses, and no part of "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,11 @@ def mint(
 ) -> str:
     """Make a token for a stakeholder; the only time that it is seen.
 
-    In: what it may be used for (of `SCOPES`); for how long the stakeholder's older tokens stay good, in
+    In: what it may be used for (`SCOPES`, `AUDIT`); for how long the stakeholder's older tokens stay good, in
     milliseconds, 0 to end them at once. Raises `ValueError` for an unknown scope.
     """
     wanted = sorted(set(scopes))
-    if not SCOPES.issuperset(wanted):
+    if not (SCOPES | {AUDIT}).issuperset(wanted):
         raise ValueError(f"a token's scopes are of {', '.join(sorted(SCOPES))}")
     token = PREFIX + secrets.token_urlsafe(32)
     now = time.time_ns() // 1_000_000

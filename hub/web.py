@@ -26,6 +26,7 @@ from hub.routes import (
     fhir,
     health,
     home,
+    log,
     officer,
     operator,
     outbox,
@@ -68,6 +69,7 @@ def create_app(of: Parts) -> FastAPI:
         fhir,
         submissions,
         schemas,
+        log,
         health,
     ):
         app.include_router(module.routes)

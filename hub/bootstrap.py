@@ -358,9 +358,7 @@ def _keep_log(hub: Hub) -> Callable[[], None]:
 
     ended = threading.Event()
     work = partial(_log_worker, hub, hub.vault)
-    keeper = threading.Thread(
-        target=keep, args=(work, ended, hub.settings.run_dir), name="log", daemon=True
-    )
+    keeper = threading.Thread(target=keep, args=(work, ended, hub.settings.run_dir), name="log", daemon=True)
     keeper.start()
 
     def end() -> None:

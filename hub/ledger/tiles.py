@@ -24,6 +24,10 @@ CACHED_TILES_MAX: Final = 256
 _LENGTH: Final = ENTRY_BYTES.to_bytes(2, "big")  # before each entry, so says the format
 
 
+class Missing(Corrupt):
+    """A file of the log is not there."""
+
+
 def name(level: int, index: int, width: int = WIDTH) -> str:
     """Where a tile, or with the level `ENTRIES` a bundle of leaves, stands: `tile/0/x001/234.p/5`."""
     digits = f"{index:03d}" if index < 1000 else f"{index:0{-(-len(str(index)) // 3) * 3}d}"
@@ -99,7 +103,7 @@ class Folder:
     def read(self, level: int, index: int, width: int) -> bytes:
         """The first `width` parts of a tile or bundle, from its file or a wider one's.
 
-        Raises `Corrupt`, naming a file that is missing or has not the right length.
+        Raises `Missing`, or `Corrupt` for a file that has not its length; both name the file.
         """
         part = ENTRY_BYTES + len(_LENGTH) if level == ENTRIES else HASH_BYTES
         for wide in self._wider(level, index, width):
@@ -112,7 +116,7 @@ class Folder:
             if len(data) != wide * part:
                 raise Corrupt(f"`{name(level, index, wide)}` has {len(data)} bytes, not {wide * part}")
             return data[: width * part]
-        raise Corrupt(f"`{name(level, index, width)}` is missing")
+        raise Missing(f"`{name(level, index, width)}` is missing")
 
     def has(self, level: int, index: int, width: int) -> bool:
         """Whether there is a file of exactly this width, or the full one."""

@@ -1,0 +1,121 @@
+"""Whether the store's rows say what the log says: the same records projected once more, beside it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import sqlalchemy as sa
+
+from hub import tables
+from hub.auditor import PROJECTION
+from hub.ledger.check import Finding
+from hub.ledger.commitment import Recorded
+from hub.ledger.places import Place
+from hub.projections import Read, project, read
+from hub.store import Store
+
+BATCH_RECORDS_MAX: Final = 500
+PLACED: Final = {  # tables whose rows stand for one record each
+    tables.decisions: "decisions",
+    tables.directives: "consent",
+    tables.intents: "deliveries",
+    tables.receipts: "deliveries",
+    tables.withheld: "deliveries",
+    tables.acts: "access",
+}
+
+Row = Mapping[str, Any]
+
+
+class Rows:
+    """One picture of the store, and what it should be. A context manager."""
+
+    def __init__(self, store: Store, scratch: Path) -> None:
+        """In: the store; an empty folder for what is projected once more."""
+        self._store = store
+        self._again = Store(f"sqlite:///{scratch / 'again.db'}")
+        self._again.migrate()
+        self._stack = ExitStack()
+        self._batch: list[Read] = []
+        self._positions: dict[Place, int] = {}
+        self._connection: sa.Connection
+
+    def __enter__(self) -> Self:
+        self._connection = self._stack.enter_context(self._store.read())
+        query = sa.select(tables.offsets).where(tables.offsets.c.projection == PROJECTION)
+        self._positions = {
+            (row.topic, row.partition): row.position for row in self._connection.execute(query)
+        }
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        self._again.close()
+
+    def see(self, record: Recorded) -> None:
+        """Projects a record, where the store has come as far."""
+        place = (record.topic, record.partition)
+        if record.topic in PLACED.values() and record.offset < self._positions.get(place, 0):
+            self._batch.append(read(record.topic, record.partition, record.offset, record.value))
+            if len(self._batch) >= BATCH_RECORDS_MAX:
+                self._flush()
+
+    def _flush(self) -> None:
+        with self._again.write() as connection:
+            project(connection, self._batch)
+        self._batch.clear()
+
+    def differences(self) -> Iterator[Finding]:
+        """Rows that were changed, added or taken away, by table and record. To be asked once all was seen."""
+        self._flush()
+        with self._again.read() as again:
+            for table, topic in PLACED.items():
+                mark = (table.c.partition, table.c.offset)
+                query = sa.select(table).order_by(*mark)
+                if "topic" in table.c:
+                    query = query.where(table.c.topic == topic)
+                yield from self._compared(again, query, table.name, topic)
+            head, part = tables.decisions, tables.outcomes
+            query = (
+                sa.select(part, head.c.partition, head.c.offset)
+                .join(head, head.c.id == part.c.decision)
+                .order_by(head.c.partition, head.c.offset, part.c.number)
+            )
+            yield from self._compared(again, query, part.name, "decisions")
+
+    def _compared(
+        self, again: sa.Connection, query: "sa.Select[Any]", table: str, topic: str
+    ) -> Iterator[Finding]:
+        found, expected = self._rows(self._connection, query), self._rows(again, query)
+        one, other = next(found, None), next(expected, None)
+        while one is not None or other is not None:
+            if other is None or (one is not None and _mark(one) < _mark(other)):
+                assert one is not None
+                yield _finding(one, table, topic, "stands in the store, and the log has no such record")
+                one = next(found, None)
+            elif one is None or _mark(other) < _mark(one):
+                yield _finding(other, table, topic, "is missing in the store")
+                other = next(expected, None)
+            else:
+                if changed := sorted(column for column in other if one[column] != other[column]):
+                    names = ", ".join(f"`{column}`" for column in changed)
+                    yield _finding(one, table, topic, f"says something else in the store: {names}")
+                one, other = next(found, None), next(expected, None)
+
+    def _rows(self, connection: sa.Connection, query: "sa.Select[Any]") -> Iterator[Row]:
+        streamed = connection.execution_options(yield_per=BATCH_RECORDS_MAX)
+        for row in streamed.execute(query).mappings():
+            yield dict(row)
+
+
+def _mark(row: Row) -> tuple[int, int, int]:
+    return row["partition"], row["offset"], row.get("number", 0)
+
+
+def _finding(row: Row, table: str, topic: str, why: str) -> Finding:
+    number = f", row {row['number']}" if "number" in row else ""
+    return Finding(f"{topic}/{row['partition']}/{row['offset']}", f"in table `{table}`{number} {why}")

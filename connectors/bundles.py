@@ -171,7 +171,7 @@ def _provenance(outgoing: Outgoing, recorded: str) -> Json:
         "recorded": recorded,
         "agent": [
             {
-                "type": {"coding": [_coding((AGENT, "transmitter"))]},
+                "type": {"coding": [_coding((AGENT, "assembler"))]},
                 "who": {"display": "diversion hub"},
             },
             {

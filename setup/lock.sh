@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes the locks anew: requirements.lock and requirements-run.lock from pyproject.toml, hub/kafka/jars.sha256 from
-# hub/kafka/pom.xml. The locks name no index. Needs a set-up checkout.
+# Writes the locks anew: requirements.lock and requirements-run.lock from pyproject.toml, jars.sha256 beside each
+# pom.xml, tests/peers/webhooks/package-lock.json. The locks name no index. Needs a set-up checkout.
 set -eu
 cd "$(dirname "$0")/.."
 UV=uv==0.13.9
@@ -16,6 +16,13 @@ compile() {
 compile --group dev -o requirements.lock
 compile --group build --constraints requirements.lock -o requirements-run.lock
 
-rm -rf build/jars
-mvn -q -B -Dstyle.color=never -f hub/kafka/pom.xml dependency:copy-dependencies "-DoutputDirectory=$PWD/build/jars"
-(cd build/jars && LC_ALL=C sha256sum -- *.jar) >hub/kafka/jars.sha256
+# sums POM FILE : into FILE, what the jars are that POM names.
+sums() {
+    rm -rf build/jars
+    mvn -q -B -Dstyle.color=never -f "$1" dependency:copy-dependencies "-DoutputDirectory=$PWD/build/jars"
+    (cd build/jars && LC_ALL=C sha256sum -- *.jar) >"$2"
+}
+sums hub/kafka/pom.xml hub/kafka/jars.sha256
+sums tests/peers/fhir/pom.xml tests/peers/fhir/jars.sha256
+
+(cd tests/peers/webhooks && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund)

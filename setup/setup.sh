@@ -2,8 +2,9 @@
 # Makes this checkout ready: setup/setup.sh run|test|bench
 #
 # run    .venv with `hub` in it, and the embedded broker's jars in .jars/
-# test   besides, what the tests need: Chromium, a PostgreSQL server
-# bench  besides, a Java compiler for the peers that the benchmarks compare with
+# test   besides, what the tests need: Chromium, a PostgreSQL server, a Java compiler; and others' programs that they
+#        hold the hub against, in build/peers/
+# bench  the same; the benchmarks compile their peers themselves
 #
 # What the system lacks is installed with apt when root; else the command to run is printed. What is done already is
 # left as it is: stamps hold the hash of what each step was made from.
@@ -41,7 +42,6 @@ missing_packages() {
     [ "$level" = run ] && return
     has chromium || has chromium-browser || echo chromium fonts-liberation
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb || echo postgresql
-    [ "$level" = test ] && return
     has javac || echo default-jdk-headless
 }
 
@@ -101,20 +101,35 @@ make_venv() {
     }
 }
 
+# fetch_jars WHAT POM SUMS FOLDER : the jars that POM names, all of them those that SUMS names, or none.
 fetch_jars() {
     key=
-    done_already .jars/.stamp hub/kafka/pom.xml hub/kafka/jars.sha256 && return
-    say "fetching the embedded broker"
-    rm -rf .jars.new
-    mvn -q -B -Dstyle.color=never -f hub/kafka/pom.xml dependency:copy-dependencies "-DoutputDirectory=$PWD/.jars.new" >&2
-    (cd .jars.new && sha256sum --quiet --strict -c ../hub/kafka/jars.sha256) >&2 || {
-        say "what was fetched is not what hub/kafka/jars.sha256 names: nothing of it was kept"
-        rm -rf .jars.new
+    done_already "$4/.stamp" "$2" "$3" && return
+    say "fetching $1"
+    rm -rf "$4.new"
+    mvn -q -B -Dstyle.color=never -f "$2" dependency:copy-dependencies "-DoutputDirectory=$PWD/$4.new" >&2
+    (cd "$4.new" && sha256sum --quiet --strict -c -) <"$3" >&2 || {
+        say "what was fetched is not what $3 names: nothing of it was kept"
+        rm -rf "$4.new"
         exit 1
     }
-    echo "$want" >.jars.new/.stamp
-    rm -rf .jars
-    mv .jars.new .jars
+    echo "$want" >"$4.new/.stamp"
+    rm -rf "$4"
+    mv "$4.new" "$4"
+}
+
+# Where there is no npm, the tests that want these say so and are skipped.
+fetch_node_modules() {
+    key=
+    has npm || return 0
+    folder=build/peers/webhooks
+    done_already $folder/.stamp tests/peers/webhooks/package-lock.json && return
+    say "fetching Standard Webhooks for JavaScript"
+    rm -rf $folder
+    mkdir -p $folder
+    cp tests/peers/webhooks/package.json tests/peers/webhooks/package-lock.json $folder
+    npm ci --prefix $folder --ignore-scripts --no-audit --no-fund --silent >&2
+    echo "$want" >$folder/.stamp
 }
 
 mkdir -p build
@@ -122,4 +137,7 @@ exec 9>build/setup.lock
 has flock && flock 9
 install_missing
 make_venv
-fetch_jars
+fetch_jars "the embedded broker" hub/kafka/pom.xml hub/kafka/jars.sha256 .jars
+[ "$level" = run ] && exit
+fetch_jars "a FHIR server to test with" tests/peers/fhir/pom.xml tests/peers/fhir/jars.sha256 build/peers/fhir
+fetch_node_modules

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import json
 import os
 import re
 import shutil
@@ -105,11 +106,23 @@ def test_every_dependency_is_locked_and_what_runs_is_a_part_of_what_is_tested() 
     assert not {one.split("==")[0] for one in running} & {"pytest", "playwright", "mypy"}
 
 
-def test_the_jars_are_those_that_are_pinned() -> None:
-    for line in (CHECKOUT / "hub/kafka/jars.sha256").read_text().splitlines():
-        digest, name = line.split()
-        with (CHECKOUT / ".jars" / name).open("rb") as jar:
+@pytest.mark.parametrize(
+    ("sums", "folder"),
+    [("hub/kafka/jars.sha256", ".jars"), ("tests/peers/fhir/jars.sha256", "build/peers/fhir")],
+)
+def test_the_jars_are_those_that_are_pinned(sums: str, folder: str) -> None:
+    pinned = dict(reversed(line.split()) for line in (CHECKOUT / sums).read_text().splitlines())
+    assert {path.name for path in (CHECKOUT / folder).glob("*.jar")} == set(pinned)
+    for name, digest in pinned.items():
+        with (CHECKOUT / folder / name).open("rb") as jar:
             assert hashlib.file_digest(jar, "sha256").hexdigest() == digest, name
+
+
+def test_what_is_locked_for_node_names_no_registry_and_has_its_hashes() -> None:
+    lock = json.loads((CHECKOUT / "tests/peers/webhooks/package-lock.json").read_text())
+    packages = [one for name, one in lock["packages"].items() if name]
+    assert len(packages) > 2
+    assert all(one["integrity"].startswith("sha512-") and "resolved" not in one for one in packages)
 
 
 def test_passwords_of_the_containers_are_made_once_and_for_this_user_alone(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from streams.templates import Copy, Pattern
 
 STAGE: Final = "enforce"
 RECONSIDER: Final = "reconsider"
+idle_states_max: Final = 64  # compiled at a time while nothing comes: some milliseconds
 compiled_max: Final = 262_144  # people of one partition whose consent is kept compiled
 
 _log = structlog.get_logger()
@@ -93,6 +94,14 @@ class Enforce:
     def due(self, now_ms: int) -> bool:
         """Nothing happens here without a record."""
         return False
+
+    def idle(self) -> bool:
+        """Compiles some consents that nobody has been asked about yet; true where there may be more."""
+        left = idle_states_max
+        for states in self._states.values():
+            while left and states.warm():
+                left -= 1
+        return left == 0
 
     def committed(self) -> None:
         """Nothing to do after a commit."""

@@ -43,6 +43,7 @@ class Runner:
         self._client = client
         self._step = step
         self._held: Callable[[], Collection[Place]] = getattr(step, "held", tuple)
+        self._idle: Callable[[], bool] = getattr(step, "idle", bool)
         self._since: Callable[[], int] = getattr(step, "since", int)
         self._admin = AdminClient(dict(client))
         self._producer = Producer(settings.producer(client))
@@ -60,6 +61,7 @@ class Runner:
         self._lag_at = 0.0
         self._aborts = 0
         self._open = False
+        self._preparing = False
 
     def health(self) -> Health:
         """How this worker is doing. May be called from any thread."""
@@ -94,6 +96,8 @@ class Runner:
                 self._side.pump()
                 if self._batch or self._due():
                     self._transact()
+                else:
+                    self._preparing = self._idle()
                 self._settle()
         except (KafkaException, Unavailable, Stalled) as error:
             self._start_over(error, stop)
@@ -103,7 +107,7 @@ class Runner:
         if len(self._batch) >= self._settings.batch_records_max:
             return
         self._group.hold(self._held())
-        wait_s = 0.0 if self._due() else self._settings.batch_wait_ms_max / 1000
+        wait_s = 0.0 if self._preparing or self._due() else self._settings.batch_wait_ms_max / 1000
         wait_s = _SLICE_S if self._group.joining else wait_s
         batch, after = self._group.fetch(wait_s)
         held = self._group.positions

@@ -54,8 +54,10 @@ class Step(Protocol):
     exception: they belong to no partition, are applied once, and stay.
 
     A step that can be full has `held() -> Collection[tuple[str, int]]` besides: the input partitions of which
-    it wants no more for now. One with side inputs that are `recent` has `since() -> int`: an instant, in
-    epoch milliseconds, such that nothing written to them earlier matters any more; asked at each assignment.
+    it wants no more for now. One that can prepare itself while nothing comes has `idle() -> bool`, which
+    takes some milliseconds at most and is true where there is more to prepare. One with side inputs that are
+    `recent` has `since() -> int`: an instant, in epoch milliseconds, such that nothing written to them
+    earlier matters any more; asked at each assignment.
     """
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:

@@ -14,6 +14,7 @@ from consent import Event, Governance, decide, fold
 from schemas import codec, instant
 from schemas.topics import partition_of
 from streams import decider, topology
+from streams import enforce as enforce_stage
 from streams.enforce import Enforce
 from streams.errors import Corrupt, Stalled
 from tests.streams_kit import Cluster, Worker, until, working
@@ -334,6 +335,19 @@ def test_an_agreement_that_ends_ends_what_is_said_about_everybody() -> None:
     clock[0] += 1
     for _ in range(3):
         assert "outbox.clinic" not in decide_one(enforce, event(PERSON)).topics()
+
+
+def test_consent_is_read_ahead_while_nothing_comes_some_of_it_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(enforce_stage, "idle_states_max", 4)
+    people = [f"p-{number}" for number in range(9)]
+    enforce = step([directive(person, grant("c-1")) for person in people])
+    assert [enforce.idle() for _ in range(4)] == [True, True, False, False]
+    compiled = [enforce._states[0].get(person) for person in people]
+    for person in people:
+        assert "outbox.harbor" in decide_one(enforce, event(person)).topics()
+    assert all(enforce._states[0].get(one) is state for one, state in zip(people, compiled, strict=True))
 
 
 def test_what_is_known_of_kinds_and_standings_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -456,6 +456,42 @@ def test_few_compiled_states_are_kept_those_used_last() -> None:
     assert compiled_max >= 1024
 
 
+def test_states_are_compiled_ahead_while_there_is_room() -> None:
+    states = States(compiled_max=3)
+    body = json.dumps(granted()).encode()
+    for number in range(5):
+        states.apply(f"p-{number}", number, body)
+    asked = states.get("p-0")
+    compiled = [states.warm() for _ in range(4)]
+    assert compiled == [True, True, False, False]
+    ahead = states.get("p-2"), states.get("p-1")
+    assert states.get("p-0") is asked
+    assert (states.get("p-2"), states.get("p-1")) == ahead  # neither is compiled again
+    assert len({id(one) for one in (asked, *ahead)}) == 3
+
+
+def test_a_state_compiled_ahead_is_compiled_anew_once_something_changed() -> None:
+    states = States()
+    states.apply("p-1", 0, json.dumps(granted()).encode())
+    states.apply("p-1", 1, json.dumps(granted(id="c2")).encode())
+    assert [states.warm(), states.warm()] == [True, False]
+    states.apply("p-1", 2, json.dumps(revoked()).encode())
+    assert [states.warm(), states.warm()] == [True, False]
+    assert states.get("p-1").offset == 2
+    states.apply("p-2", 3, json.dumps(granted()).encode())
+    states.drop()
+    assert not states.warm()
+
+
+def test_what_cannot_be_read_ahead_is_told_to_whoever_asks() -> None:
+    states = States()
+    states.apply("p-1", 0, json.dumps(granted()).encode())
+    states.apply("p-2", 1, b"{")
+    assert [states.warm(), states.warm(), states.warm()] == [True, True, False]
+    with pytest.raises(BrokenRecord, match="offset 1"):
+        states.get("p-2")
+
+
 def test_what_is_dropped_is_gone() -> None:
     states = States()
     states.apply("p-1", 0, body(granted()))

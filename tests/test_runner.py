@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,34 @@ class Recent(Following):
     def since(self) -> int:
         assert any(topic.startswith("whole") for topic, _ in self.side), "asked before the whole was known"
         return 1_000_000
+
+
+class Preparing(Copy):
+    """Has much to prepare, and notes how far it had come when something was to be done."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.prepared = 0
+        self.seen: list[int] = []
+
+    def idle(self) -> bool:
+        self.prepared += 1
+        return self.prepared < 500
+
+    def step(self, batch: Sequence[Record], out: Out) -> None:
+        self.seen.append(self.prepared)
+        super().step(batch, out)
+
+
+def test_a_step_prepares_itself_while_nothing_comes_and_works_when_something_does(cluster: Cluster) -> None:
+    source, target = cluster.topic("in"), cluster.topic("out")
+    copy = Preparing(target)
+    cluster.write(source, numbers(40))
+    with working(settings(cluster, source), copy, cluster.client):
+        until(lambda: copy.prepared >= 500, "all preparation")
+        cluster.write(source, numbers(40, 40))
+        until(lambda: len(cluster.read(target)) == 80, "the copies")
+    assert copy.seen[0] < 500 <= copy.seen[-1]
 
 
 def test_of_what_is_recent_the_start_reads_only_what_can_still_matter(cluster: Cluster) -> None:

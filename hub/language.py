@@ -5,6 +5,7 @@ from their `.po` source when the process starts, so there is nothing compiled to
 """
 
 import gettext
+from collections.abc import Mapping
 from datetime import UTC, timedelta, tzinfo
 from functools import cache
 from pathlib import Path
@@ -29,8 +30,11 @@ def catalogue(language: str) -> gettext.NullTranslations:
     """The catalogue of a language. Raises `KeyError` for one that there is none of."""
     if language not in LANGUAGES:
         raise KeyError(language)
-    file = _FOLDER / language / "LC_MESSAGES" / "hub.po"
-    pages = words.compiled(file.read_bytes(), language)
+    folder = _FOLDER / language / "LC_MESSAGES"
+    pages, alerts = (
+        words.compiled((folder / name).read_bytes(), language) for name in ("hub.po", "alerts.po")
+    )
+    pages.add_fallback(alerts)
     pages.add_fallback(words.catalogue(language))
     return pages
 
@@ -54,6 +58,10 @@ class Tongue(Words):
     def say_for(self, count: int, one: str, many: str, **values: object) -> str:
         """The text of a message about `count` things; `%(count)s` is in it."""
         return self._texts.ngettext(one, many, count) % {"count": self.number(count), **values}
+
+    def filled(self, context: str, case: str, values: Mapping[str, object]) -> str:
+        """The sentence for a case of ours, with `%(name)s` in it filled in."""
+        return self._texts.pgettext(context, case) % values
 
     def number(self, value: int) -> str:
         """A whole number with the separators of the place."""

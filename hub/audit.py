@@ -19,6 +19,7 @@ from hub.ledger.commitment import Recorded, Salts
 from hub.ledger.merkle import Unproven
 from hub.ledger.note import Checkpoint, NoteInvalid, Verifier, split
 from hub.ledger.proof import Proof, Prover, Unplaced
+from hub.ledger.reading import Topics
 from hub.ledger.rows import Rows
 from hub.ledger.tree import CHECKPOINT
 from hub.lookup import Lookup
@@ -190,7 +191,7 @@ def verify(as_json: AsJson = False) -> None:
         tempfile.TemporaryDirectory(prefix="hub-audit-") as beside,
     ):
         salts, verifier = Salts(hub.vault), hub.log_signer.verifier
-        one = Check(hub.client, hub.settings.log_dir, Path(beside), verifier, salts)
+        one = Check(Topics(hub.client), hub.settings.log_dir, Path(beside), verifier, salts)
         findings = _looked(one, Rows(hub.store, Path(beside)), as_json)
     if as_json:
         said = {name: getattr(one.counts, name) for name in Counts.__dataclass_fields__}

@@ -8,23 +8,29 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
-
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from typing import IO, Any, Final, NamedTuple, Protocol
 
 from hub.ledger.commitment import SOURCES, Recorded, Salts, commitment, recorded
 from hub.ledger.note import Checkpoint, NoteInvalid, Verifier, opened
 from hub.ledger.places import Place
-from hub.ledger.reading import read
+from hub.ledger.reading import Found
 from hub.ledger.tiles import ENTRIES, LEVELS_MAX, WIDTH, Folder, name, widths
 from hub.ledger.tree import CHECKPOINT, Tree
 from schemas import codec
-from schemas.errors import Erased, HubError, Unavailable
+from schemas.errors import Erased, HubError
 from streams.errors import Corrupt
 
-ANSWER_S_MAX: Final = 15.0
 _ROW: Final = struct.Struct(">Q32s")
+
+
+class Topics(Protocol):
+    """What there is to read: `hub.ledger.reading.Topics`."""
+
+    def partitions(self, topic: str) -> list[int]:
+        """A topic's partitions. Raises `Unavailable`."""
+
+    def read(self, topic: str, partition: int) -> Iterator[Found]:
+        """Every record of a partition, in order. Raises `Unavailable`."""
 
 
 class Finding(NamedTuple):
@@ -48,14 +54,12 @@ class Counts:
 class Check:
     """One look at everything."""
 
-    def __init__(
-        self, client: Mapping[str, Any], path: Path, scratch: Path, verifier: Verifier, salts: Salts
-    ) -> None:
-        """In: librdkafka settings; the log's folder; an empty one, for as much as the log itself takes; what
+    def __init__(self, topics: Topics, path: Path, scratch: Path, verifier: Verifier, salts: Salts) -> None:
+        """In: the topics; the log's folder; an empty one, for as much as the log itself takes; what
         verifies its checkpoints; what makes salts.
         """
         self.counts = Counts()
-        self._client = client
+        self._topics = topics
         self._folder = Folder(path)
         self._scratch = scratch
         self._verifier = verifier
@@ -72,10 +76,10 @@ class Check:
     def _ledger(self) -> Iterator[Finding]:
         files: dict[Place, IO[bytes]] = {}
         try:
-            for message in read(self._client, "ledger", 0):
-                where = f"ledger/0/{message.offset()}"
+            for found in self._topics.read("ledger", 0):
+                where = f"ledger/0/{found.offset}"
                 try:
-                    record = codec.decode_as("Ledger", _bytes(message.value()) or b"")
+                    record = codec.decode_as("Ledger", found.value or b"")
                     if (run := record["run"]) is not None:
                         self._run(run, files)
                 except (HubError, Corrupt) as error:
@@ -107,8 +111,9 @@ class Check:
         except NoteInvalid as error:
             yield Finding(where, f"the checkpoint in it is not good: {error.detail}")
             return
-        self._saved[head.size] = head.root
-        if head.size != self._built.size or head.root != self._built.root():
+        if (head.size, head.root) == (self._built.size, self._built.root()):
+            self._saved[head.size] = head.root
+        else:
             yield Finding(
                 where, f"its checkpoint over {head.size} leaves is not that of the records before it"
             )
@@ -170,8 +175,8 @@ class Check:
     def _told(self, level: int, number: int) -> str:
         if level > 0:
             return f"its hash {number % WIDTH} is not that of the tile below"
-        for message in read(self._client, "ledger", 0):
-            run = codec.decode_as("Ledger", _bytes(message.value()) or b"")["run"]
+        for found in self._topics.read("ledger", 0):
+            run = codec.decode_as("Ledger", found.value or b"")["run"]
             if run is not None and number < run["first"] + len(run["leaves"]):
                 offset = run["leaves"][number - run["first"]]["offset"]
                 return (
@@ -181,23 +186,18 @@ class Check:
 
     def records(self, seen: Callable[[Recorded], None]) -> Iterator[Finding]:
         """Every record against its leaf. To be done after `log`. In: what is shown each record besides."""
-        try:
-            known = AdminClient(dict(self._client)).list_topics(timeout=ANSWER_S_MAX).topics
-        except KafkaException:
-            raise Unavailable("the cluster does not answer") from None
         for topic in SOURCES:
-            for partition in sorted(known[topic].partitions) if topic in known else ():
+            for partition in self._topics.partitions(topic):
                 yield from self._partition((topic, partition), seen)
 
     def _partition(self, place: Place, seen: Callable[[Recorded], None]) -> Iterator[Finding]:
         rows = self._placed(place)
         row = next(rows, None)
-        for message in read(self._client, *place):
-            key, value = _bytes(message.key()), _bytes(message.value())
+        for found in self._topics.read(*place):
             try:
-                record = recorded(*place, message.offset() or 0, key, value)
+                record = recorded(*place, *found)
             except HubError as error:
-                yield Finding(f"{place[0]}/{place[1]}/{message.offset()}", error.detail)
+                yield Finding(f"{place[0]}/{place[1]}/{found.offset}", error.detail)
                 continue
             self.counts.records += 1
             while row is not None and row[0] < record.offset:
@@ -234,7 +234,3 @@ class Check:
 
 def _gone(place: Place, offset: int) -> Finding:
     return Finding(f"{place[0]}/{place[1]}/{offset}", "has its place in the log, and is gone")
-
-
-def _bytes(data: str | bytes | None) -> bytes | None:
-    return data.encode() if isinstance(data, str) else data

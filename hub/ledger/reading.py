@@ -1,43 +1,70 @@
-"""One partition of the log from its beginning to its end as of now, committed records alone."""
+"""Topics from their beginnings to their ends as of now, committed records alone."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from schemas.errors import Unavailable
 
 SILENCE_S_MAX: Final = 30.0
+ANSWER_S_MAX: Final = 15.0
 
 
-def read(client: Mapping[str, Any], topic: str, partition: int) -> Iterator[Message]:
-    """Every record, in order. Raises `Unavailable` where the broker falls silent, or has no such topic."""
-    consumer = Consumer(
-        {
-            **client,
-            "group.id": "hub-check",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-            "fetch.wait.max.ms": 10,
-            "queued.max.messages.kbytes": 16_384,
-        }
-    )
-    try:
-        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
-        while True:
-            message = consumer.poll(SILENCE_S_MAX)
-            if message is None:
-                raise Unavailable(f"`{topic}/{partition}` cannot be read to its end")
-            error = message.error()
-            if error is None:
-                yield message
-            elif error.code() == KafkaError._PARTITION_EOF:
-                return
-            elif not error.retriable():
-                raise Unavailable(f"`{topic}/{partition}` cannot be read ({error.name()})")
-    except KafkaException as error:
-        raise Unavailable(f"`{topic}/{partition}` cannot be read") from error
-    finally:
-        consumer.close()
+class Found(NamedTuple):
+    """One record of a partition."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Topics:
+    """What a cluster holds."""
+
+    def __init__(self, client: Mapping[str, Any]) -> None:
+        """In: librdkafka settings of a client."""
+        self._client = dict(client)
+
+    def partitions(self, topic: str) -> list[int]:
+        """A topic's partitions; none where there is no such topic. Raises `Unavailable`."""
+        try:
+            known = AdminClient(self._client).list_topics(timeout=ANSWER_S_MAX).topics
+        except KafkaException:
+            raise Unavailable("the cluster does not answer") from None
+        return sorted(known[topic].partitions) if topic in known else []
+
+    def read(self, topic: str, partition: int) -> Iterator[Found]:
+        """Every record of a partition, in order. Raises `Unavailable` where the broker falls silent."""
+        consumer = Consumer(
+            {
+                **self._client,
+                "group.id": "hub-check",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+                "fetch.wait.max.ms": 10,
+                "queued.max.messages.kbytes": 16_384,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+            while (message := consumer.poll(SILENCE_S_MAX)) is not None:
+                error = message.error()
+                if error is None:
+                    yield Found(message.offset() or 0, _bytes(message.key()), _bytes(message.value()))
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    return
+                elif not error.retriable():
+                    raise Unavailable(f"`{topic}/{partition}` cannot be read ({error.name()})")
+            raise Unavailable(f"`{topic}/{partition}` cannot be read to its end")
+        except KafkaException as error:
+            raise Unavailable(f"`{topic}/{partition}` cannot be read") from error
+        finally:
+            consumer.close()
+
+
+def _bytes(data: str | bytes | None) -> bytes | None:
+    return data.encode() if isinstance(data, str) else data

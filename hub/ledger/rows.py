@@ -15,6 +15,7 @@ from hub.ledger.commitment import Recorded
 from hub.ledger.places import Place
 from hub.projections import Read, project, read
 from hub.store import Store
+from schemas.errors import HubError
 
 BATCH_RECORDS_MAX: Final = 500
 PLACED: Final = {  # tables whose rows stand for one record each
@@ -39,6 +40,7 @@ class Rows:
         self._again.migrate()
         self._stack = ExitStack()
         self._batch: list[Read] = []
+        self._unread: list[Finding] = []
         self._positions: dict[Place, int] = {}
         self._connection: sa.Connection
 
@@ -60,7 +62,10 @@ class Rows:
         """Projects a record, where the store has come as far."""
         place = (record.topic, record.partition)
         if record.topic in PLACED.values() and record.offset < self._positions.get(place, 0):
-            self._batch.append(read(record.topic, record.partition, record.offset, record.value))
+            try:
+                self._batch.append(read(*record[:4]))
+            except HubError as error:
+                self._unread.append(Finding(record.name, error.detail))
             if len(self._batch) >= BATCH_RECORDS_MAX:
                 self._flush()
 
@@ -72,6 +77,7 @@ class Rows:
     def differences(self) -> Iterator[Finding]:
         """Rows that were changed, added or taken away, by table and record. To be asked once all was seen."""
         self._flush()
+        yield from self._unread
         with self._again.read() as again:
             for table, topic in PLACED.items():
                 mark = (table.c.partition, table.c.offset)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from hub.ledger import merkle
+from hub.ledger.commitment import SOURCES
 from hub.ledger.merkle import leaf_hash
 from hub.ledger.places import Place, Places
 from hub.ledger.tiles import ENTRIES, ENTRY_BYTES, TILE_BYTES, WIDTH, Folder, bundle, needed, over, whole
@@ -110,6 +111,8 @@ class Tree:
         """
         if first != self.state.size:
             raise Corrupt(f"`ledger` goes on at leaf {first}, and the tree at {self.state.size}: {MEND}")
+        if place[0] not in SOURCES or place[1] < 0 or not leaves:
+            raise Corrupt("`ledger` gives places to what gets none")
         before = self.state.positions.get(place, 0)
         for offset, leaf in zip(offsets, leaves, strict=True):
             if offset < before or len(leaf) != ENTRY_BYTES:

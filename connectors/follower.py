@@ -117,8 +117,8 @@ class Follower:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
         )
-        await consumer.start()
         try:
+            await consumer.start()  # also one that is cancelled meanwhile has connections to close
             for place in self._places:
                 if place not in self._next:
                     await self._resume(consumer, place)

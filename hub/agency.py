@@ -4,8 +4,7 @@ import asyncio
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,11 +14,11 @@ from rich.table import Table
 
 from connectors.fence import Answer, Fence, Narrowing
 from connectors.follower import Follower
-from hub import bootstrap, settings, tokens
+from hub import bootstrap, tokens
 from hub.clients import as_aiokafka
-from hub.errors import OperatorError
+from hub.credentials import AsJson, BadDescription, Id, on_kafka, opened, say_kafka
+from hub.credentials import app as credentials
 from hub.registration import STAKEHOLDERS_MAX, Description, described
-from schemas.errors import Invalid
 
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 BY: Final = "operator"
@@ -33,24 +32,7 @@ FENCES: Final = {
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Who takes part, and how their programs sign in."
 )
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Id = Annotated[str, typer.Argument(help="The stakeholder's id.", show_default=False)]
-
-
-class BadDescription(OperatorError):
-    """A stakeholder was described in a way that cannot be."""
-
-    exit_status = 2
-
-
-@contextmanager
-def _hub() -> Iterator[bootstrap.Hub]:
-    with bootstrap.bootstrap(settings.load()) as hub:
-        try:
-            yield hub
-        except Invalid as error:
-            where = f" at `{error.path}`" if error.path else ""
-            raise BadDescription(f"{error.detail}{where}") from None
+app.add_typer(credentials)
 
 
 @app.command(
@@ -68,12 +50,13 @@ def add(
     part2: Annotated[bool, typer.Option("--part2", help="A 42 CFR Part 2 program.")] = False,
     webhook: Annotated[str | None, typer.Option(help="Where to deliver to it.")] = None,
     webhook_signature: Annotated[str, typer.Option(help="hmac or ed25519.")] = "hmac",
+    kafka: Annotated[bool, typer.Option("--kafka", help="Its own clients use its topics.")] = False,
     fhir: Annotated[str | None, typer.Option(help="Its FHIR server's base address.")] = None,
     sftp: Annotated[str | None, typer.Option(help="sftp://user@host/folder: where to put files.")] = None,
     sftp_host_key: Annotated[
         str | None, typer.Option(help="That server's public key, as `ssh-keyscan` prints it after the host.")
     ] = None,
-    sftp_every: Annotated[str, typer.Option(help="A file for each hour, or day.")] = "hour",
+    sftp_every: Annotated[str, typer.Option(help="A file for each hour, or day; or at-once.")] = "hour",
     sftp_format: Annotated[str, typer.Option(help="csv or jsonl.")] = "csv",
     subscribe: Annotated[
         list[str] | None,
@@ -93,12 +76,13 @@ def add(
         "webhook": webhook,
         "webhook_signature": webhook_signature,
         "fhir": fhir,
+        "kafka": kafka,
         "sftp": None
         if sftp is None
         else {"url": sftp, "host_key": sftp_host_key or "", "every": sftp_every, "format": sftp_format},
         "subscriptions": [_subscription(one) for one in subscribe or ()],
     }
-    with _hub() as hub:
+    with opened() as hub:
         _registered(hub, [described(source)], as_json)
 
 
@@ -112,19 +96,19 @@ def load(
     """Add, or bring up to date, every stakeholder of a file. Prints new tokens and secrets, this once.
 
     Each has `id`, `name`, `role`, `agreement = {from, until}`, perhaps `treating`, `medical`, `part2`,
-    `webhook`, `webhook_signature`, `fhir`, `sftp = {url, host_key, every, format}` and
+    `webhook`, `webhook_signature`, `fhir`, `kafka`, `sftp = {url, host_key, every, format}` and
     `subscriptions = [{purpose, categories, adapter}]`. Repeating it changes nothing, and makes no token for
     whom it did not change.
     """
     wanted = [described(one) for one in _listed(file)]
-    with _hub() as hub:
+    with opened() as hub:
         _registered(hub, wanted, as_json)
 
 
 @app.command("list", epilog="Example: hub agency list --json")
 def list_(as_json: AsJson = False) -> None:
     """Print who takes part, and what they subscribe to."""
-    with _hub() as hub:
+    with opened() as hub:
         register = hub.register()
         rows = [
             body
@@ -150,72 +134,10 @@ def list_(as_json: AsJson = False) -> None:
     Console().print(table)
 
 
-@app.command(epilog="Example: hub agency token harbor-house")
-def token(
-    stakeholder: Id,
-    scope: Annotated[
-        list[str] | None, typer.Option(help=f"Of {', '.join(sorted(tokens.SCOPES))}; all if left out.")
-    ] = None,
-    end_others: Annotated[bool, typer.Option("--end-others", help="End older tokens at once.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make a token for a stakeholder's programs. It is shown this once; older ones stay good for a day."""
-    with _hub() as hub:
-        _known(hub, stakeholder)
-        try:
-            made = tokens.mint(
-                hub.store,
-                stakeholder,
-                scope or tokens.SCOPES,
-                rotation_ms=0 if end_others else tokens.ROTATION_MS,
-            )
-        except ValueError as error:
-            raise BadDescription(str(error)) from None
-    typer.echo(json.dumps({"id": stakeholder, "token": made}) if as_json else made)
-
-
-@app.command(epilog="Example: hub agency secret harbor-house")
-def secret(stakeholder: Id, as_json: AsJson = False) -> None:
-    """Make a new signing secret for a stakeholder's webhook. The old one goes on signing for a day.
-
-    Where webhooks are signed by Ed25519, it is a key pair, of which the public key is printed.
-    """
-    with _hub() as hub:
-        _known(hub, stakeholder)
-        made = hub.signing.rotate(stakeholder)
-        name = "webhook_public_key" if hub.signing.webhook_public(stakeholder) else "webhook_secret"
-    typer.echo(json.dumps({"id": stakeholder, name: made}) if as_json else made)
-
-
-@app.command("fhir-token", epilog="Example: hub agency fhir-token tideline-clinic < token.txt")
-def fhir_token(stakeholder: Id) -> None:
-    """Keep the bearer token that a stakeholder's FHIR server gave the hub. Read from standard input."""
-    with _hub() as hub:
-        _known(hub, stakeholder)
-        try:
-            hub.signing.keep_bearer(stakeholder, sys.stdin.readline().strip())
-        except ValueError as error:
-            raise BadDescription(str(error)) from None
-    typer.echo("kept")
-
-
-@app.command("ssh-key", epilog="Example: hub agency ssh-key harbor-house")
-def ssh_key(
-    stakeholder: Id,
-    renew: Annotated[bool, typer.Option("--renew", help="Make a new one; the old one ends at once.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Print the public key with which the hub signs in at a stakeholder's SFTP server."""
-    with _hub() as hub:
-        _known(hub, stakeholder)
-        found = hub.signing.ssh_public(stakeholder, renew)
-    typer.echo(json.dumps({"id": stakeholder, "ssh_public_key": found}) if as_json else found)
-
-
 @app.command(epilog="Example: hub agency retire old-partner")
 def retire(stakeholder: Id, as_json: AsJson = False) -> None:
     """Take a stakeholder out: nothing goes to it, or is taken from it, any more."""
-    with _hub() as hub:
+    with opened() as hub:
         everybody = list(hub.register().stakeholders)
         offset = hub.registration.retire(stakeholder, BY)
         tokens.revoke(hub.store, stakeholder)
@@ -250,11 +172,6 @@ def _listed(file: Path) -> list[Any]:
     return listed
 
 
-def _known(hub: bootstrap.Hub, stakeholder: str) -> None:
-    if not hub.register().registered(stakeholder):
-        raise BadDescription(f"no stakeholder is called `{stakeholder}`", "See `hub agency list`.")
-
-
 def _registered(hub: bootstrap.Hub, wanted: Sequence[Description], as_json: bool) -> None:
     everybody = list(hub.register().stakeholders)
     done = hub.registration.register(wanted, BY)
@@ -267,6 +184,7 @@ def _registered(hub: bootstrap.Hub, wanted: Sequence[Description], as_json: bool
             "webhook_secret": one.webhook_secret,
             "webhook_public_key": one.webhook_public_key,
             "ssh_public_key": one.ssh_public_key,
+            "kafka": on_kafka(hub.settings, one.kafka),
         }
         for one in done
     ]
@@ -307,4 +225,6 @@ def _say(rows: list[dict[str, Any]], as_json: bool) -> None:
             typer.echo(f"  its webhooks are verified with: {row['webhook_public_key']}")
         if row["ssh_public_key"]:
             typer.echo(f"  the hub's public key, for its SFTP server: {row['ssh_public_key']}")
+        if row["kafka"]:
+            say_kafka(row["kafka"])
     sys.stdout.flush()

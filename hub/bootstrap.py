@@ -36,6 +36,7 @@ from hub.settings import Settings
 from hub.signing import Signing
 from hub.store import Store
 from hub.tables import keys
+from hub.users import Users
 from hub.vault import Vault
 from hub.worker import say, work
 from schemas.errors import Invalid
@@ -169,7 +170,13 @@ class Hub:
     @cached_property
     def registration(self) -> Registration:
         """Registering stakeholders."""
-        return Registration(self.appender, self.register, self.signing, self.create_topics)
+        way = self.settings.kafka_agencies is not None
+        return Registration(self.appender, self.register, self.signing, self.create_topics, self.users, way)
+
+    @cached_property
+    def users(self) -> Users:
+        """Agencies' users of the brokers."""
+        return Users(self.client)
 
     def create_topics(self, stakeholders: Iterable[str] = ()) -> None:
         """Creates the topics that are missing: the hub's, and these stakeholders'.
@@ -328,7 +335,7 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
     )
     sender.start()
     try:
-        _run(hub, CONNECTORS, engine, stop, flush_first=True)
+        _run(hub, CONNECTORS, engine, stop, flush_first=True, batch_records_max=DELIVERY_BATCH_MAX)
     finally:
         sender.stop(settings.send_ms_max)
         log.close()

@@ -193,7 +193,7 @@ def _come_up(
         ports = _free_ports(ports)
         process = jvm.launch(settings, java, ports, lock, background)
         try:
-            _await_answer(process, f"127.0.0.1:{ports[0]}", settings.broker_dir)
+            _await_answer(process, f"127.0.0.1:{ports[0]}", settings)
             return process, ports
         except BaseException as error:
             process.kill()
@@ -225,18 +225,21 @@ def _locked(settings: Settings) -> Iterator[int]:
         os.close(lock)
 
 
-def _await_answer(process: subprocess.Popen[bytes], bootstrap: str, folder: Path) -> None:
+def _await_answer(process: subprocess.Popen[bytes], bootstrap: str, settings: Settings) -> None:
     """Wait until the broker answers a client. Raises `BrokerFailed` when it ends or takes too long."""
+    client: dict[str, object] = {"bootstrap.servers": bootstrap}
+    if settings.embedded:
+        client = settings.kafka(bootstrap)
     deadline = time.monotonic() + START_MS_MAX / 1000
     host, port = bootstrap.split(":")
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise jvm.failed("the embedded broker ended while it was starting", folder)
+            raise jvm.failed("the embedded broker ended while it was starting", settings.broker_dir)
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-            if answers({"bootstrap.servers": bootstrap}, ANSWER_MS_MAX):
+            if answers(client, ANSWER_MS_MAX):
                 return
         time.sleep(POLL_MS / 1000)
-    raise jvm.failed(f"the embedded broker did not answer within {START_MS_MAX} ms", folder)
+    raise jvm.failed(f"the embedded broker did not answer within {START_MS_MAX} ms", settings.broker_dir)
 
 
 def _free_ports(wanted: jvm.Ports) -> jvm.Ports:

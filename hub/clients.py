@@ -16,6 +16,10 @@ def as_aiokafka(client: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "SSL" in found["security_protocol"]:
         found["ssl_context"] = ssl.create_default_context(cafile=client.get("ssl.ca.location"))
+        if "ssl.certificate.location" in client:
+            found["ssl_context"].load_cert_chain(
+                client["ssl.certificate.location"], client["ssl.key.location"]
+            )
     if "sasl.mechanism" in client:
         found |= {
             "sasl_mechanism": client["sasl.mechanism"],

@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from hub import leash
+from hub import authority, leash
 from hub.errors import BrokerFailed, JarsMissing, JavaMissing
 from hub.settings import Settings
 
@@ -106,10 +106,21 @@ def _command(settings: Settings, java_path: str) -> list[str]:
 
 
 def _properties(settings: Settings, ports: Ports, data: Path) -> str:
-    """Write `server.properties` for these ports. Out: its path."""
-    template = Template((RESOURCES / "server.properties").read_text())
+    """Write `server.properties` for these ports, and the certificates that it names. Out: its path."""
+    names = ["server.properties"]
+    if settings.guarded:
+        names.append("agencies.properties")
+        authority.prepare(settings.broker_tls, str(settings.kafka_agencies).rpartition(":")[0])
+    template = Template("".join((RESOURCES / name).read_text() for name in names))
+    values = {
+        "port": ports[0],
+        "controller_port": ports[1],
+        "data": data,
+        "tls": settings.broker_tls,
+        "agencies": settings.kafka_agencies,
+    }
     path = settings.broker_dir / "server.properties"
-    write(path, template.substitute(port=ports[0], controller_port=ports[1], data=data))
+    write(path, template.substitute(values))
     return str(path)
 
 

@@ -5,7 +5,7 @@ register has already is not written again.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -13,6 +13,7 @@ from connectors.recheck import PAUSED
 from hub.appender import Appender
 from hub.governance import Register, write
 from hub.signing import Kind, Signing
+from hub.users import Credentials
 from schemas import instant, topics
 from schemas.errors import BadTime, Invalid, Problem
 
@@ -60,7 +61,7 @@ class Folder(_Shape):
 
     url: Annotated[str, Field(pattern=r"^sftp://[^\s/?#]+(/[^\s?#]*)?$", max_length=2_000)]
     host_key: Annotated[str, Field(max_length=2_000)]
-    every: Literal["hour", "day"] = "hour"
+    every: Literal["hour", "day", "at-once"] = "hour"
     format: Literal["csv", "jsonl"] = "csv"
 
     @model_validator(mode="after")
@@ -75,7 +76,9 @@ class Folder(_Shape):
 
 
 class Description(_Shape):
-    """A stakeholder. `webhook`, `sftp` and `fhir` are where its subscriptions by these are delivered."""
+    """A stakeholder. `webhook`, `sftp` and `fhir` are where its subscriptions by these are delivered; with
+    `kafka` its own clients may use its topics.
+    """
 
     id: Annotated[str, Field(pattern=rf"^{topics.STAKEHOLDER_ID.pattern}$")]
     name: Name
@@ -88,11 +91,13 @@ class Description(_Shape):
     webhook_signature: Kind = "hmac"
     sftp: Folder | None = None
     fhir: Address | None = None
+    kafka: bool = False
     subscriptions: Annotated[list[Wanted], Field(max_length=SUBSCRIPTIONS_MAX)] = []
 
     def body(self) -> dict[str, Any]:
         """The record of the stakeholder."""
-        return {
+        more = {"kafka": True} if self.kafka else {}
+        return more | {
             "id": self.id,
             "name": self.name,
             "role": self.role,
@@ -148,6 +153,17 @@ class Registered(NamedTuple):
     changed: int | None
     ssh_public_key: str | None = None
     webhook_public_key: str | None = None
+    kafka: Credentials | None = None
+
+
+class Users(Protocol):
+    """Who may use the brokers (`hub/users.py`)."""
+
+    def admit(self, agency: str) -> Credentials | None:
+        """Let an agency in; out: its credentials where it had none."""
+
+    def end(self, agency: str) -> None:
+        """Take that back."""
 
 
 def described(source: object) -> Description:
@@ -174,21 +190,32 @@ class Registration:
         register: Callable[[], Register],
         signing: Signing,
         create_topics: Callable[[Iterable[str]], None],
+        users: Users,
+        kafka: bool,
     ) -> None:
-        """In: the way to the log, the register as of now, the secrets, what creates topics of theirs."""
+        """In: the way to the log, the register as of now, the secrets, what creates topics of theirs, who may
+        use the brokers, and whether agencies have a way to them at all.
+        """
         self._appender = appender
         self._register = register
         self._signing = signing
         self._create_topics = create_topics
+        self._users = users
+        self._kafka = kafka
 
     def register(self, wanted: Sequence[Description], by: str) -> list[Registered]:
         """Brings stakeholders to what is described; their subscriptions that are not, are retired.
 
-        Raises `Invalid` for a role, purpose or category that the policy does not have; then nothing is done.
+        Raises `Invalid` for a role, purpose or category that the policy does not have, or a way to the
+        brokers where there is none; then nothing is done.
         """
         register = self._register()
         for one in wanted:
             _within_policy(one, register)
+            if one.kafka and not self._kafka:
+                raise Invalid.one(
+                    "/kafka", "no-way", "agencies have no way to the brokers: set `kafka_agencies`"
+                )
             one.wanted()
         self._create_topics([one.id for one in wanted])
         return [self._register_one(one, register, by) for one in wanted]
@@ -201,6 +228,9 @@ class Registration:
         bodies |= {("subscription", name): body for name, body in subscriptions.items()}
         standing = {("stakeholder", name): body for name, body in register.stakeholders.items()}
         standing |= {("subscription", name): body for name, body in register.subscriptions.items()}
+        credentials = self._users.admit(wanted.id) if wanted.kafka else None
+        if not wanted.kafka and _on_kafka(register, wanted.id):
+            self._users.end(wanted.id)
         places, changed = [], [-1]
         for (kind, name), body in bodies.items():
             before = standing.get((kind, name))
@@ -217,16 +247,24 @@ class Registration:
         last = max(changed)
         key = self._signing.ssh_public(wanted.id) if wanted.sftp else None
         narrowed = last if last >= 0 else None
-        return Registered(wanted.id, len(places), None if public else secret, narrowed, key, public)
+        secret = None if public else secret
+        return Registered(wanted.id, len(places), secret, narrowed, key, public, credentials)
 
     def retire(self, stakeholder: str, by: str) -> int:
         """Takes a stakeholder and its subscriptions out of force; out: the offset of that in `governance`.
 
         Raises `Invalid` for an unknown one.
         """
-        if not self._register().registered(stakeholder):
+        register = self._register()
+        if not register.registered(stakeholder):
             raise Invalid.one("/id", "not-found", f"no stakeholder is called `{stakeholder}`")
+        if _on_kafka(register, stakeholder):
+            self._users.end(stakeholder)
         return write(self._appender, "retired", stakeholder, {"kind": "stakeholder"}, by).offset
+
+
+def _on_kafka(register: Register, stakeholder: str) -> bool:
+    return register.stakeholders.get(stakeholder, {}).get("kafka") is True
 
 
 def _within_policy(wanted: Description, register: Register) -> None:

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from connectors.sources import Source
+from hub import authority
 from hub.errors import SettingsInvalid
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
@@ -63,6 +64,16 @@ class Settings(BaseSettings):
     kafka_sasl_password: SecretStr | None = None
     kafka_ca: Path | None = None
     """PEM file with the authorities that signed the brokers' certificates; None for the system's."""
+    kafka_certificate: Path | None = None
+    """PEM file with the hub's own certificate and private key, where the brokers want to see one."""
+    kafka_agencies: Annotated[str, Field(pattern=r"^[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*$")] | None = (
+        None
+    )
+    """`host:port` at which agencies with Kafka of their own reach the brokers, by TLS and a password.
+
+    The embedded broker listens there, and lets nobody in otherwise; a cluster is taken to do so. None:
+    agencies have no way to the brokers.
+    """
     partitions: Annotated[int, Field(ge=1, le=512)] = 4
     """Of every person-level topic. Fixed once topics exist: it decides where a participant's records are."""
     replication: Annotated[int, Field(ge=1, le=7)] | None = None
@@ -137,7 +148,7 @@ class Settings(BaseSettings):
             sources.insert(2, SecretsSettingsSource(settings_cls, secrets_dir=SECRETS))
         return tuple(sources)
 
-    @field_validator("data", "jars", "kafka_ca", mode="after")
+    @field_validator("data", "jars", "kafka_ca", "kafka_certificate", mode="after")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """Children run elsewhere: resolve what is relative here, once."""
@@ -171,6 +182,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "demo accounts are for this machine alone: set `web_host` to 127.0.0.1, or `demo` to false"
             )
+        if self.guarded and "," in str(self.kafka_agencies):
+            raise ValueError("the embedded broker has one address for agencies: set one in `kafka_agencies`")
+        if self.demo and self.guarded and not is_loopback(str(self.kafka_agencies).rpartition(":")[0]):
+            raise ValueError(
+                "a demo is for this machine alone: set `kafka_agencies` to an address on loopback"
+            )
         if (self.mail_host is None) != (self.mail_from is None):
             raise ValueError("mail needs both `mail_host` and `mail_from`")
         if self.mail_host and self.mail_tls == "none" and not is_loopback(self.mail_host):
@@ -197,6 +214,11 @@ class Settings(BaseSettings):
         return self.kafka_bootstrap is None
 
     @property
+    def guarded(self) -> bool:
+        """Whether the embedded broker is one that agencies reach: everybody says who they are, by TLS."""
+        return self.embedded and self.kafka_agencies is not None
+
+    @property
     def replication_factor(self) -> int:
         """Copies of each partition of the topics that the hub creates."""
         return self.replication or (1 if self.embedded else 3)
@@ -209,6 +231,11 @@ class Settings(BaseSettings):
     def broker_dir(self) -> Path:
         """The embedded broker's folder."""
         return self.data / "broker"
+
+    @property
+    def broker_tls(self) -> Path:
+        """The embedded broker's certificates; `ca.pem` is for agencies."""
+        return self.broker_dir / "tls"
 
     @property
     def log_dir(self) -> Path:
@@ -242,8 +269,14 @@ class Settings(BaseSettings):
             "security.protocol": self.kafka_security_protocol,
             "log_level": 2,  # what matters comes as errors; every refused connection would be a line
         }
-        if self.kafka_ca:
-            client["ssl.ca.location"] = str(self.kafka_ca)
+        ca, certificate = self.kafka_ca, self.kafka_certificate
+        if self.guarded:
+            client["security.protocol"] = "SSL"
+            ca, certificate = self.broker_tls / authority.CA, self.broker_tls / authority.HUB
+        if ca:
+            client["ssl.ca.location"] = str(ca)
+        if certificate:
+            client |= {"ssl.certificate.location": str(certificate), "ssl.key.location": str(certificate)}
         if self.kafka_sasl_mechanism and self.kafka_sasl_password:
             client |= {
                 "sasl.mechanism": self.kafka_sasl_mechanism,

@@ -17,6 +17,7 @@ from hub.projections import read
 from hub.registration import Registration, described
 from hub.signing import Signing
 from hub.store import Store
+from hub.users import Credentials
 from hub.vault import Vault
 from schemas import codec, topics
 from schemas.errors import Unavailable
@@ -67,6 +68,21 @@ class Log:
         return b"\n".join(value for records in self.records.values() for _, value in records)
 
 
+class Passwords:
+    """Users of brokers that are not there."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+
+    def admit(self, agency: str) -> Credentials | None:
+        fresh = agency not in self.known
+        self.known.add(agency)
+        return Credentials(agency, "password") if fresh else None
+
+    def end(self, agency: str) -> None:
+        self.known.discard(agency)
+
+
 class Desk:
     """The domain functions that the web calls, put together. As in `hub/bootstrap.py`."""
 
@@ -83,11 +99,14 @@ class Desk:
             self.register,
         )
         self.created: list[str] = []
+        self.users = Passwords()
         self.registration = Registration(
             self.log,  # type: ignore[arg-type]
             self.register,
             self.signing,
             self.created.extend,
+            self.users,
+            kafka=True,
         )
 
     def register(self) -> Register:

@@ -188,6 +188,25 @@ def test_webhooks_signed_by_a_key_pair_show_the_public_key_alone(at: Desk) -> No
     assert caught.value.path == "/webhook_signature"
 
 
+def test_who_speaks_kafka_is_let_in_and_shown_the_password_once(at: Desk) -> None:
+    done = register(at, kafka=True)
+    assert (done.kafka.username, at.users.known) == ("harbor-house", {"harbor-house"})
+    assert register(at, kafka=True).kafka is None
+    assert register(at).records == 1, "the register says so"
+    assert at.users.known == set(), "and it is taken back with it"
+    register(at, kafka=True)
+    at.registration.retire("harbor-house", "test")
+    assert at.users.known == set()
+
+
+def test_nobody_is_let_in_where_agencies_have_no_way_to_the_brokers(at: Desk) -> None:
+    at.registration._kafka = False
+    with pytest.raises(Invalid, match="set `kafka_agencies`"):
+        register(at, kafka=True)
+    assert not at.register().registered("harbor-house")
+    assert at.users.known == set()
+
+
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKFkJns2cFIBPFZhCUAMZf2z1fLVr5W5R5bf4ObU5q3J"
 FOLDER = {"url": "sftp://hub@files.example.org/in", "host_key": HOST_KEY}
 
@@ -310,7 +329,7 @@ class TestCommand:
         assert row["token"].startswith(tokens.PREFIX)
         assert row["webhook_secret"].startswith(signing.PREFIX)
         again = json.loads(hub("load", str(file), "--json").stdout)
-        secrets = dict.fromkeys(("token", "webhook_secret", "webhook_public_key", "ssh_public_key"))
+        secrets = dict.fromkeys(("token", "webhook_secret", "webhook_public_key", "ssh_public_key", "kafka"))
         assert again == [{"id": "harbor-house", "records": 0, **secrets}]
 
         listed = json.loads(hub("list", "--json").stdout)

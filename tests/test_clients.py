@@ -1,7 +1,9 @@
 """One set of settings reaches the cluster by every client library, and says the same in each."""
 
+import contextlib
 import os
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from connectors import deliveries
 from connectors.deliveries import Applied
 from connectors.fence import Fence, Narrowing
 from connectors.follower import Follower
-from hub import broker, clients, health, jvm, settings
+from hub import authority, broker, clients, health, jvm, settings
 from hub.settings import Settings
 from streams import topology
 from tests.streams_kit import until
@@ -72,6 +74,37 @@ def test_a_certificate_is_checked_against_the_named_authority_by_host_name(
     named = secured(protocol, MECHANISMS[0], kafka_ca=tmp_path / "missing.pem").kafka()
     with pytest.raises(FileNotFoundError):  # another than the named one is never taken instead
         clients.as_aiokafka(named)
+
+
+def test_the_hubs_certificate_is_shown_by_every_client(tmp_path: Path) -> None:
+    authority.prepare(tmp_path, "kafka.example.org")
+    shown = secured(
+        "SSL", MECHANISMS[0], kafka_ca=tmp_path / authority.CA, kafka_certificate=tmp_path / authority.HUB
+    ).kafka()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tmp_path / authority.BROKER)
+    server.load_verify_locations(tmp_path / authority.CA)
+    server.verify_mode = ssl.CERT_REQUIRED
+    for context in (
+        clients.as_aiokafka(shown)["ssl_context"],
+        clients.as_faust(shown)["broker_credentials"].context,
+    ):
+        assert named_by(context, server) == "hub"
+        with pytest.raises(ssl.SSLError):
+            named_by(ssl.create_default_context(cafile=tmp_path / authority.CA), server)
+
+
+def named_by(client: ssl.SSLContext, server: ssl.SSLContext) -> str:
+    """Who the server says has come; without a network."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(there, back, server_hostname="kafka.example.org")
+    theirs = server.wrap_bio(back, there, server_side=True)
+    for side in (ours, theirs, ours, theirs, ours):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    certificate = theirs.getpeercert()
+    assert certificate is not None
+    return dict(pair for part in certificate["subject"] for pair in part)["commonName"]
 
 
 LISTENER = """

@@ -24,6 +24,27 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
+def secrets_of(service: dict[str, Any]) -> dict[str, str]:
+    """By the name that the container sees, the name of the secret."""
+    listed = [one if isinstance(one, dict) else {"source": one} for one in service.get("secrets", [])]
+    return {one.get("target", one["source"]): one["source"] for one in listed}
+
+
+def properties(name: str) -> dict[str, str]:
+    """A file of the embedded broker's settings."""
+    lines = (jvm.RESOURCES / name).read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def of_the_image(environment: dict[str, Any]) -> dict[str, str]:
+    """A container's variables as the properties that Kafka's own image makes of them."""
+    found = {}
+    for name, value in environment.items():
+        words = name.removeprefix("KAFKA_").lower().replace("___", "-").replace("__", "\0")
+        found[words.replace("_", ".").replace("\0", "_")] = str(value)
+    return found
+
+
 def test_make_test_runs_every_gate() -> None:
     shown = subprocess.run(
         ["make", "--no-print-directory", "--dry-run", "test"],
@@ -64,7 +85,7 @@ def test_every_reference_in_the_containers_file_is_defined(compose: dict[str, An
     assert set(services) == {*BROKERS, "postgres", "hub"}
     for service in services.values():
         assert set(service["networks"]) <= set(compose["networks"])
-        assert set(service.get("secrets", [])) <= set(compose["secrets"])
+        assert set(secrets_of(service).values()) <= set(compose["secrets"])
         assert set(service.get("depends_on", {})) <= set(services)
         for volume in service["volumes"]:
             assert volume.split(":")[0] in compose["volumes"]
@@ -77,7 +98,10 @@ def test_the_brokers_differ_only_in_who_they_are(compose: dict[str, Any]) -> Non
     for number, name in enumerate(BROKERS, 1):
         settings = dict(compose["services"][name]["environment"])
         assert settings.pop("KAFKA_NODE_ID") == number
-        assert settings.pop("KAFKA_ADVERTISED_LISTENERS") == f"BROKER://{name}:9092"
+        reached = f"${{KAFKA_AGENCIES_HOST:-localhost}}:{number}9094"
+        assert settings.pop("KAFKA_ADVERTISED_LISTENERS") == (f"BROKER://{name}:9092,AGENCIES://{reached}")
+        assert reached in compose["services"]["hub"]["environment"]["HUB_KAFKA_AGENCIES"]
+        assert secrets_of(compose["services"][name])["kafka_certificate"] == f"kafka_{number}"
         assert f"{number}@{name}:9093" in settings["KAFKA_CONTROLLER_QUORUM_VOTERS"]
         rest.append(settings)
     assert rest[0] == rest[1] == rest[2]
@@ -86,11 +110,7 @@ def test_the_brokers_differ_only_in_who_they_are(compose: dict[str, Any]) -> Non
 def test_what_the_hub_relies_on_is_the_same_on_the_cluster_as_on_the_embedded_broker(
     compose: dict[str, Any],
 ) -> None:
-    embedded = dict(
-        line.split("=", 1)
-        for line in (jvm.RESOURCES / "server.properties").read_text().splitlines()
-        if line and not line.startswith("#")
-    )
+    embedded = properties("server.properties")
     cluster = compose["services"]["kafka-1"]["environment"]
     for name in (
         "auto.create.topics.enable",
@@ -102,23 +122,47 @@ def test_what_the_hub_relies_on_is_the_same_on_the_cluster_as_on_the_embedded_br
         assert str(cluster[f"KAFKA_{name.replace('.', '_').upper()}"]) == embedded[name]
 
 
+def test_the_cluster_lets_in_whom_the_embedded_broker_lets_in(compose: dict[str, Any]) -> None:
+    cluster = of_the_image(compose["services"]["kafka-1"]["environment"])
+    embedded = properties("agencies.properties")
+    assert cluster["listener.security.protocol.map"] == "BROKER:SSL,CONTROLLER:SSL,AGENCIES:SASL_SSL"
+    assert embedded["listener.security.protocol.map"] == "CLIENT:SSL,CONTROLLER:SSL,AGENCIES:SASL_SSL"
+    inner = {
+        name.replace("listener.name.client.", "listener.name.broker."): one for name, one in embedded.items()
+    }
+    for name, value in inner.items():
+        if name.endswith((".location", "listeners", "protocol.map")) or name == "super.users":
+            continue  # each where its files and doors are
+        assert cluster[name] == value, name
+    users = {f"User:CN={name}" for name in (*BROKERS, "hub")}
+    assert set(cluster["super.users"].split(";")) == users, "nobody else"
+    for name in ("ssl.keystore.location", "ssl.truststore.location"):
+        assert cluster[name].removeprefix("/run/secrets/") in secrets_of(compose["services"]["kafka-1"])
+    hub = compose["services"]["hub"]
+    assert hub["environment"]["HUB_KAFKA_SECURITY_PROTOCOL"] == "SSL"
+    for name in ("CA", "CERTIFICATE"):
+        named = hub["environment"][f"HUB_KAFKA_{name}"].removeprefix("/run/secrets/")
+        assert named in secrets_of(hub)
+
+
 def test_the_hubs_container_has_only_settings_that_exist_and_no_more_rights_than_it_needs(
     compose: dict[str, Any],
 ) -> None:
     hub = compose["services"]["hub"]
     given = {name.removeprefix("HUB_").lower() for name in hub["environment"]}
-    given |= {name.removeprefix("hub_") for name in hub["secrets"]}
+    given |= {name.removeprefix("hub_") for name in secrets_of(hub)}
     given |= {name.lower() for name in re.findall(r"\bHUB_(\w+)=", (CHECKOUT / "Dockerfile").read_text())}
     assert given <= set(Settings.model_fields)
     assert hub["read_only"] is True
     assert hub["cap_drop"] == ["ALL"]
     assert re.search(r"^USER hub$", (CHECKOUT / "Dockerfile").read_text(), re.M)
     assert all(port.startswith("127.0.0.1:") for port in hub["ports"])
-    for name in (*BROKERS, "postgres"):
-        assert "ports" not in compose["services"][name]
-        assert all(
-            compose["networks"][network]["internal"] for network in compose["services"][name]["networks"]
-        )
+    for number, name in enumerate(BROKERS, 1):
+        (port,) = compose["services"][name]["ports"]  # the one that asks who comes
+        assert port == f"${{KAFKA_AGENCIES_LISTEN:-127.0.0.1}}:{number}9094:9094"
+    store = compose["services"]["postgres"]
+    assert "ports" not in store
+    assert all(compose["networks"][network]["internal"] for network in store["networks"])
 
 
 def test_the_image_is_built_from_what_it_may_see() -> None:

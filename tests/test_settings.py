@@ -52,6 +52,9 @@ def test_another_file_can_be_named_but_must_exist(config: Path, monkeypatch: pyt
         ("web_port = ", "`hub.toml` is not TOML"),
         ("demo = true\nweb_host = '0.0.0.0'", "demo accounts are for this machine alone"),
         ("demo = true\nweb_host = 'hub.example.org'", "demo accounts are for this machine alone"),
+        ("kafka_agencies = 'kafka.example.org'", "`kafka_agencies`"),
+        ("kafka_agencies = 'a:1,b:2'", "the embedded broker has one address for agencies"),
+        ("demo = true\nkafka_agencies = 'a:1'", "set `kafka_agencies` to an address on loopback"),
         ("kafka_security_protocol = 'SASL_SSL'", "SASL needs `kafka_sasl_mechanism`"),
     ],
 )
@@ -132,6 +135,29 @@ def test_the_embedded_broker_keeps_one_copy_and_has_to_be_named(config: Path) ->
     assert found.kafka("127.0.0.1:9")["bootstrap.servers"] == "127.0.0.1:9"
     with pytest.raises(SettingsInvalid, match="no broker is named"):
         found.kafka()
+
+
+def test_the_embedded_broker_that_agencies_reach_wants_the_hubs_certificate(config: Path) -> None:
+    config.write_text("kafka_agencies = 'kafka.example.org:9094'\n")
+    found = settings.load()
+    assert found.guarded
+    client = found.kafka("127.0.0.1:9")
+    folder = config.parent / ".hub" / "broker" / "tls"
+    assert client["security.protocol"] == "SSL"
+    assert client["ssl.ca.location"] == str(folder / "ca.pem")
+    assert client["ssl.certificate.location"] == client["ssl.key.location"] == str(folder / "hub.pem")
+    config.write_text("kafka_agencies = 'a:1,b:2'\nkafka_bootstrap = 'a:9092'\n")
+    named = settings.load()
+    assert not named.guarded, "a cluster keeps its own doors"
+    assert named.kafka()["security.protocol"] == "PLAINTEXT"
+
+
+def test_a_cluster_may_want_the_hubs_certificate(config: Path) -> None:
+    config.write_text(
+        "kafka_bootstrap = 'a:9092'\nkafka_security_protocol = 'SSL'\nkafka_certificate = 'hub.pem'\n"
+    )
+    client = settings.load().kafka()
+    assert client["ssl.certificate.location"] == str(config.parent / "hub.pem")
 
 
 @pytest.mark.parametrize(

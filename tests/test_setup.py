@@ -10,9 +10,13 @@ import stat
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509 import verification
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ROOMS = ("hub", "streams", "schemas", "consent", "connectors")
@@ -137,6 +141,35 @@ def test_passwords_of_the_containers_are_made_once_and_for_this_user_alone(tmp_p
     assert len(password) == 48
     assert made[0] == f"postgresql://hub:{password}@postgres/hub"
     assert stat.S_IMODE((tmp_path / ".secrets").stat().st_mode) == 0o700
+
+
+def test_certificates_of_the_containers_are_good_for_their_names_and_by_their_own_authority(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "setup").mkdir()
+    shutil.copy(CHECKOUT / "setup/secrets.sh", tmp_path / "setup")
+    named = os.environ | {"KAFKA_AGENCIES_HOST": "kafka.example.org"}
+    subprocess.run([str(tmp_path / "setup/secrets.sh")], check=True, capture_output=True, env=named)
+    made = tmp_path / ".secrets"
+    ca = x509.load_pem_x509_certificate((made / "kafka_ca.pem").read_bytes())
+    now = datetime.now(UTC)
+    for name in ("kafka-1", "kafka-2", "kafka-3", "hub"):
+        pem = (made / f"{name}.pem").read_bytes()
+        leaf = x509.load_pem_x509_certificate(pem)
+        key = serialization.load_pem_private_key(pem, None)
+        assert key.public_key() == leaf.public_key()
+        assert leaf.subject.rfc4514_string() == f"CN={name}"
+        store = verification.Store([ca])
+        builder = verification.PolicyBuilder().store(store).time(now)
+        if name == "hub":
+            with pytest.raises(x509.ExtensionNotFound):
+                leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            leaf.verify_directly_issued_by(ca)
+        else:
+            for host in (name, "kafka.example.org", "localhost"):
+                builder.build_server_verifier(x509.DNSName(host)).verify(leaf, [])
+    assert not list(made.glob("*authority*")), "nobody can make another one"
+    assert not list(made.glob("new.*"))
 
 
 def test_the_hub_command_is_this_checkouts() -> None:

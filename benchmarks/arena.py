@@ -13,7 +13,7 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +91,9 @@ class Arena:
         """Events a second over the middle four fifths of the backlog, or of its first `events`."""
         count = events or self.events
         with self.running(contender) as alive:
-            times = sorted(self.decided(count, alive))
+            times = self.decided(count, alive)
         self.clear()
-        first, last = times[len(times) // 10], times[len(times) * 9 // 10]
-        return (len(times) * 8 // 10) / max(last - first, 1) * 1000
+        return middle(times)
 
     def written(self, contender: Contender) -> dict[str, Written]:
         """What a contender writes about some thousand events: for each a decision and its copies."""
@@ -110,6 +109,25 @@ class Arena:
         whole = {name: some for name, some in found.items() if len(some) == 1 + population.PERMITTED}
         assert len(whole) > SAMPLE // 4, "few events were found with all their copies"
         return whole
+
+    def again(self, alive: subprocess.Popen[bytes], events: Sequence[tuple[str, bytes]]) -> float:
+        """Events a second of a contender that has nothing to do until these are there, all of them: it is
+        stopped while they are published.
+        """
+        self.clear()
+        alive.send_signal(signal.SIGSTOP)
+        try:
+            population.send(self.bootstrap, "contact", PARTITIONS, events)
+        finally:
+            alive.send_signal(signal.SIGCONT)
+        return middle(self.decided(len(events), alive))
+
+    def said(self, run: str, word: str) -> None:
+        """Waits until a contender has written this to its log."""
+        until = time.monotonic() + RUN_S_MAX
+        while word not in (self.folder / f"{run}.log").read_text():
+            assert time.monotonic() < until, f"`{word}` was not said in {RUN_S_MAX} s"
+            time.sleep(0.2)
 
     @contextmanager
     def running(self, contender: Contender, run: str = "") -> Iterator[subprocess.Popen[bytes]]:
@@ -202,6 +220,13 @@ class Arena:
                 time.sleep(1)
             else:
                 return
+
+
+def middle(times: Sequence[int]) -> float:
+    """Events a second over the middle four fifths, by when each was decided, in ms."""
+    some = sorted(times)
+    first, last = some[len(some) // 10], some[len(some) * 9 // 10]
+    return (len(some) * 8 // 10) / max(last - first, 1) * 1000
 
 
 def new_run() -> str:

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from benchmarks.arena import Arena, hub, new_run
 from benchmarks.latency import RATE, SECONDS, follow, publish
-from benchmarks.throughput import ROUNDS, row
+from benchmarks.throughput import row
 
 PEOPLE: Final = int(os.environ.get("BENCH_KILL_PEOPLE", "100000"))
+ROUNDS: Final = int(os.environ.get("BENCH_GROWTH_ROUNDS", "3"))
 EVENTS: Final = int(os.environ.get("BENCH_EVENTS", "60000"))
 READY_AIM_S: Final = 5.0
 BEFORE_S: Final = 3

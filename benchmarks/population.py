@@ -7,7 +7,8 @@ so that all contenders read and write the same bytes.
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,9 +70,11 @@ def event(number: int) -> str:
     return f"e-{number:026d}"
 
 
-def consent(number: int) -> bytes:
-    """One consent of four grants, by which three of the nine recipients may have contacts."""
-    chosen = [RECIPIENTS[(number + 3 * k) % 9] for k in range(PERMITTED)]
+def consent(form: int, number: str) -> bytes:
+    """One consent of four grants, by which three of the nine recipients may have contacts: one of nine forms,
+    and the participant's number in it.
+    """
+    chosen = [RECIPIENTS[(form + 3 * k) % 9] for k in range(PERMITTED)]
 
     def grant(name: str, recipients: list[str], categories: list[str]) -> dict[str, Any]:
         return {
@@ -106,25 +109,32 @@ def consent(number: int) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
+def directives(people: int) -> Iterator[tuple[str, bytes]]:
+    """Participant and directive of each."""
+    return ((participant(number), directive(number)) for number in range(people))
+
+
 def directive(number: int) -> bytes:
-    """The consent as it stands on the consent topic."""
+    """The consent of the nth participant, of up to ten million, as it stands on the consent topic."""
+    return (b"%07d" % number).join(_form(number % len(RECIPIENTS)))
+
+
+@lru_cache(maxsize=len(RECIPIENTS))
+def _form(form: int) -> list[bytes]:
+    """What stands around the participant's number in a directive: made once for a million of them."""
+    number = "number!"  # of seven characters, too
     return codec.encode(
         "Directive",
         {
             "id": f"d-{number}",
-            "participant": participant(number),
+            "participant": participant(0)[: -len(number)] + number,
             "sender": "recipient-1",
             "recorded_at": START_MS,
             "type": "consent-granted",
-            "body": consent(number),
+            "body": consent(form, number),
             "sealed": None,
         },
-    )
-
-
-def directives(people: int) -> Iterator[tuple[str, bytes]]:
-    """Participant and directive of each."""
-    return ((participant(n), directive(n)) for n in range(people))
+    ).split(number.encode())
 
 
 def events(count: int, participants: int, first: int = 0) -> Iterator[tuple[str, bytes]]:
@@ -154,7 +164,7 @@ def events(count: int, participants: int, first: int = 0) -> Iterator[tuple[str,
         yield who, value
 
 
-def send(bootstrap: str, topic: str, partitions: int, records: Iterator[tuple[str, bytes]]) -> int:
+def send(bootstrap: str, topic: str, partitions: int, records: Iterable[tuple[str, bytes]]) -> int:
     """Writes keyed records by the hub's partitioner. Out: how many."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "batch.size": 1 << 18})
     sent = 0
@@ -168,7 +178,8 @@ def send(bootstrap: str, topic: str, partitions: int, records: Iterator[tuple[st
         sent += 1
         if sent % 1000 == 0:
             producer.poll(0)
-    producer.flush(60)
+    if producer.flush(60):
+        raise RuntimeError("the broker did not take everything in time")
     return sent
 
 

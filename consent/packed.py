@@ -35,7 +35,7 @@ _USUAL: Final = (
 
 
 _WINDOW_BITS: Final = -13  # raw deflate; a window of 8 KiB holds any directive and the dictionary
-_LEVEL: Final = 6
+_LEVEL: Final = 3  # 7 % longer than at 6, in two thirds of the time
 _MEMORY: Final = 5
 
 

@@ -115,11 +115,12 @@ class Engine:
             self._watch.narrowed(directive["participant"])
 
     def held(self) -> set[tuple[str, int]]:
-        """Input partitions of which no more is wanted for now: too much of them waits."""
+        """Input partitions of which no more is wanted for now: too much waits, or they are new here."""
         return {
             (OUTBOX + stakeholder, partition)
             for stakeholder, partition in self._owned
-            if self._stock.table.count(stakeholder, partition) >= self._settings.waiting_records_max
+            if (stakeholder, partition) in self._fresh
+            or self._stock.table.count(stakeholder, partition) >= self._settings.waiting_records_max
         }
 
     def due(self, now_ms: int) -> bool:
@@ -175,8 +176,9 @@ class Engine:
     def _recover(self, now: int) -> bool:
         """Find out, once for each partition that is new here, what its last owner left.
 
-        Out: whether there was any. Nothing is decided in that round, so that it is acknowledged at once how
-        far consent is applied: whoever took something back has waited since the last owner went.
+        Out: whether there was any. In that round nothing new is taken in (`held`), nothing decided, so that
+        it is acknowledged at once how far consent is applied: whoever took something back has waited since
+        the last owner went.
         """
         for partition in sorted({partition for _, partition in self._fresh}):
             mine = {stakeholder for stakeholder, number in self._fresh if number == partition}

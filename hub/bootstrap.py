@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from hub.parts import Viewing
 
 CONNECTORS: Final = "connectors"
+DELIVERY_BATCH_MAX: Final = 1_000  # records: while a batch is taken in, no revocation is acknowledged
 
 
 class Hub:

@@ -397,13 +397,16 @@ def test_a_new_owner_acknowledges_before_it_decides_anything(world: World) -> No
     world.direct(revoked())
     heir = World(world.memory)
     heir.wait(10 * SEND_MS)
+    heir.offer(9, "p2")
     before = len(world.memory.topics["deliveries"])
+    assert set(heir.owned) == heir.engine.held(), "nothing new is taken in either"
     heir.round()
     [told] = world.memory.topics["deliveries"][before:]
     assert told.value is not None
     assert deliveries.decode(told.value)["acknowledgement"]["consent_offset"] == 1
+    assert not heir.engine.held()
     heir.round()
-    assert len(world.memory.told("withheld")) == 5
+    assert len(world.memory.told("withheld")) == 6
 
 
 def test_deciding_ends_in_time_for_the_acknowledgement() -> None:
@@ -418,11 +421,11 @@ def test_deciding_ends_in_time_for_the_acknowledgement() -> None:
         return fetch(topic, partition, offsets)
 
     world.memory.fetch = slow  # type: ignore[method-assign]
-    world.round()
+    world.round()  # in which it begins
     for rounds in range(1, 11):
-        assert world.engine.due(world.memory.now)
         world.round()
         assert len(world.memory.told("withheld")) == 10 * rounds
+        assert world.engine.due(world.memory.now) == (rounds < 10)
 
 
 def test_acknowledges_after_the_commit_and_only_what_was_applied(world: World) -> None:
@@ -701,6 +704,8 @@ def test_nothing_is_deleted_before_what_replaces_it_stands() -> None:
     world.direct(granted())
     world.offer(1)
     world.rounds(2)
+    world.sends.end(BAD)
+    world.round()
     assert world.engine.due(world.memory.now), "what waits is to be written anew"
     world.round(commit=False)
     assert world.memory.asked == []
@@ -743,6 +748,8 @@ def test_somebody_new_between_asking_for_the_end_and_writing_stops_it() -> None:
     world.direct(granted())
     world.offer(1)
     world.rounds(2)
+    world.sends.end(BAD)
+    world.round()
     assert world.engine.due(world.memory.now), "it has asked for the end"
     world.govern("stakeholder", "late", {**STAKEHOLDERS[1], "id": "late"})
     world.rounds()
@@ -903,6 +910,7 @@ def test_one_delivery_for_each_adapter(world: World) -> None:
 
 def test_a_record_under_anothers_key_stops_the_worker(world: World) -> None:
     record = outbound(event(1), share_of("reach-webhook"))
+    world.round()
     world.memory.write("outbox.reach", b"p2", codec.encode("Outbound", record))
     with pytest.raises(BrokenRecord):
         world.round()
@@ -915,6 +923,7 @@ def test_what_only_the_hub_writes_and_cannot_be_read_stops_the_worker(
 ) -> None:
     """It may be a revocation, or hide what has to leave: nothing is decided past it."""
     world.direct(granted())
+    world.round()
     world.memory.write(topic, b"p1", value)
     world.offer(1)
     with pytest.raises((BrokenRecord, UnknownSchema)):

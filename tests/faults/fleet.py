@@ -21,6 +21,7 @@ from hub.up import command
 RESTART_S = 0.3
 READY_S_MAX = 180.0
 STARTS_MAX = 3
+STOP_S_MAX = 30.0
 
 
 def free_port() -> int:
@@ -185,6 +186,20 @@ class Fleet:
             kinds[turn % len(kinds)]()
             turn += 1
             self._stop.wait(random.uniform(0.5, 1.5) * pause_s)
+
+    def stopped_s(self) -> float:
+        """Asks every process to end, as Ctrl-C does. Out: seconds until the last one has; -1 for never."""
+        self._stop.set()
+        self._supervisor.join()
+        running = [one for some in self._running.values() for one in some if one.poll() is None]
+        asked = time.monotonic()
+        for one in running:
+            one.terminate()
+        while any(one.poll() is None for one in running):
+            if time.monotonic() > asked + STOP_S_MAX:
+                return -1.0
+            time.sleep(0.02)
+        return time.monotonic() - asked
 
     def close(self) -> None:
         """Ends everything."""

@@ -285,6 +285,7 @@ def prove(folder: Path, people: int, revocations: int, backlog: int, workers: in
             "faults": dict(Counter(one.name for one in faults)),
             "faults_lasted_s": round(lasted),
             "in_doubt": doubts(takings, faults, wall_ns),
+            "stopped_s": round(town.fleet.stopped_s(), 1),
             "arrivals": len(town.arrivals()),
             **town.told(),
         }

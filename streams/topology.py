@@ -98,7 +98,7 @@ STAGES: Final = {
         ),
         Stage(
             name="auditor",
-            does="projects everything for pages and reports",
+            does="projects everything for pages and reports; keeps the transparency log",
             runs_on="consumer",
             reads=(
                 "decisions",
@@ -114,6 +114,7 @@ STAGES: Final = {
                 "parked.*",
             ),
             writes=("ledger",),
+            restore=("ledger",),
         ),
         Stage(
             name="web",

@@ -104,7 +104,7 @@ def test_people_open_only_what_is_their_roles(side: Side) -> None:
 
 @pytest.mark.broker
 def test_a_token_does_only_what_its_scopes_say(side: Side) -> None:
-    for scope in tokens.SCOPES:
+    for scope in (*tokens.SCOPES, tokens.AUDIT):
         token = tokens.mint(side.hub.store, REACH, [scope], rotation_ms=tokens.ROTATION_MS)
         with side.client(token=token) as client:
             for (method, path), rule in RULES.items():

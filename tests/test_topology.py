@@ -11,7 +11,7 @@ from tests.streams_kit import Cluster
 
 TABLE = {**topics.TOPICS, **topics.AGENCY_TOPICS, **topics.STAKEHOLDER_TOPICS}
 OUTSIDE = {"agency"}  # who is no process of ours
-LATER = {("ledger", "auditor"), ("feed.*", "connectors")}  # written down, not yet written to
+LATER = {("feed.*", "connectors")}  # written down, not yet written to
 
 
 def test_every_writer_and_reader_of_a_topic_is_a_stage_that_says_so() -> None:

@@ -145,8 +145,8 @@ def _proven(prover: Prover, record: Recorded, to: Path | None) -> dict[str, Any]
         made = prover.prove(record)
     except Unplaced as error:
         return {"record": record.name, "why": error.detail}
-    except Erased:
-        return {"record": record.name, "why": "its salt went with the participant's key"}
+    except Erased as error:
+        return {"record": record.name, "why": error.detail}
     if to is not None:
         to.mkdir(mode=0o700, parents=True, exist_ok=True)
         plain = record.name.replace("/", "-")

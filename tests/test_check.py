@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
-from hub import tables
+from hub import cli, tables
+from hub.audit import Different
 from hub.auditor import PROJECTION
 from hub.kek import LocalKek
 from hub.ledger.check import Check, Finding
 from hub.ledger.commitment import Salts, commitment, recorded
+from hub.ledger.merkle import Unproven
 from hub.ledger.note import Checkpoint, Signer
+from hub.ledger.proof import Proof, Prover, Unplaced
 from hub.ledger.reading import Found
 from hub.ledger.rows import Rows
 from hub.ledger.tree import Tree
@@ -23,6 +27,7 @@ from hub.projections import project, read
 from hub.store import Store
 from hub.vault import Vault
 from schemas import codec
+from schemas.errors import Erased
 from tests.test_auditor import act, decision, parcel
 
 SIGNER = Signer("hub.example/log", b"\7" * 32)
@@ -179,6 +184,22 @@ def test_where_a_salt_is_gone_nothing_is_found_but_counted(tmp_path: Path) -> No
     hub.vault.destroy("p-1")
     assert hub.look() == []
     assert hub.counts.erased == 23  # its decision, its directive, its access, and every receipt
+    erased = act("erased") | {"principal": "operator", "participant": "p-1"}
+    hub.write("access", 0, "operator", codec.encode("Access", erased))
+    hub.write("decisions", 1, "p-1", codec.encode("Decision", decision(1)))
+    hub.place()
+    hub.sign()
+    assert hub.look() == []
+    assert hub.counts.erased == 24  # that it was erased is provable for ever, what is decided later is not
+    prover = Prover(hub.log, hub.salts)
+    act_of, old, later = (
+        recorded(topic, partition, *hub.topics[topic, partition][place])
+        for topic, partition, place in (("access", 0, -1), ("access", 0, 1), ("decisions", 1, -1))
+    )
+    assert prover.prove(act_of).check(act_of.statement, SIGNER.verifier).size == hub.leaves
+    for gone in (old, later):
+        with pytest.raises(Erased):
+            prover.prove(gone)
     store.close()
 
 
@@ -335,3 +356,56 @@ def test_a_leaf_says_nothing_without_its_salt_and_only_one_thing_with_it(hub: Hu
     assert commitment(salt, other.statement) != leaf
     assert commitment(hub.salts.of(other), one.statement) != leaf
     assert one.statement.startswith(b"decisions/0/0\n")
+
+
+def test_a_proof_is_made_of_what_was_recorded_and_of_nothing_else(hub: Hub) -> None:
+    prover = Prover(hub.log, hub.salts)
+    one = recorded("consent", 1, *hub.topics["consent", 1][3])
+    proof = prover.prove(one)
+    assert proof.check(one.statement, SIGNER.verifier).size == hub.leaves
+    assert Proof.of(proof.text) == proof
+    with pytest.raises(Unproven, match="consent/1/"):
+        prover.prove(one._replace(value=b"another"))
+    with pytest.raises(Unplaced, match="waits for the next checkpoint"):
+        prover.prove(one._replace(offset=10_000))
+    other = prover.prove(recorded("consent", 1, *hub.topics["consent", 1][4]))
+    for spoilt in (
+        proof._replace(salt=other.salt),
+        proof._replace(leaf=proof.leaf + 1),
+        proof._replace(hashes=other.hashes),
+    ):
+        with pytest.raises(Unproven):
+            spoilt.check(one.statement, SIGNER.verifier)
+    with pytest.raises(Unproven):
+        other.check(one.statement, SIGNER.verifier)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "c2sp.org/tlog-proof@v1\nindex 0\n\nnote", "c2sp.org/tlog-proof@v1\nextra AA==\nindex 0\n\nnote\n"],
+)
+def test_what_is_no_proof_is_refused(text: str) -> None:
+    with pytest.raises(Unproven):
+        Proof.of(text)
+
+
+def test_a_proof_is_checked_from_its_files_alone(hub: Hub, tmp_path: Path) -> None:
+    one = recorded("decisions", 1, *hub.topics["decisions", 1][3])
+    statement = tmp_path / "decisions-1-3.statement"
+    statement.write_bytes(one.statement)
+    statement.with_suffix(".tlog-proof").write_text(Prover(hub.log, hub.salts).prove(one).text)
+    key = tmp_path / "key"
+    key.write_text(f"{SIGNER.verifier}\n")
+    asked = ["audit", "check", str(statement), "--key", str(key)]
+    told = CliRunner().invoke(cli.app, asked)
+    assert (told.exit_code, told.output) == (
+        0,
+        f"{one.name} stands in the log `hub.example/log` of {hub.leaves} records\n",
+    )
+    assert json.loads(CliRunner().invoke(cli.app, [*asked, "--json"]).output)["size"] == hub.leaves
+    statement.write_bytes(one.statement + b"!")
+    refused = CliRunner().invoke(cli.app, asked)
+    assert isinstance(refused.exception, Different)
+    assert "`decisions-1-3.statement` is not proven" in refused.exception.what
+    statement.unlink()
+    assert isinstance(CliRunner().invoke(cli.app, asked).exception, Different)

@@ -17,7 +17,8 @@ from schemas.errors import Erased
 SALT_BYTES: Final = 32
 PURPOSE: Final = "ledger-salt"
 KEYED: Final = frozenset({"consent", "decisions", "deliveries"})  # by the participant
-SOURCES: Final = (*sorted(KEYED), "governance", "access")
+ACCESS: Final = "access"
+SOURCES: Final = (*sorted(KEYED), "governance", ACCESS)
 
 
 class Recorded(NamedTuple):
@@ -45,7 +46,7 @@ def recorded(topic: str, partition: int, offset: int, key: bytes | None, value: 
     participant = None
     if topic in KEYED:
         participant = key.decode() if key else None  # an acknowledgement of the fence is about nobody
-    elif topic == "access" and value is not None:
+    elif topic == ACCESS and value is not None:
         participant = codec.decode_as("Access", value)["participant"]
     return Recorded(topic, partition, offset, value or b"", participant)
 
@@ -63,10 +64,15 @@ class Salts:
 
     def of(self, record: Recorded) -> bytes:
         """The salt of a record, always the same. Raises `Erased` where it went with its key."""
-        place = record.name.encode()
         if record.participant is None:
-            return bytes.fromhex(self._vault.mac(PURPOSE, place))
-        return self._vault.sealer(record.participant).derive(PURPOSE, place)
+            return self.own(record)
+        return self._vault.sealer(record.participant).derive(PURPOSE, record.name.encode())
+
+    def own(self, record: Recorded) -> bytes:
+        """The salt of the hub's own: of what is about nobody, and of what was done about somebody after that
+        key had been destroyed. Who erased whom stays provable.
+        """
+        return bytes.fromhex(self._vault.mac(PURPOSE, record.name.encode()))
 
     def leaves(self, records: list[Recorded]) -> list[bytes]:
         """The leaves of records; of what is about somebody whose key is gone, under a salt nobody keeps."""
@@ -77,5 +83,5 @@ class Salts:
         try:
             salt = self.of(record)
         except Erased:
-            salt = secrets.token_bytes(SALT_BYTES)
+            salt = self.own(record) if record.topic == ACCESS else secrets.token_bytes(SALT_BYTES)
         return commitment(salt, record.statement)

@@ -14,6 +14,7 @@ from hub.ledger.note import Checkpoint, NoteInvalid, Verifier, opened, split
 from hub.ledger.places import Places
 from hub.ledger.tiles import Folder, over
 from hub.ledger.tree import CHECKPOINT
+from schemas.errors import Erased
 
 HEADER: Final = "c2sp.org/tlog-proof@v1"
 PROOF_CHARS_MAX: Final = 100_000
@@ -89,11 +90,17 @@ class Prover:
         """The proof of one record.
 
         Raises `Unplaced` where it waits for the next checkpoint, `Erased` where its salt went with the
-        participant's key, `Corrupt` where files of the log are missing.
+        participant's key, `Unproven` where its leaf is another record's, `Corrupt` where the log is damaged.
         """
-        index = self._places.find((record.topic, record.partition), record.offset)
-        if index is None or index >= self._size:
+        leaf = self._places.find((record.topic, record.partition), record.offset)
+        if leaf is None or leaf >= self._size:
             raise Unplaced(f"`{record.name}` waits for the next checkpoint")
-        return Proof(
-            self._salts.of(record), index, merkle.inclusion(self._nodes, index, self._size), self._note
-        )
+        try:
+            salt, gone = self._salts.of(record), False
+        except Erased:
+            salt, gone = self._salts.own(record), True
+        if leaf_hash(commitment(salt, record.statement)) != self._nodes(0, leaf):
+            if gone:
+                raise Erased("its salt went with the participant's key")
+            raise Unproven(f"`{record.name}` is not what its leaf in the log says: run `hub audit verify`")
+        return Proof(salt, leaf, merkle.inclusion(self._nodes, leaf, self._size), self._note)

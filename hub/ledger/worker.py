@@ -71,10 +71,13 @@ class Worker:
         *,
         interval_ms: int,
         witness: Cosigner | None = None,
+        instance_id: str | None = None,
         session_timeout_ms: int = 6_000,
         transaction_timeout_ms: int = 8_000,
     ) -> None:
-        """In: librdkafka settings, the log's folder, what makes salts and signs, and how often it signs."""
+        """In: librdkafka settings, the log's folder, what makes salts and signs, how often it signs; and what
+        this process is called, so that nobody waits for it to be missed when it is started again.
+        """
         self._client = dict(client)
         self._folder = folder
         self._salts = salts
@@ -84,9 +87,10 @@ class Worker:
         self._bound_ms = transaction_timeout_ms
         self._wait_s = min(BATCH_WAIT_MS_MAX, interval_ms / 2) / 1000
         self._admin = AdminClient(self._client)
-        self._follower = Consumer(
-            self._reading(GROUP) | {"session.timeout.ms": session_timeout_ms, "auto.offset.reset": "earliest"}
-        )
+        joining = self._reading(GROUP) | {"session.timeout.ms": session_timeout_ms}
+        if instance_id is not None:
+            joining["group.instance.id"] = instance_id
+        self._follower = Consumer(joining | {"auto.offset.reset": "earliest"})
         self._sources: Consumer | None = None
         self._producer: Producer | None = None
         self._tree: Tree | None = None

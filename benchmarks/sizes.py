@@ -2,8 +2,8 @@
 
 Each size has a broker and a worker of its own, idle while another is measured. A worker compiles consents
 while nothing comes, so its steady state is that all of them are compiled: that is what the rounds measure.
-What it does right after a start, when nearly every event is somebody's first and pays for compiling a consent,
-is the worst case, and is measured once on the way.
+Right after a start nearly every event is somebody's first and pays for compiling a consent: that is the worst
+case, and is measured once on the way.
 """
 
 import os

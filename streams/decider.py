@@ -4,16 +4,21 @@ People who are answered alike are decided about together: the rule is asked abou
 says is written for the others with the names of their own grants in it (`consent.alike`).
 """
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Final
 
-from consent import Event, Governance, State, Subscription, decide_all
+from consent import Decision, Event, Governance, State, Subscription, decide_all
 from consent.alike import Alike, standing, unchanged
 from schemas.raw import Cut, Traits
-from streams.templates import Pattern, Template, listed
+from streams.templates import Pattern, Template, Written, listed, written
 
 kinds_max: Final = 10_000
-alike_max: Final = 8_192
+alike_max: Final = 8_192  # standings, of one kind of event each, for which it is known what is written
+seen_max: Final = 8_192  # of which it is known how often they came
+often_min: Final = 4  # until it pays to make a pattern: many are of one participant alone
+
+Together = tuple[Alike, Pattern]
 
 
 class Kind:
@@ -35,37 +40,48 @@ class Decider:
     def __init__(self, governance: Governance) -> None:
         self._governance = governance
         self._kinds: dict[Traits, Kind] = {}
-        self._alike: dict[tuple[Kind, Hashable], tuple[Alike, Pattern] | None] = {}
+        self._alike: dict[tuple[Kind, Hashable], Together | None] = {}
+        self._seen: dict[tuple[Kind, Hashable], int] = {}
+        self._filled: list[Pattern] = []
+        self._alone: list[Decision] = []
 
     def changed(self) -> None:
         """Forgets what was decided by governance as it was."""
         self._kinds.clear()
         self._alike.clear()
+        self._seen.clear()
 
-    def decide(
-        self, cut: Cut, at: int, state: State, already: Sequence[str] = ()
-    ) -> tuple[Pattern, Sequence[bytes]]:
-        """What is written about an event, and what goes into its gaps. `already` are left out.
+    def effects(self) -> Counter[tuple[str, str]]:
+        """How often each effect was decided for each reason, since this was asked last."""
+        found: Counter[tuple[str, str]] = Counter([(one.effect, one.reason) for one in self._alone])
+        for pattern, often in Counter(self._filled).items():
+            for which, count in pattern.effects.items():
+                found[which] += count * often
+        self._filled.clear()
+        self._alone.clear()
+        return found
+
+    def decide(self, cut: Cut, at: int, state: State, already: Sequence[str] = ()) -> Written:
+        """What is written about an event to those who want it, but for stakeholders `already` served.
 
         `at` is in epoch milliseconds; `state` is the participant's.
         """
-        traits, _, _, occurred_at, _, _, _ = cut
+        traits = cut.traits
         kind = self._kinds.get(traits)
         if kind is None or not kind.since <= at < kind.before:
             kind = self._kind(traits, at)
         if already:
             wanted = [one for one in kind.wanted if one.stakeholder not in already]
-            return self._alone(cut, wanted, [Template(one) for one in wanted], at, state)
-        common = standing(state, at, occurred_at)
-        if common is None:
-            return self._alone(cut, kind.wanted, kind.templates, at, state)
-        known = self._alike.get((kind, common))
-        if known is None:
-            known = self._together(cut, kind, common, at, state)
-            if known is None:
-                return self._alone(cut, kind.wanted, kind.templates, at, state)
-        alike, pattern = known
-        return pattern, [listed(one) for one in alike.names(state)]
+            return self._by_itself(cut, wanted, [Template(one) for one in wanted], at, state)
+        common = standing(state, at, cut.occurred_at)
+        if common is not None:
+            key = kind, common
+            known = self._alike[key] if key in self._alike else self._together(key, cut, at, state)
+            if known is not None:
+                alike, pattern = known
+                self._filled.append(pattern)
+                return pattern.filled([listed(one) for one in alike.names(state)])
+        return self._by_itself(cut, kind.wanted, kind.templates, at, state)
 
     def _kind(self, traits: Traits, at: int) -> Kind:
         governance = self._governance
@@ -76,36 +92,39 @@ class Decider:
         self._kinds[traits] = kind
         return kind
 
-    def _together(
-        self, cut: Cut, kind: Kind, common: Hashable, at: int, state: State
-    ) -> tuple[Alike, Pattern] | None:
-        """What is written about all of this standing, from the second one on; None where that isn't known."""
-        made = None
-        if (kind, common) in self._alike:
-            governance = self._governance
-            alike = Alike.of(
-                _event(cut),
-                kind.wanted,
-                at,
-                state,
-                governance.policy,  # type: ignore[arg-type]  # without one everything is indeterminate
-                governance.stakeholders,
-            )
-            if alike is not None:
-                made = alike, Pattern(kind.templates, alike.decisions, alike.gaps)
+    def _together(self, key: tuple[Kind, Hashable], cut: Cut, at: int, state: State) -> Together | None:
+        """What is written about all of this standing; None until it came often, or where there is no such
+        thing.
+        """
+        often = self._seen.pop(key, 0) + 1
+        if often < often_min:
+            if len(self._seen) >= seen_max:
+                self._seen.clear()
+            self._seen[key] = often
+            return None
+        kind, governance = key[0], self._governance
+        alike = Alike.of(
+            _event(cut),
+            kind.wanted,
+            at,
+            state,
+            governance.policy,  # type: ignore[arg-type]  # without one everything is indeterminate
+            governance.stakeholders,
+        )
+        made = None if alike is None else (alike, Pattern(kind.templates, alike.decisions, alike.gaps))
         if len(self._alike) >= alike_max:
             self._alike.clear()
-        self._alike[kind, common] = made
+        self._alike[key] = made
         return made
 
-    def _alone(
+    def _by_itself(
         self,
         cut: Cut,
         wanted: Sequence[Subscription],
         templates: Sequence[Template],
         at: int,
         state: State,
-    ) -> tuple[Pattern, Sequence[bytes]]:
+    ) -> Written:
         governance = self._governance
         decisions = decide_all(
             _event(cut),
@@ -115,8 +134,8 @@ class Decider:
             governance.policy,  # type: ignore[arg-type]  # without one everything is indeterminate
             governance.stakeholders,
         )
-        names = [listed(one.grants) for one in decisions]
-        return Pattern(templates, decisions, range(len(decisions))), names
+        self._alone += decisions
+        return written(templates, decisions)
 
 
 def _event(cut: Cut) -> Event:

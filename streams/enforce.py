@@ -4,7 +4,6 @@ It reads envelopes only and holds no key. Consent of its partitions is in memory
 before each batch; each decision says how far it had been applied. What it passes on is copied as bytes.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Final
@@ -18,7 +17,7 @@ from streams import metrics, quarantine
 from streams.decider import Decider
 from streams.errors import Corrupt
 from streams.step import Out, Record
-from streams.templates import Copy, Pattern
+from streams.templates import Copy
 
 STAGE: Final = "enforce"
 RECONSIDER: Final = "reconsider"
@@ -40,7 +39,6 @@ class Enforce:
         self._decider = Decider(self._governance)
         self._at = 0
         self._when: dict[int, bytes] = {}
-        self._written: list[Pattern] = []
 
     def assigned(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Their participants' consent is applied from its beginning."""
@@ -72,7 +70,7 @@ class Enforce:
         """
         self._at = self._now()
         self._when.clear()
-        self._written.clear()
+        self._decider.effects()  # what was decided and thrown away does not count
         for record in batch:
             try:
                 self._handle(record, out)
@@ -87,9 +85,8 @@ class Enforce:
                 )
         if batch:
             metrics.LATENCY.observe(max(self._at - min(map(_TIMESTAMP, batch)), 0) / 1000)
-            for pattern, often in Counter(self._written).items():
-                for (effect, reason), count in pattern.effects:
-                    metrics.OUTCOMES.labels(effect, reason).inc(count * often)
+            for (effect, reason), count in self._decider.effects().items():
+                metrics.OUTCOMES.labels(effect, reason).inc(count)
 
     def due(self, now_ms: int) -> bool:
         """Nothing happens here without a record."""
@@ -147,16 +144,13 @@ class Enforce:
             when = raw.applied(self._at, consent_offset, self._governance.offset)
             self._when[partition] = when
         state = self._state(partition, cut.participant)
-        pattern, names = self._decider.decide(cut, self._at, state, already)
+        outcomes, copies = self._decider.decide(cut, self._at, state, already)
         envelope, position = cut.envelope, raw.place(place[0], place[1]) + raw.long(place[2])
-        outcomes, copies = pattern.outcomes.filled(names), pattern.copies
         kept = _kept(cut.sealed, copies) if copies else {}
-        self._written.append(pattern)
         produce = out.produce
         produce("decisions", key, raw.decision(name, cause, envelope, position, when, outcomes), partition)
         for topic, compartments, shares in copies:
-            sealed, said = kept[compartments], shares.filled(names)
-            produce(topic, key, raw.outbound(envelope, sealed, position, when, said), partition)
+            produce(topic, key, raw.outbound(envelope, kept[compartments], position, when, shares), partition)
 
     def _state(self, partition: int, participant: str) -> State:
         try:

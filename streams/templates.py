@@ -54,7 +54,75 @@ class Template:
         return *begins, _ends(decision.compartments, decision.obligations)
 
 
-class Gapped:
+class Copy(NamedTuple):
+    """What one stakeholder gets: on which topic, which compartments, and why (an array of shares)."""
+
+    topic: str
+    compartments: tuple[str, ...]
+    shares: bytes
+
+
+Written = tuple[bytes, Sequence[Copy]]  # every outcome in order, as an array; a copy for each stakeholder
+
+
+def written(templates: Sequence[Template], decisions: Sequence[Decision]) -> Written:
+    """What is written about these decisions, one for each template. Copies are united over subscriptions."""
+    outcomes = []
+    copies: dict[str, tuple[str, tuple[str, ...], list[bytes]]] = {}
+    for template, decision in zip(templates, decisions, strict=True):
+        if decision[0] == "deny":
+            outcomes.append(template.denial(decision[1]))
+            continue
+        before, says, after = template.permit(decision)
+        rest = listed(decision[3]) + after
+        outcomes.append(before + rest)
+        known = copies.get(template.stakeholder)
+        if known is None:
+            copies[template.stakeholder] = template.topic, decision[4], [says + rest]
+        else:
+            united = tuple(sorted({*known[1], *decision[4]}))
+            copies[template.stakeholder] = template.topic, united, [*known[2], says + rest]
+    return _array(outcomes), [Copy(topic, some, _array(shares)) for topic, some, shares in copies.values()]
+
+
+class Pattern:
+    """What is written about everybody who is answered alike: as `written`, with gaps for the names of grants.
+
+    `gaps` says for each decision which of the names it has (-1: none), as in `consent.alike.Alike`.
+    """
+
+    __slots__ = ("_copies", "_outcomes", "effects")
+
+    def __init__(
+        self, templates: Sequence[Template], decisions: Sequence[Decision], gaps: Sequence[int]
+    ) -> None:
+        self.effects = Counter([decision[:2] for decision in decisions])
+        outcomes: list[bytes | int] = [raw.long(len(decisions))]
+        copies: dict[str, tuple[str, set[str], list[bytes | int]]] = {}
+        for template, decision, gap in zip(templates, decisions, gaps, strict=True):
+            if decision.effect == "deny":
+                outcomes.append(template.denial(decision.reason))
+                continue
+            before, says, after = template.permit(decision)
+            outcomes += [before, gap, after]
+            _, compartments, shares = copies.setdefault(template.stakeholder, (template.topic, set(), []))
+            compartments.update(decision.compartments)
+            shares += [says, gap, after]
+        self._outcomes = _Gapped([*outcomes, _END] if decisions else [_END])
+        self._copies = [
+            (topic, tuple(sorted(compartments)), _Gapped([raw.long(len(shares) // 3), *shares, _END]))
+            for topic, compartments, shares in copies.values()
+        ]
+
+    def filled(self, names: Sequence[bytes]) -> Written:
+        """What is written about one of them, whose grants have these names (as `listed`)."""
+        copies = [
+            Copy(topic, compartments, gapped.filled(names)) for topic, compartments, gapped in self._copies
+        ]
+        return self._outcomes.filled(names), copies
+
+
+class _Gapped:
     """Bytes with gaps. `pieces` are bytes, and where a gap is the number of the value that fills it."""
 
     __slots__ = ("_format", "_values")
@@ -69,48 +137,6 @@ class Gapped:
     def filled(self, values: Sequence[bytes]) -> bytes:
         """The bytes, with these in their gaps."""
         return self._format % self._values(values)
-
-
-class Copy(NamedTuple):
-    """What one stakeholder gets: on which topic, which compartments, and why (an array of shares)."""
-
-    topic: str
-    compartments: tuple[str, ...]
-    shares: Gapped
-
-
-class Pattern:
-    """What is written about an event: every outcome in order, as an array, and a copy for each stakeholder,
-    united over its subscriptions. The names of grants are left open, so that it serves all who are answered
-    alike; `gaps` says for each decision which of the names it has, as in `consent.alike.Alike`.
-    """
-
-    __slots__ = ("copies", "effects", "outcomes")
-
-    def __init__(
-        self, templates: Sequence[Template], decisions: Sequence[Decision], gaps: Sequence[int]
-    ) -> None:
-        self.effects = Counter([(one.effect, one.reason) for one in decisions]).items()
-        outcomes: list[bytes | int] = [raw.long(len(decisions))]
-        united: dict[str, tuple[str, set[str], list[list[bytes | int]]]] = {}
-        for template, decision, gap in zip(templates, decisions, gaps, strict=True):
-            if decision.effect == "deny":
-                outcomes.append(template.denial(decision.reason))
-                continue
-            before, says, after = template.permit(decision)
-            outcomes += [before, gap, after]
-            _, compartments, shares = united.setdefault(template.stakeholder, (template.topic, set(), []))
-            compartments.update(decision.compartments)
-            shares.append([says, gap, after])
-        self.outcomes = Gapped([*outcomes, _END] if decisions else [_END])
-        self.copies = [
-            Copy(
-                topic,
-                tuple(sorted(compartments)),
-                Gapped([raw.long(len(shares)), *[piece for one in shares for piece in one], _END]),
-            )
-            for topic, compartments, shares in united.values()
-        ]
 
 
 def listed(grants: Sequence[str]) -> bytes:
@@ -130,3 +156,8 @@ def _ends(compartments: tuple[str, ...], obligations: tuple[str, ...]) -> bytes:
 
 def _nothing(values: Sequence[bytes]) -> tuple[()]:
     return ()
+
+
+def _array(items: Sequence[bytes]) -> bytes:
+    """Items as Avro writes an array of them: one block, then the end."""
+    return b"".join((raw.long(len(items)), *items, _END)) if items else _END

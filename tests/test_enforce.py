@@ -308,7 +308,7 @@ def test_people_who_signed_the_same_each_get_what_the_rule_says_about_them(
 
 def test_governance_that_changes_is_what_the_next_event_is_decided_by() -> None:
     enforce = step([directive(PERSON, grant("c-1"))])
-    for _ in range(3):  # by now it is known what is said about such events
+    for _ in range(decider.often_min + 2):  # by now it is known what is said about such events
         assert "outbox.clinic" in decide_one(enforce, event(PERSON)).topics()
     gone = {"kind": "retired", "id": "s-clinic", "at": 0, "by": "test", "body": b"{}"}
     enforce.apply(record("governance", codec.encode("Governance", gone), offset=len(governance())))
@@ -328,12 +328,12 @@ def test_an_agreement_that_ends_ends_what_is_said_about_everybody() -> None:
     for offset, change in enumerate(changes):
         enforce.apply(record("governance", codec.encode("Governance", change), offset=offset))
     enforce.apply(record("consent", codec.encode("Directive", directive(PERSON, grant("c-1"))), KEY))
-    for _ in range(3):
+    for _ in range(decider.often_min + 2):
         assert "outbox.clinic" in decide_one(enforce, event(PERSON)).topics()
     clock[0] = until_ms
     assert "outbox.clinic" in decide_one(enforce, event(PERSON)).topics()
     clock[0] += 1
-    for _ in range(3):
+    for _ in range(decider.often_min + 2):
         assert "outbox.clinic" not in decide_one(enforce, event(PERSON)).topics()
 
 
@@ -353,6 +353,8 @@ def test_consent_is_read_ahead_while_nothing_comes_some_of_it_at_a_time(
 def test_what_is_known_of_kinds_and_standings_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decider, "kinds_max", 2)
     monkeypatch.setattr(decider, "alike_max", 3)
+    monkeypatch.setattr(decider, "seen_max", 3)
+    monkeypatch.setattr(decider, "often_min", 2)
     enforce = step([directive(PERSON, grant("c-1"))])
     for number in range(20):
         sink = decide_one(
@@ -361,6 +363,7 @@ def test_what_is_known_of_kinds_and_standings_is_bounded(monkeypatch: pytest.Mon
         assert len(sink.of("decisions")[0]["outcomes"]) == len(SUBSCRIPTIONS)
         assert len(enforce._decider._kinds) <= 2
         assert len(enforce._decider._alike) <= 3
+        assert len(enforce._decider._seen) <= 3
 
 
 # -- on a real broker ------------------------------------------------------

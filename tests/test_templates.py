@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from consent import Decision, Subscription
 from schemas import codec, raw
 from schemas.topics import outbox
-from streams.templates import Pattern, Template, listed
+from streams.templates import Pattern, Template, listed, written
 from tests.test_raw import LONGS, NAMES, events
 
 TEXTS = st.lists(st.sampled_from(["", "c-1/g%b", "%", "é", "x" * 63, "x" * 64, "é" * 40]), max_size=3)
@@ -54,14 +54,16 @@ def test_a_decision_and_its_copies_are_the_codecs(
     }
     decisions = [one for _, one in asked]
     names = [listed(one.grants) for one in decisions]
-    pattern = Pattern([Template(one) for one, _ in asked], decisions, range(len(asked)))
+    templates = [Template(one) for one, _ in asked]
+    whole, copied = written(templates, decisions)
+    pattern = Pattern(templates, decisions, range(len(asked)))
+    assert pattern.filled(names) == (whole, copied)
     outcomes = [
         {"stakeholder": one.stakeholder, "subscription": one.id, "purpose": one.purpose}
         | plain(decision._asdict())
         for one, decision in asked
     ]
-    written = raw.decision("d-1", cause, cut.envelope, place, stamp, pattern.outcomes.filled(names))
-    assert written == codec.encode(
+    assert raw.decision("d-1", cause, cut.envelope, place, stamp, whole) == codec.encode(
         "Decision", {"id": "d-1", "cause": cause, "event": event["envelope"], **rest, "outcomes": outcomes}
     )
     shares: dict[str, list[dict[str, Any]]] = {}
@@ -72,14 +74,14 @@ def test_a_decision_and_its_copies_are_the_codecs(
             shares.setdefault(outbox(one.stakeholder), []).append({name: outcome[name] for name in named})
             united.setdefault(outbox(one.stakeholder), set()).update(outcome["compartments"])
     copies = {
-        topic: (compartments, raw.outbound(cut.envelope, cut.sealed, place, stamp, said.filled(names)))
-        for topic, compartments, said in pattern.copies
+        topic: (compartments, raw.outbound(cut.envelope, cut.sealed, place, stamp, said))
+        for topic, compartments, said in copied
     }
     assert copies == {
         topic: (tuple(sorted(united[topic])), codec.encode("Outbound", {**event, **rest, "shares": some}))
         for topic, some in shares.items()
     }
-    assert dict(pattern.effects) == Counter([(one.effect, one.reason) for one in decisions])
+    assert pattern.effects == Counter([(one.effect, one.reason) for one in decisions])
 
 
 def test_a_pattern_serves_whoever_has_other_grants() -> None:
@@ -90,10 +92,5 @@ def test_a_pattern_serves_whoever_has_other_grants() -> None:
     templates = [Template(one) for one in (harbor, clinic, harbor)]
     pattern = Pattern(templates, [permit, denied, permit], [1, -1, 0])
     others = [permit._replace(grants=("c-2/g7",)), denied, permit._replace(grants=("c-2/g1", "c-2/g2"))]
-    alone = Pattern(templates, others, range(3))
     names = [listed(("c-2/g1", "c-2/g2")), listed(("c-2/g7",))]
-    each = [listed(one.grants) for one in others]
-    assert pattern.outcomes.filled(names) == alone.outcomes.filled(each)
-    assert [one.shares.filled(names) for one in pattern.copies] == [
-        one.shares.filled(each) for one in alone.copies
-    ]
+    assert pattern.filled(names) == written(templates, others)

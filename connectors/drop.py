@@ -29,14 +29,19 @@ class Drop:
     path: str
     host_key: str
     form: tabular.Format
+    age: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Drop":
-        """`url` is `sftp://user@host:port/folder`, `host_key` a line of its public key. Raises `Unfit`."""
+        """`url` is `sftp://user@host:port/folder`, `host_key` a line of its public key, `age` public keys.
+
+        Raises `Unfit`. Whether these keys are keys shows when a file is encrypted (`connectors/age.py`).
+        """
         try:
             parts = urlsplit(settings["url"])
             host, user, port = parts.hostname, parts.username, parts.port or PORT
             host_key, form = str(settings["host_key"]), settings["format"]
+            age = settings.get("age") or ()
             asyncssh.import_public_key(host_key)
         except (KeyError, TypeError, ValueError, asyncssh.KeyImportError):
             raise Unfit(
@@ -44,4 +49,7 @@ class Drop:
             ) from None
         if parts.scheme != "sftp" or not host or not user or parts.password or form not in ("csv", "jsonl"):
             raise Unfit("an address of the kind `sftp://user@host/folder` and a format are needed")
-        return cls(host, port, unquote(user), unquote(parts.path).rstrip("/") or ".", host_key, form)
+        if isinstance(age, str) or not all(isinstance(key, str) for key in age):
+            raise Unfit("`age` is a list of public keys")
+        path = unquote(parts.path).rstrip("/") or "."
+        return cls(host, port, unquote(user), path, host_key, form, tuple(age))

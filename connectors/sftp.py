@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 
 import asyncssh
 
-from connectors import tabular
+from connectors import age, tabular
 from connectors.adapter import Outcome, Outgoing
 from connectors.address import Forbidden, allowed
 from connectors.drop import Drop, Unfit
@@ -109,8 +109,10 @@ class Files:
 
     async def _put(self, sftp: asyncssh.SFTPClient, who: str, to: Drop, several: Sequence[Outgoing]) -> None:
         name = name_of(several, self._now(), to.form)
-        part, final = f"{to.path}/.{name}.part", f"{to.path}/{name}"
         content = tabular.written(several, to.form)
+        if to.age:
+            name, content = name + age.SUFFIX, await asyncio.to_thread(age.encrypted, content, to.age)
+        part, final = f"{to.path}/.{name}.part", f"{to.path}/{name}"
         note = Note(name, part, frozenset(one.key for one in several), self._now())
         await asyncio.to_thread(self._notes.note, who, note)
         file = await sftp.open(part, "wb")

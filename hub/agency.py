@@ -58,6 +58,9 @@ def add(
     ] = None,
     sftp_every: Annotated[str, typer.Option(help="A file for each hour, or day; or at-once.")] = "hour",
     sftp_format: Annotated[str, typer.Option(help="csv or jsonl.")] = "csv",
+    sftp_age: Annotated[
+        list[str] | None, typer.Option(help="A public key of age to encrypt files for. Repeatable.")
+    ] = None,
     subscribe: Annotated[
         list[str] | None,
         typer.Option(help="purpose:category,category[:adapter]; webhook if it names no adapter. Repeatable."),
@@ -79,7 +82,13 @@ def add(
         "kafka": kafka,
         "sftp": None
         if sftp is None
-        else {"url": sftp, "host_key": sftp_host_key or "", "every": sftp_every, "format": sftp_format},
+        else {
+            "url": sftp,
+            "host_key": sftp_host_key or "",
+            "every": sftp_every,
+            "format": sftp_format,
+            "age": sftp_age or [],
+        },
         "subscriptions": [_subscription(one) for one in subscribe or ()],
     }
     with opened() as hub:
@@ -96,7 +105,7 @@ def load(
     """Add, or bring up to date, every stakeholder of a file. Prints new tokens and secrets, this once.
 
     Each has `id`, `name`, `role`, `agreement = {from, until}`, perhaps `treating`, `medical`, `part2`,
-    `webhook`, `webhook_signature`, `fhir`, `kafka`, `sftp = {url, host_key, every, format}` and
+    `webhook`, `webhook_signature`, `fhir`, `kafka`, `sftp = {url, host_key, every, format, age}` and
     `subscriptions = [{purpose, categories, adapter}]`. Repeating it changes nothing, and makes no token for
     whom it did not change.
     """

@@ -9,13 +9,15 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from connectors.age import check as check_keys
+from connectors.age import keys_max
 from connectors.recheck import PAUSED
 from hub.appender import Appender
 from hub.governance import Register, write
 from hub.signing import Kind, Signing
 from hub.users import Credentials
 from schemas import instant, topics
-from schemas.errors import BadTime, Invalid, Problem
+from schemas.errors import BadTime, Invalid, Problem, Refused
 
 SUBSCRIPTIONS_MAX: Final = 50
 STAKEHOLDERS_MAX: Final = 1_000
@@ -57,22 +59,31 @@ class Wanted(_Shape):
 
 
 class Folder(_Shape):
-    """A folder on a stakeholder's SFTP server; `host_key` is a line of the server's public key."""
+    """A folder on a stakeholder's SFTP server; `host_key` is a line of the server's public key. With keys of
+    age, files are encrypted for them.
+    """
 
     url: Annotated[str, Field(pattern=r"^sftp://[^\s/?#]+(/[^\s?#]*)?$", max_length=2_000)]
     host_key: Annotated[str, Field(max_length=2_000)]
     every: Literal["hour", "day", "at-once"] = "hour"
     format: Literal["csv", "jsonl"] = "csv"
+    age: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=keys_max)] = []
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
-        from connectors.drop import Drop, Unfit  # noqa: PLC0415  slow to import, and seldom needed
+        from connectors.drop import Drop  # noqa: PLC0415  slow to import, and seldom needed
 
         try:
             Drop.of(self.model_dump())
-        except Unfit as error:
+            if self.age:
+                check_keys(self.age)
+        except Refused as error:
             raise ValueError(error.detail) from None
         return self
+
+    def settings(self) -> dict[str, Any]:
+        """What the adapter needs to know."""
+        return self.model_dump(exclude=None if self.age else {"age"})
 
 
 class Description(_Shape):
@@ -131,7 +142,7 @@ class Description(_Shape):
         needed = {
             "webhook": None if self.webhook is None else {"url": self.webhook},
             "fhir": None if self.fhir is None else {"url": self.fhir},
-            "sftp": None if self.sftp is None else self.sftp.model_dump(),
+            "sftp": None if self.sftp is None else self.sftp.settings(),
         }
         found = needed.get(adapter, {})
         if found is None:

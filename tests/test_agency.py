@@ -1,10 +1,12 @@
 """Who takes part: described once, registered once, and every secret shown once."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner
@@ -219,6 +221,17 @@ def test_a_folder_for_files_is_known_by_its_servers_key(at: Desk) -> None:
     assert found["settings"] == {**FOLDER, "every": "day", "format": "csv"}
 
 
+def test_files_for_keys_of_age_need_what_encrypts(at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"purpose": "care-coordination", "categories": ["service"], "adapter": "sftp"}
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    folder = {**FOLDER, "age": [key]}
+    register(at, sftp=folder, subscriptions=[wanted])
+    assert at.register().subscriptions["harbor-house-care-coordination-sftp"]["settings"]["age"] == [key]
+    monkeypatch.setitem(sys.modules, "pyrage", None)  # as where the extra is not installed
+    with pytest.raises(Invalid, match="pip install pyrage"):
+        register(at, sftp=folder, subscriptions=[wanted])
+
+
 @pytest.mark.parametrize(
     ("change", "path"),
     [
@@ -226,6 +239,8 @@ def test_a_folder_for_files_is_known_by_its_servers_key(at: Desk) -> None:
         ({"sftp": {**FOLDER, "url": "sftp://files.example.org/in"}}, "/sftp"),
         ({"sftp": {**FOLDER, "every": "week"}}, "/sftp/every"),
         ({"sftp": {"url": FOLDER["url"]}}, "/sftp/host_key"),
+        ({"sftp": {**FOLDER, "age": ["age1nonsense"]}}, "/sftp"),
+        ({"sftp": {**FOLDER, "age": ["age1"] * 11}}, "/sftp/age"),
         (
             {"subscriptions": [{"purpose": "treatment", "categories": ["service"], "adapter": "sftp"}]},
             "/sftp",

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import pyrage
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +91,7 @@ class Town:
         self.kept = Kept()
         self.clock = NOW
         self.form = "csv"
+        self.age: list[Any] = []
         self.port = 0
         self.server: type[Server] = type("Told", (Server,), {"folder": folder, "opened": []})
 
@@ -104,6 +107,7 @@ class Town:
             "host_key": self.host_key.export_public_key().decode(),
             "every": "hour",
             "format": self.form,
+            **({"age": self.age} if self.age else {}),
         }
 
     def outgoing(self, number: int, ms: int = 20_000, **fields: Any) -> Outgoing:
@@ -187,6 +191,45 @@ async def test_or_as_json_lines(town: Town) -> None:
         {"id": "d-1", "event": one.view},
         {"id": "d-2", "event": two.view},
     ]
+
+
+async def test_a_file_encrypted_by_age_opens_for_each_of_its_keys_and_for_nobody_else(town: Town) -> None:
+    ours, theirs, others = (pyrage.x25519.Identity.generate() for _ in range(3))
+    town.age = [str(one.to_public()) for one in (ours, theirs)]
+    assert await town.send(town.outgoing(1, name="Ana Invented")) == [RENAMED]
+    (name,) = town.names()
+    assert name.endswith(".csv.age")
+    sealed = (town.folder / "in" / name).read_bytes()
+    assert sealed.startswith(b"age-encryption.org/v1\n")
+    for identity in (ours, theirs):
+        (row,) = csv.DictReader(io.StringIO(pyrage.decrypt(sealed, [identity]).decode(), newline=""))
+        assert (row["id"], row["subject.name"]) == ("d-1", "Ana Invented")
+    with pytest.raises(pyrage.DecryptError):
+        pyrage.decrypt(sealed, [others])
+
+
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [
+        ("age1nonsense", "age-key"),
+        ("AGE-SECRET-KEY-1", "age-key"),
+        ("ssh-ed25519 AAAA", "age-key"),
+        (7, "settings-unfit"),
+    ],
+)
+async def test_without_a_good_key_nothing_is_written_in_the_clear_instead(
+    town: Town, key: Any, code: str
+) -> None:
+    town.age = [key]
+    assert await town.send(town.outgoing(1)) == [Outcome("failed", code)]
+    assert town.names() == []
+
+
+async def test_nor_without_what_encrypts(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.age = [str(pyrage.x25519.Identity.generate().to_public())]
+    monkeypatch.setitem(sys.modules, "pyrage", None)  # as where the extra is not installed
+    assert await town.send(town.outgoing(1)) == [Outcome("failed", "age-missing")]
+    assert town.names() == []
 
 
 @pytest.mark.parametrize("other_worker", [False, True])

@@ -365,18 +365,20 @@ def _keep_log(hub: Hub) -> Callable[[], None]:
     from hub.ledger.keeping import keep  # noqa: PLC0415
 
     ended = threading.Event()
-    work = partial(_log_worker, hub, hub.vault)
+    slot = Slot(hub.settings.run_dir / "slots", "ledger")
+    work = partial(_log_worker, hub, hub.vault, slot.instance_id)
     keeper = threading.Thread(target=keep, args=(work, ended, hub.settings.run_dir), name="log", daemon=True)
     keeper.start()
 
     def end() -> None:
         ended.set()
         keeper.join()
+        slot.close()
 
     return end
 
 
-def _log_worker(hub: Hub, vault: Vault) -> "Worker":
+def _log_worker(hub: Hub, vault: Vault, instance_id: str) -> "Worker":
     """One who gives places in the transparency log."""
     from hub.ledger.commitment import Salts  # noqa: PLC0415
     from hub.ledger.note import Verifier  # noqa: PLC0415
@@ -393,6 +395,7 @@ def _log_worker(hub: Hub, vault: Vault) -> "Worker":
         hub.log_signer,
         interval_ms=settings.checkpoint_ms,
         witness=witness,
+        instance_id=instance_id,
         session_timeout_ms=settings.session_ms_max,
         transaction_timeout_ms=settings.transaction_ms_max,
     )

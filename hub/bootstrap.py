@@ -4,6 +4,7 @@
 asked to stop, or fails.
 """
 
+import asyncio
 import os
 import threading
 import time
@@ -50,9 +51,11 @@ if TYPE_CHECKING:
     from hub.filing import Place
     from hub.ledger.note import Signer
     from hub.ledger.worker import Worker
+    from hub.notifying import Notifier
     from hub.parts import Viewing
 
 CONNECTORS: Final = "connectors"
+TELLING_S_MAX: Final = 5.0  # for what is being sent when the auditor stops
 DELIVERY_BATCH_MAX: Final = 1_000  # records: while a batch is taken in, no revocation is acknowledged
 
 
@@ -344,18 +347,22 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
 
 
 def run_auditor(hub: Hub, stop: threading.Event) -> None:
-    """Stage `auditor`: the projections, and in a thread of its own the transparency log."""
+    """Stage `auditor`: the projections; in threads of their own the transparency log, and the notices."""
     from hub.auditor import Auditor  # noqa: PLC0415
     from hub.desk import Desk  # noqa: PLC0415
 
     pulse = Pulse(hub.settings.run_dir, "auditor")
     end_log = _keep_log(hub)
+    notifier = _notifier(hub)
+    telling = threading.Thread(target=lambda: asyncio.run(notifier.run(stop)), name="notifier", daemon=True)
+    telling.start()
     pulse.beat("starting")
     try:
         desk = Desk(hub.alert_rules, hub.settings.linking_desk, now_ms)
         Auditor(hub.client, hub.store, hub.vault, pulse, hub.settings.session_ms_max, desk).run(stop)
     finally:
         end_log()
+        telling.join(TELLING_S_MAX)
         pulse.close()
         hub.close()
 
@@ -399,6 +406,36 @@ def _log_worker(hub: Hub, vault: Vault, instance_id: str) -> "Worker":
         session_timeout_ms=settings.session_ms_max,
         transaction_timeout_ms=settings.transaction_ms_max,
     )
+
+
+def _notifier(hub: Hub) -> "Notifier":
+    """Who pushes and mails, and does what is to be done now and then for alerts."""
+    from connectors.http import HttpSettings  # noqa: PLC0415
+    from hub.devices import Devices  # noqa: PLC0415
+    from hub.mail import Mail, MailSettings  # noqa: PLC0415
+    from hub.notices import Notices  # noqa: PLC0415
+    from hub.notifying import Notifier  # noqa: PLC0415
+    from hub.preferences import Preferences  # noqa: PLC0415
+    from hub.shown import ShownAlerts  # noqa: PLC0415
+    from hub.silence import Silence  # noqa: PLC0415
+
+    of, store = hub.settings, hub.store
+    wishes, devices = Preferences(store, hub.vault), Devices(store, hub.vault)
+    open_doors = of.demo or of.private_webhooks
+    push, mail = None, None
+    if of.push_contact is not None:
+        from hub.webpush import Push  # noqa: PLC0415
+
+        push = Push(devices, of.push_contact, HttpSettings(private=open_doors, plain=open_doors))
+    if of.mail_host is not None and of.mail_from is not None:
+        password = of.mail_password.get_secret_value() if of.mail_password else None
+        mail = Mail(
+            MailSettings(of.mail_host, of.mail_port, of.mail_from, of.mail_tls, of.mail_username, password)
+        )
+    notices = Notices(store, wishes, hub.zone, now_ms, push=push is not None, mail=mail is not None)
+    shown, silence = ShownAlerts(store), Silence(store, hub.alert_rules, now_ms)
+    rounds = (silence.look, lambda: shown.expire(now_ms()))
+    return Notifier(store, notices, wishes, devices, push, mail, now_ms, rounds)
 
 
 def run_web(hub: Hub, stop: threading.Event) -> None:

@@ -160,6 +160,11 @@ def standing(stakeholder: str) -> sa.ColumnElement[bool]:
     return sa.and_(caseloads.c.stakeholder == stakeholder, caseloads.c.until.is_(None))
 
 
+def of_anybody() -> sa.ColumnElement[bool]:
+    """Of `caseloads`: those of all organisations that last."""
+    return caseloads.c.until.is_(None)
+
+
 def mine(stakeholder: str, account: str, now_ms: int) -> sa.Select[Any]:
     """Those with whom somebody works now, or for whom they cover."""
     away = sa.select(covers.c.account).where(

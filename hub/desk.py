@@ -142,8 +142,11 @@ def tell(
     at: int,
     facts: Mapping[str, Any],
     name: str | None = None,
-) -> str:
-    """Write an alert that no event stands behind, once. Out: its id, made from what it says unless given."""
+) -> bool:
+    """Write an alert that no event stands behind. Its id is made from what it says, unless given.
+
+    Out: whether it is new; what stood already, withdrawn or not, stays as it was.
+    """
     name = name or _id(rule, stakeholder, participant, json.dumps(facts, sort_keys=True))
     row = {
         "id": name,
@@ -157,9 +160,10 @@ def tell(
         "facts": dict(facts),
         "at": at,
     }
-    if connection.execute(sa.select(alerts.c.id).where(alerts.c.id == name)).scalar() is None:
-        upsert(connection, alerts, [row | {"changed": next_number(connection, "alerts")}])
-    return name
+    if connection.execute(sa.select(alerts.c.id).where(alerts.c.id == name)).scalar() is not None:
+        return False
+    upsert(connection, alerts, [row | {"changed": next_number(connection, "alerts")}])
+    return True
 
 
 def _ring(connection: sa.Connection, alert: str, due_at: int) -> None:

@@ -1,0 +1,355 @@
+"""Who sees which alert and what they do to it: one wins, nobody's alert is nobody's, the log decides."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from hub import acts, today
+from hub.casetables import caseloads, sightings
+from hub.crosswalk import Crosswalk
+from hub.handling import RESERVED_MS_MAX, SNOOZE_MS_MAX, UNDO_MS_MAX, Act
+from hub.people import agreed, handle, resolve, search, timeline
+from hub.preferences import Preferences
+from hub.shown import ShownAlerts
+from hub.store import Store, upsert
+from hub.tables import PROJECTED, alerts
+from schemas.errors import Invalid, Unavailable
+from tests.office import HOUR, NOW, ORG, Office, Who
+
+
+@pytest.fixture
+def office(store: Store) -> Office:
+    return Office(store)
+
+
+def test_own_people_first_nobodys_for_everybody_and_others_not_at_all(office: Office) -> None:
+    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    office.caseloads.assign("person:lead", ORG, "p-2", "ben")
+    office.alert("of-nobody", "p-3")
+    office.now += 1
+    office.alert("of-ana", "p-1")
+    office.alert("of-ben", "p-2")
+    assert office.sees("ana") == ["of-ana", "of-nobody"]
+    assert office.sees("ben") == ["of-ben", "of-nobody"]
+    assert office.sees("cleo") == ["of-nobody"]
+    assert set(office.sees(None)) == {"of-ana", "of-ben", "of-nobody"}
+    assert [one.own for one in office.picture("ana").waiting] == [True, False]
+    office.caseloads.hand_over("person:lead", ORG, "p-1", "ana", "cleo")
+    assert office.sees("ana") == ["of-nobody"]
+    assert office.sees("cleo") == ["of-ana", "of-nobody"]
+
+
+def test_cover_lasts_as_long_as_it_was_arranged(office: Office) -> None:
+    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    office.alert("a")
+    office.caseloads.cover("person:ana", ORG, "ana", "ben", NOW + HOUR, NOW + 3 * HOUR)
+    assert office.sees("ben") == []
+    office.now = NOW + HOUR
+    assert office.sees("ben") == ["a"]
+    assert office.sees("ana") == ["a"], "who is away may still look"
+    office.now = NOW + 3 * HOUR
+    assert office.sees("ben") == []
+    office.caseloads.cover("person:ana", ORG, "ana", "ben", NOW, NOW + 9 * HOUR)
+    assert office.sees("ben") == ["a"]
+    office.caseloads.cover("person:ana", ORG, "ana", "ben", NOW, NOW)
+    assert office.sees("ben") == [], "ended early"
+    for wrong in (("ana", "ana", 0, 1), ("ana", "zoe", 0, 1), ("ana", "ben", 0, 10**12)):
+        with pytest.raises(Invalid):
+            office.caseloads.cover("person:ana", ORG, *wrong)
+
+
+def test_a_teams_alert_is_the_teams_and_what_escalates_is_the_leaders(office: Office) -> None:
+    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    office.caseloads.join("person:admin", ORG, "night", "ana")
+    office.caseloads.join("person:admin", ORG, "night", "ben", lead=True)
+    office.alert("own")
+    office.alert("teams", audience="team")
+    assert set(office.sees("ana")) == {"own", "teams"}
+    assert office.sees("ben") == ["teams"]
+    assert office.sees("cleo") == []
+    with office.store.write() as connection:
+        connection.execute(alerts.update().where(alerts.c.id == "own").values(escalated_at=NOW))
+    assert set(office.sees("ben")) == {"own", "teams"}
+    assert office.sees("cleo") == []
+    office.caseloads.leave("person:admin", ORG, "night", "ben")
+    assert office.sees("cleo") == ["own"], "where nobody leads, everybody sees what nobody took"
+    assert office.caseloads.leads(ORG, "cleo")
+
+
+def test_one_of_two_who_acknowledge_at_once_has_it_and_the_other_is_told_who(office: Office) -> None:
+    office.alert("a")
+    results: dict[str, Any] = {}
+    gate = threading.Barrier(2)
+
+    def acknowledge(name: str) -> None:
+        desk = office.another()
+        gate.wait(10)
+        results[name] = desk.act(Who(name), "a", Act("acknowledge", 0))
+
+    threads = [threading.Thread(target=acknowledge, args=(name,)) for name in ("ana", "ben")]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(30)
+    outcomes = {name: result.outcome for name, result in results.items()}
+    assert sorted(outcomes.values()) == ["done", "lost"]
+    winner = next(name for name, outcome in outcomes.items() if outcome == "done")
+    loser = Who("ben" if winner == "ana" else "ana")
+    assert office.one("a").acknowledged_by == winner
+    told = office.handling.act(loser, "a", Act("acknowledge", 0))
+    assert (told.outcome, told.by) == ("lost", winner.title())
+    assert [one["by"] for one in office.log.values("work")] == [f"person:{winner}"], (
+        "only who has it is written"
+    )
+    (alert,) = office.picture(None).taken
+    assert alert.acknowledged_by == winner.title()
+    assert office.sees(winner) == []
+
+
+def test_what_was_queued_and_is_sent_again_is_done_once(office: Office) -> None:
+    office.alert("a")
+    first = office.handling.act(Who("ana"), "a", Act("acknowledge", 0))
+    again = office.handling.act(Who("ana"), "a", Act("acknowledge", 0))
+    assert first == again
+    assert first.outcome == "done"
+    assert first.undo_until == NOW + UNDO_MS_MAX
+    assert len(office.log.values("work")) == 1
+
+
+def test_an_act_can_be_undone_by_who_did_it_for_a_while(office: Office) -> None:
+    office.alert("a")
+    version = office.handling.act(Who("ana"), "a", Act("acknowledge", 0)).version
+    assert office.handling.act(Who("ben"), "a", Act("undo", version)).outcome == "refused"
+    undone = office.handling.act(Who("ana"), "a", Act("undo", version))
+    assert (undone.outcome, undone.version) == ("done", 2)
+    assert office.handling.act(Who("ana"), "a", Act("undo", version)) == undone, "replayed"
+    assert office.sees("ben") == ["a"]
+    office.handling.act(Who("ana"), "a", Act("acknowledge", 2))
+    office.now += UNDO_MS_MAX + 1
+    assert office.handling.act(Who("ana"), "a", Act("undo", 3)).outcome == "refused"
+
+
+def test_what_is_put_off_comes_back_and_the_clock_is_told(office: Office) -> None:
+    office.alert("a")
+    until = NOW + HOUR
+    assert office.handling.act(Who("ana"), "a", Act("snooze", 0, until=until)).outcome == "done"
+    assert office.alarms.told == [("p-1", "alert", "a", until)]
+    assert office.sees("ana") == []
+    assert [one.snoozed_until for one in office.picture("ana").snoozed] == [until]
+    office.now = until
+    assert office.sees("ana") == ["a"]
+    for wrong in (None, until, until + SNOOZE_MS_MAX + 1):
+        assert office.handling.act(Who("ana"), "a", Act("snooze", 1, until=wrong)).outcome == "refused"
+
+
+def test_what_is_handed_over_is_theirs_and_nobody_elses(office: Office) -> None:
+    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    office.alert("a")
+    assert office.handling.act(Who("ana"), "a", Act("hand-over", 0, to="zoe")).outcome == "refused"
+    assert office.handling.act(Who("ana"), "a", Act("hand-over", 0, to="ben")).outcome == "done"
+    assert office.sees("ana") == []
+    (alert,) = office.picture("ben").waiting
+    assert (alert.handed_to, alert.own) == ("Ben", True)
+    assert office.handling.act(Who("ben"), "a", Act("acknowledge", 1)).outcome == "done"
+
+
+def test_another_organisations_alert_is_not_there(office: Office) -> None:
+    office.alert("a")
+    assert office.handling.act(Who("zoe", "elsewhere"), "a", Act("acknowledge", 0)).outcome == "gone"
+    ShownAlerts(office.store).withdraw(["a"])
+    assert office.handling.act(Who("ana"), "a", Act("acknowledge", 0)).outcome == "gone"
+    assert office.log.values("work") == []
+
+
+def test_where_the_log_takes_nothing_nothing_is_done_and_anybody_may_try_again(office: Office) -> None:
+    office.alert("a")
+    office.log.broken = True
+    with pytest.raises(Unavailable):
+        office.handling.act(Who("ana"), "a", Act("acknowledge", 0))
+    assert office.sees("ben") == ["a"]
+    office.log.broken = False
+    assert office.handling.act(Who("ben"), "a", Act("acknowledge", 0)).outcome == "done"
+
+
+def test_who_died_before_writing_keeps_nobody_waiting_for_long(office: Office) -> None:
+    office.alert("a")
+    with office.store.write() as connection:
+        connection.execute(alerts.update().values(reserved_at=NOW))
+    assert office.handling.act(Who("ben"), "a", Act("acknowledge", 0)).outcome == "lost"
+    office.now += RESERVED_MS_MAX + 1
+    assert office.handling.act(Who("ben"), "a", Act("acknowledge", 0)).outcome == "done"
+
+
+def test_of_two_records_of_one_version_the_first_counts_in_any_order(office: Office) -> None:
+    """A reservation ran out, and its holder's record was in the log all the same."""
+    office.alert("a")
+    office.log.lose_answers = True
+    with pytest.raises(Unavailable):
+        office.handling.act(Who("ana"), "a", Act("acknowledge", 0))
+    office.log.lose_answers = False
+    assert office.handling.act(Who("ben"), "a", Act("acknowledge", 0)).outcome == "done"
+    assert office.one("a").acknowledged_by == "ben", "as far as anybody knows"
+    office.replay()
+    assert office.one("a").acknowledged_by == "ana", "what stands first in the log"
+    office.replay()
+    assert office.one("a").acknowledged_by == "ana"
+    assert office.handling.act(Who("ben"), "a", Act("acknowledge", 0)).by == "Ana"
+
+
+def test_who_saw_what_is_written_once(office: Office) -> None:
+    office.alert("a")
+    office.alert("b")
+    shown = office.picture("ana").waiting
+    office.handling.saw(Who("ana"), shown)
+    office.now += HOUR
+    office.handling.saw(Who("ana"), shown)
+    office.handling.saw(Who("ben"), shown[:1])
+    assert [one["kind"] for one in office.log.values("work")] == [acts.SEEN] * 2
+    assert office.handling.seen_by(shown[0].id) == [("Ana", NOW), ("Ben", NOW + HOUR)]
+
+
+def test_all_of_it_is_in_the_log_and_can_be_built_again(office: Office) -> None:
+    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    office.now += 1
+    office.caseloads.unassign("person:lead", ORG, "p-1", "ana")
+    office.now += 1
+    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    office.caseloads.join("person:admin", ORG, "night", "ana", lead=True)
+    office.caseloads.cover("person:ana", ORG, "ana", "ben", NOW, NOW + HOUR)
+    office.alert("a")
+    office.handling.saw(Who("ana"), office.picture("ana").waiting)
+    office.handling.act(Who("ana"), "a", Act("acknowledge", 0))
+
+    def rows() -> dict[str, Sequence[Any]]:
+        with office.store.read() as connection:
+            return {
+                table.name: sorted(map(tuple, connection.execute(sa.select(table))))
+                for table in PROJECTED
+                if table.name in ("caseloads", "teams", "covers", "sightings")
+            }
+
+    before = rows()
+    assert all(before.values())
+    office.replay()
+    assert rows() == before, "applied twice"
+    with office.store.write() as connection:
+        for table in PROJECTED:
+            connection.execute(table.delete())
+    office.replay()
+    assert rows() == before, "built again"
+    assert office.one("a").acknowledged_by == "ana"
+    assert b"Person" not in office.log.text()
+
+
+def test_a_burst_is_bounded_counted_and_grouped(office: Office) -> None:
+    with office.store.write() as connection:
+        rows = [
+            {
+                "id": f"b-{n}",
+                "changed": n + 1,
+                "stakeholder": ORG,
+                "participant": f"p-{n % 2_500}" if n < 4_900 else "p-same",
+                "event": "",
+                "rule": "crisis",
+                "urgency": "urgent" if n % 2 else "soon",
+                "sealed": b"",
+                "facts": {"n": n},
+                "at": NOW + n,
+            }
+            for n in range(5_000)
+        ]
+        upsert(connection, alerts, rows)
+    seen = office.picture("ana")
+    assert len(seen.waiting) == today.ALERTS_MAX
+    assert seen.counts == {"urgent": 2_500, "soon": 2_500}
+    assert sum(one.also + 1 for one in seen.waiting) + seen.more == 5_000, "none is lost"
+    grouped = [one for one in seen.waiting if one.participant == "p-same"]
+    assert [one.also for one in grouped] in ([], [99])
+
+
+def test_many_of_one_person_and_rule_are_one_line(office: Office) -> None:
+    for n in range(5):
+        office.now = NOW + n
+        office.alert(f"a-{n}")
+    (line,) = office.picture("ana").waiting
+    assert (line.id, line.also) == ("a-4", 4)
+    office.handling.act(Who("ana"), "a-4", Act("acknowledge", 0))
+    assert office.picture("ana").waiting[0].also == 3, "the next one stands there now"
+
+
+def test_a_person_is_found_and_told_about_only_by_who_may(office: Office) -> None:
+    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    office.caseloads.assign("person:lead", ORG, "p-2", "ben")
+    office.alert("a", "p-1", occurred_at=NOW - HOUR)
+    office.alert("quiet", "p-1", rule="", urgency="information", occurred_at=NOW)
+    office.alert("later", "p-1", rule="hearing-ahead", due_at=NOW + HOUR)
+    crosswalk = Crosswalk(office.store, office.vault)
+
+    def found(account: str, text: str = "") -> list[Any]:
+        return search(office.store, office.vault, crosswalk, ORG, account, NOW, text)
+
+    (one,) = found("ana")
+    assert (one.participant, one.name, one.waiting) == ("p-1", "Person p-1", 1)
+    assert found("ana", "PERSON P-1") == [one]
+    assert found("ana", "nobody") == []
+    name = handle(office.vault, ORG, "p-1")
+    assert one.handle == name != "p-1"
+    assert resolve(office.store, office.vault, ORG, "ana", NOW, name) == "p-1"
+    assert resolve(office.store, office.vault, ORG, "ben", NOW, name) is None
+    assert resolve(office.store, office.vault, "elsewhere", "zoe", NOW, name) is None
+    lines = timeline(office.store, office.vault, ORG, "p-1")
+    assert [line.id for line in lines] == ["quiet", "a"], "newest first, without reminders"
+    assert [line.said for line in agreed(lines)] == [{"en": "x"}], "each line once"
+
+
+def test_what_is_to_come_is_seen_when_the_clock_has_rung(office: Office) -> None:
+    office.alert("later", rule="hearing-ahead", due_at=NOW + HOUR)
+    office.now = NOW + 2 * HOUR
+    assert office.sees("ana") == []
+    with office.store.write() as connection:
+        connection.execute(alerts.update().values(rung_at=NOW + HOUR))
+    assert office.sees("ana") == ["later"]
+
+
+def test_what_is_new_since_they_looked_is_marked(office: Office) -> None:
+    preferences = Preferences(office.store, office.vault)
+    office.alert("old")
+    preferences.looked("ana", NOW)
+    office.now = NOW + 1
+    office.alert("new", "p-2")
+    assert {one.id: one.fresh for one in office.picture("ana").waiting} == {"old": False, "new": True}
+    assert preferences.of("ana").looked_at == NOW
+
+
+def test_preferences_are_checked_and_addresses_sealed(office: Office) -> None:
+    preferences = Preferences(office.store, office.vault)
+    wanted = preferences.set("ana", quiet_from=1_320, quiet_until=420, mail="ana@reach.example", aloud=True)
+    assert preferences.of("ana") == wanted
+    preferences.looked("ana", NOW)
+    assert preferences.of("ana").mail == "ana@reach.example"
+    for wrong in (
+        {"quiet_from": 1_440},
+        {"quiet_from": None},
+        {"digest_at": -1},
+        {"digest_at": True},
+        {"language": "fr"},
+        {"mail": "ana"},
+        {"mail": "ana@reach.example\nBcc: all@reach.example"},
+        {"mail": "ana@localhost"},
+    ):
+        with pytest.raises(Invalid):
+            preferences.set("ana", **wrong)
+    assert preferences.of("ana").quiet_from == 1_320
+
+
+def test_tables_hold_what_the_acts_say(office: Office) -> None:
+    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    with pytest.raises(Invalid):
+        office.caseloads.assign("person:lead", ORG, "p-1", "zoe")
+    with office.store.read() as connection:
+        (row,) = connection.execute(sa.select(caseloads)).all()
+        assert connection.execute(sa.select(sa.func.count()).select_from(sightings)).scalar() == 0
+    assert (row.participant, row.account, row.by, row.until) == ("p-1", "ana", "person:lead", None)

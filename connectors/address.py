@@ -3,9 +3,9 @@
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable
 
-import httpcore
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import AddrInfoType
 
 from schemas.errors import Refused
 
@@ -34,8 +34,8 @@ def allowed(address: str) -> bool:
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-class PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Resolves a host once, checks every address found, and connects to one of those and no other.
+class Resolver(AbstractResolver):
+    """Resolves a host and checks every address found; to those aiohttp then connects, and to no other.
 
     A name that resolves to something else a moment later (DNS rebinding) therefore changes nothing. TLS still
     verifies the name. With `private` addresses within the organisation are allowed too.
@@ -43,44 +43,38 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self, private: bool = False) -> None:
         self._private = private
-        self._network = httpcore.AnyIOBackend()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the signature is httpcore's
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address of `host` that answers. Raises `Forbidden` if any of them is."""
-        async with asyncio.timeout(timeout):
-            try:
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except OSError as error:
-                raise httpcore.ConnectError("the host has no address") from error
-            addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-            if not self._private and not all(allowed(address) for address in addresses):
-                raise Forbidden("the host has an address that is not public")
-            for last, address in enumerate(addresses, 1 - len(addresses)):
-                try:
-                    return await self._network.connect_tcp(
-                        address, port, local_address=local_address, socket_options=socket_options
-                    )
-                except httpcore.ConnectError:
-                    if last == 0:
-                        raise
-        raise httpcore.ConnectError("the host has no address")
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of `host`. Raises `Forbidden` if any of them is, `OSError` where there are none."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+        addresses = dict.fromkeys((entry[0], str(entry[4][0])) for entry in found)
+        if not addresses:
+            raise OSError("the host has no address")
+        for _, address in addresses:
+            self.check(address)
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, family=of, proto=0, flags=socket.AI_NUMERICHOST
+            )
+            for of, address in addresses
+        ]
 
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,  # noqa: ASYNC109 - the signature is httpcore's
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Never: nothing leaves by a socket in the file system."""
-        raise Forbidden("deliveries leave by TCP only")
+    async def close(self) -> None:
+        """Nothing is held."""
 
-    async def sleep(self, seconds: float) -> None:
-        """Pause."""
-        await asyncio.sleep(seconds)
+    def check(self, address: str) -> None:
+        """Raises `Forbidden` for an IP address that nothing may be sent to."""
+        if not self._private and not allowed(address):
+            raise Forbidden("the host has an address that is not public")
+
+    def socket(self, address: AddrInfoType) -> socket.socket:
+        """A socket for one connection, checked by the address that it is to be connected to.
+
+        A host that is an address already was not resolved. Raises `Forbidden`.
+        """
+        family, kind, protocol, _, place = address
+        self.check(str(place[0]))
+        return socket.socket(family, kind, protocol)

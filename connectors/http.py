@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeGuard
 from urllib.parse import urlsplit
 
-import httpcore
+import aiohttp
+from yarl import URL
 
 from connectors.adapter import Outcome
-from connectors.address import Forbidden, PinnedBackend
+from connectors.address import Forbidden, Resolver
 
 body_bytes_max: Final = 64 * 1024  # of an answer; more is not read
 drain_ms_max: Final = 1_000  # for it; a receiver that drips is not waited for
@@ -25,14 +26,7 @@ kept_alive_ms_max: Final = 20_000
 GONE: Final = 410
 THIS_ONE: Final = frozenset({400, 413, 415, 422})  # the receiver will never take this very body
 RETRY_LATER: Final = frozenset({429, 502, 503, 504})
-TROUBLE: Final = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    Forbidden,
-    OSError,
-)
+TROUBLE: Final = (aiohttp.ClientError, Forbidden, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +51,34 @@ class Http:
 
     def __init__(self, settings: HttpSettings, tls: ssl.SSLContext | None = None) -> None:
         self._settings = settings
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or ssl.create_default_context(),
-            max_connections=connections_max,
-            keepalive_expiry=kept_alive_ms_max / 1000,
-            network_backend=PinnedBackend(settings.private),
-        )
+        self._tls = tls or ssl.create_default_context()
+        self._session: aiohttp.ClientSession | None = None
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._pool.aclose()
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """The pool, made at first use: it belongs to the loop that runs then."""
+        if self._session is None:
+            resolver = Resolver(self._settings.private)
+            connector = aiohttp.TCPConnector(
+                ssl=self._tls,
+                limit=connections_max,
+                keepalive_timeout=kept_alive_ms_max / 1000,
+                use_dns_cache=False,
+                resolver=resolver,
+                socket_factory=resolver.socket,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the caller's deadline ends it
+                skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
+                auto_decompress=False,
+            )
+        return self._session
 
     def fit(self, url: object) -> TypeGuard[str]:
         """Whether something may be sent to that address at all."""
@@ -88,12 +100,16 @@ class Http:
         read_ms_max: int = drain_ms_max,
     ) -> Answer:
         """Post, and read a short answer for at most so long. Raises `TROUBLE`, which `trouble` names."""
-        async with self._pool.stream("POST", url, headers=list(headers), content=content) as response:
+        async with self._opened().post(
+            URL(url, encoded=True), headers=list(headers), data=content, allow_redirects=False
+        ) as response:
             body = await _read(response, read_ms_max)
+            if body is None:
+                response.close()
             return Answer(
                 response.status,
-                _header(response, b"retry-after"),
-                (_header(response, b"content-type") or "").partition(";")[0].strip().lower(),
+                response.headers.get("retry-after"),
+                response.headers.get("content-type", "").partition(";")[0].strip().lower(),
                 body,
             )
 
@@ -107,9 +123,9 @@ def trouble(error: Exception) -> str:
         if isinstance(cause, ssl.SSLError):
             return "tls"
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpcore.TimeoutException | TimeoutError):
+    if isinstance(error, TimeoutError):
         return "timeout"
-    return "connect" if isinstance(error, httpcore.ConnectError) else "connection"
+    return "connect" if isinstance(error, aiohttp.ClientConnectorError) else "connection"
 
 
 def outcome(status: int, retry_after: str | None, now_ms: int) -> Outcome:
@@ -138,16 +154,12 @@ def _pause(text: str | None, now_ms: int) -> int | None:
         return None
 
 
-def _header(response: httpcore.Response, name: bytes) -> str | None:
-    return next((value.decode("latin-1") for key, value in response.headers if key.lower() == name), None)
-
-
-async def _read(response: httpcore.Response, read_ms_max: int) -> bytes | None:
+async def _read(response: aiohttp.ClientResponse, read_ms_max: int) -> bytes | None:
     """A short answer's body, so that the connection can be used again; None for a long or a slow one."""
     found = bytearray()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(read_ms_max / 1000):
-            async for chunk in response.aiter_stream():
+            async for chunk in response.content.iter_any():
                 found += chunk
                 if len(found) > body_bytes_max:
                     return None

@@ -4,13 +4,13 @@ Signed with a shared secret (`whsec_…`, HMAC-SHA256) or with a private key of 
 of which the receiver has the public one. What a receiver answers is its status alone (`connectors/http.py`).
 """
 
-import asyncio
 import base64
 import json
 import ssl
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,8 +18,10 @@ from standardwebhooks.webhooks import Webhook
 
 from connectors.adapter import Outcome, Outgoing, Secrets
 from connectors.http import TROUBLE, Http, HttpSettings, outcome, trouble
+from connectors.together import Together
 
 ADAPTER: Final = "webhook"
+secrets_max: Final = 64  # recipients whose secrets are looked up at once
 PRIVATE_KEY: Final = "whsk_"  # before the seed of an Ed25519 key, in Base64
 
 
@@ -33,7 +35,7 @@ class Webhooks:
         tls: ssl.SSLContext | None = None,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._secrets = secrets
+        self._secrets = Together(partial(_found, secrets), secrets_max)
         self._now = now
         self._http = Http(settings, tls)
 
@@ -46,7 +48,7 @@ class Webhooks:
         url = outgoing.settings.get("url")
         if not self._http.fit(url):
             return Outcome("failed", "url-unfit")
-        secrets = await asyncio.to_thread(self._secrets.webhook, outgoing.stakeholder)
+        secrets = await self._secrets.ask(outgoing.stakeholder)
         if not secrets:
             return Outcome("failed", "no-secret")
         content = json.dumps(outgoing.view, separators=(",", ":"), ensure_ascii=True)
@@ -60,6 +62,12 @@ class Webhooks:
         except TROUBLE as error:
             return Outcome("failed", trouble(error))
         return outcome(answer.status, answer.retry_after, self._now())
+
+
+def _found(secrets: Secrets, stakeholders: Sequence[str]) -> list[Sequence[str]]:
+    """The secrets of several recipients, each looked up once."""
+    found = {one: secrets.webhook(one) for one in dict.fromkeys(stakeholders)}
+    return [found[one] for one in stakeholders]
 
 
 def signed(key: str, at: int, content: str, secrets: Sequence[str]) -> dict[str, str]:

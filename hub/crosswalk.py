@@ -5,7 +5,7 @@ and as the id itself sealed under the participant's key, for telling the agency 
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 
@@ -96,21 +96,24 @@ class Crosswalk:
 
     def local_id(self, agency: str, participant: str) -> str | None:
         """The agency's own id, the latest where it has several; None without a link, or once erased."""
-        query = (
-            sa.select(crosswalk.c.local, crosswalk.c.sealed)
-            .where(
-                crosswalk.c.participant == participant,
-                crosswalk.c.agency == agency,
-                crosswalk.c.offset.is_not(None),
-            )
-            .order_by(crosswalk.c.at.desc(), crosswalk.c.local)
-            .limit(1)
-        )
+        asked = {"participant": participant, "agency": agency}
         with self._store.read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_LATEST, asked).first()
         if row is None:
             return None
         try:
             return self._vault.sealer(participant).open(local_aad(agency, row.local), row.sealed).decode()
         except (Erased, Unsealable):
             return None
+
+
+_LATEST: Final = (
+    sa.select(crosswalk.c.local, crosswalk.c.sealed)
+    .where(
+        crosswalk.c.participant == sa.bindparam("participant"),
+        crosswalk.c.agency == sa.bindparam("agency"),
+        crosswalk.c.offset.is_not(None),
+    )
+    .order_by(crosswalk.c.at.desc(), crosswalk.c.local)
+    .limit(1)
+)

@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -207,14 +207,15 @@ async def test_a_dripping_body_is_not_waited_for() -> None:
         assert time.monotonic() - began < 5
 
 
-@pytest.mark.parametrize("said", ["", "HTTP/1.1 2"])
+@pytest.mark.parametrize("said", ["", "HTTP/1.1 200 O"])
 async def test_who_hangs_or_drips_its_status_is_hung_up_on_at_the_deadline(said: str) -> None:
     gone = asyncio.Event()
 
     async def drip(writer: asyncio.StreamWriter) -> None:
         try:
+            writer.write(said.encode())
             while True:
-                writer.write(said[:1].encode())
+                writer.write(b"K" if said else b"")
                 await writer.drain()
                 await asyncio.sleep(0.01)
         finally:
@@ -331,12 +332,12 @@ async def test_the_address_that_was_checked_is_the_one_that_is_used(monkeypatch:
         found = "93.184.216.34" if len(asked) == 1 else "127.0.0.1"
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (found, port))]
 
-    async def connect(self: Any, host: str, *_: Any, **__: Any) -> Any:
-        connected.append(host)
-        raise address.httpcore.ConnectError("not from here")
+    async def connect(_: socket.socket, to: tuple[str, int]) -> None:
+        connected.append(to[0])
+        raise OSError("not from here")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
-    monkeypatch.setattr(address.httpcore.AnyIOBackend, "connect_tcp", connect)
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", connect)
     assert await post("http://rebinding.example/", HttpSettings(plain=True)) == Outcome("failed", "connect")
     assert (asked, connected) == (["rebinding.example"], ["93.184.216.34"])
 
@@ -403,9 +404,24 @@ async def test_without_a_secret_nothing_is_sent(receiver: Receiver) -> None:
     assert receiver.got == []
 
 
-async def test_connections_are_used_again(receiver: Receiver) -> None:
+async def test_connections_are_used_again() -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+                writer.write(b"HTTP/1.1 204 X\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     async with hooks() as made:
-        for number in range(5):
-            assert (await made.deliver(outgoing(receiver.url, f"d-{number}"))).state == "delivered"
-        assert len(made._http._pool.connections) == 1
-    assert http.connections_max >= 1
+        for _ in range(30):
+            several = [made.deliver(outgoing(url, f"d-{number}")) for number in range(4)]
+            assert {one.state for one in await asyncio.gather(*several)} == {"delivered"}
+    server.close()
+    assert 1 <= connections <= 4
+    assert http.connections_max >= 4

@@ -37,6 +37,7 @@ SIGNER = Signer("hub.example/log", b"\7" * 32)
 KEK = bytes(range(32))
 INTERVAL_MS = 100
 SESSION_MS = 1_000
+NOTHING = Checkpoint("", 0, b"")
 WORKER = """
 import sys, threading
 from pathlib import Path
@@ -154,9 +155,9 @@ def scene(empty_kafka: str, tmp_path: Path) -> Iterator[Scene]:
 
 @pytest.mark.broker
 def test_every_record_has_a_place_that_its_salt_opens_and_a_proof_shows(scene: Scene) -> None:
-    scene.write(400)
+    scene.write(160)
     head = scene.run()
-    assert head.size == scene.written == 2_000
+    assert head.size == scene.written == 800
     records = {
         (record.topic, record.partition, record.offset): record
         for topic in SOURCES
@@ -164,7 +165,7 @@ def test_every_record_has_a_place_that_its_salt_opens_and_a_proof_shows(scene: S
     }
     assert sorted(scene.placed()) == sorted(records)
     nodes, places, salts = over(Folder(scene.log).read, head.size), Places(scene.log), Salts(scene.vault)
-    for (topic, partition, offset), record in list(records.items())[::97]:
+    for (topic, partition, offset), record in list(records.items())[::41]:
         index = places.find((topic, partition), offset)
         assert index is not None
         one = recorded(topic, partition, offset, record.key, record.value)
@@ -184,7 +185,7 @@ def test_every_record_has_a_place_that_its_salt_opens_and_a_proof_shows(scene: S
     for path in scene.log.rglob("tile/**/*"):
         if path.is_file() and ".p/" not in str(path):
             assert (scene.folder / "again" / path.relative_to(scene.log)).read_bytes() == path.read_bytes()
-    assert len(list(scene.log.rglob("tile/0/[0-9]*"))) > 7
+    assert len(list(scene.log.rglob("tile/0/[0-9]*"))) > 3
     scene.write(1)  # about somebody whose key is gone, too
     assert scene.run().size == scene.written
     scene.one_history()
@@ -210,7 +211,7 @@ def test_one_that_was_replaced_can_write_nothing_more(scene: Scene) -> None:
     scene.write(5)
     first = scene.worker()
     first._follower.subscribe([TOPIC], on_assign=first._assigned, on_revoke=first._dropped)
-    until(lambda: first.turn() or scene.published(), "the first checkpoint")
+    until(lambda: first.turn() or (scene.published() or NOTHING).size == 25, "the first checkpoint")
     scene.write(5)
     successor = Producer({**scene.cluster.client, "transactional.id": TOPIC})
     successor.init_transactions(30)  # as the next worker begins

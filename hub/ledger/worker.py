@@ -119,16 +119,18 @@ class Worker:
 
     def turn(self) -> None:
         """Reads what was written to `ledger`, gives the next places, and signs where it is time."""
-        self._follow()
+        due = time.monotonic() >= self._tick
+        behind = self._tree is None or self._target is not None or self._tree.size < self._next_leaf
+        self._follow(self._wait_s if behind and (due or self._sources is None) else 0)
         if self._tree is None or self._target is not None:
             return
         if self._sources is None:
             self._begin()
-        due = time.monotonic() >= self._tick
-        behind = self._tree.size < self._next_leaf
-        if not (due and behind):  # else first read back what was written
+        if not due:
             self._give_places()
-        if due and not behind:
+        elif (
+            self._tree.size == self._next_leaf
+        ):  # a checkpoint stands right behind the leaves that it is over
             self._sign()
         if self._tree.state.signed[0] > self._shown and time.monotonic() >= self._retry:
             self._publish(self._tree)
@@ -218,9 +220,8 @@ class Worker:
 
     # -- from `ledger` to the tree --------------------------------------------------------------------------
 
-    def _follow(self) -> None:
-        waits = self._tree is None or self._target is not None
-        for message in self._follower.consume(BATCH_RECORDS_MAX, self._wait_s if waits else 0):
+    def _follow(self, wait_s: float) -> None:
+        for message in self._follower.consume(1, wait_s) + self._follower.consume(BATCH_RECORDS_MAX, 0):
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 if error.retriable() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:

@@ -1,9 +1,10 @@
-// An auditor that trusts nothing of the hub: it reads the log's plain files and the proofs that it was given,
-// and checks them with libraries that are not the hub's.
+// An auditor that trusts nothing of the hub: it reads the log, over HTTP or as plain files, and the proofs that
+// it was given, and checks them with libraries that are not the hub's.
 //
-//	log tree FOLDER VKEY [WITNESS-VKEY]   the checkpoint, and every leaf against it
-//	log proof FILE.statement VKEY         one record
-//	log cases < CASES                     proofs to be judged, one JSON object a line; answers "ok" or why not
+//	auditor tree LOG VKEY [WITNESS-VKEY]   the checkpoint, and every leaf against it; LOG is a folder, or an
+//	                                       address, to which TOKEN is shown
+//	auditor proof FILE.statement VKEY      one record
+//	auditor cases < CASES                  proofs to be judged, one JSON object a line: "ok" or "refused"
 //
 // Exit status 1 and one line on standard error where anything is not as it should be.
 package main
@@ -18,10 +19,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -86,15 +90,39 @@ func checkpoint(signed []byte, vkeys ...string) (tlog.Tree, error) {
 	return found, nil
 }
 
-// files reads tiles where c2sp.org/tlog-tiles has them.
-type files struct{ folder string }
+// source is where the log's files are, laid out by c2sp.org/tlog-tiles.
+type source struct{ log string }
 
-func (files) Height() int                     { return 8 }
-func (files) SaveTiles([]tlog.Tile, [][]byte) {}
-func (f files) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
+func (s source) read(path string) ([]byte, error) {
+	if !strings.HasPrefix(s.log, "http://") && !strings.HasPrefix(s.log, "https://") {
+		return os.ReadFile(filepath.Join(s.log, path))
+	}
+	request, err := http.NewRequest(http.MethodGet, s.log+"/"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+os.Getenv("TOKEN"))
+	answer, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", path, answer.Status)
+	}
+	return io.ReadAll(io.LimitReader(answer.Body, fileBytesMax))
+}
+
+const fileBytesMax = 1 << 20
+
+var client = http.Client{Timeout: 30 * time.Second}
+
+func (source) Height() int                     { return 8 }
+func (source) SaveTiles([]tlog.Tile, [][]byte) {}
+func (s source) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	var found [][]byte
 	for _, tile := range tiles {
-		data, err := os.ReadFile(filepath.Join(f.folder, strings.Replace(tile.Path(), "tile/8/", "tile/", 1)))
+		data, err := s.read(strings.Replace(tile.Path(), "tile/8/", "tile/", 1))
 		if err != nil {
 			return nil, err
 		}
@@ -103,8 +131,9 @@ func (f files) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	return found, nil
 }
 
-func tree(folder, vkey string, witnesses []string) error {
-	signed, err := os.ReadFile(filepath.Join(folder, "checkpoint"))
+func tree(log, vkey string, witnesses []string) error {
+	files := source{log}
+	signed, err := files.read("checkpoint")
 	if err != nil {
 		return err
 	}
@@ -112,12 +141,12 @@ func tree(folder, vkey string, witnesses []string) error {
 	if err != nil {
 		return err
 	}
-	reader := tlog.TileHashReader(head, files{folder})
+	reader := tlog.TileHashReader(head, files)
 	for start := int64(0); start < head.N; start += 256 {
 		width := min(256, head.N-start)
 		tile := tlog.Tile{H: 8, L: 0, N: start / 256, W: int(width)}
 		path := strings.Replace(tile.Path(), "tile/8/0/", "tile/entries/", 1)
-		bundle, err := os.ReadFile(filepath.Join(folder, path))
+		bundle, err := files.read(path)
 		if err != nil {
 			return err
 		}

@@ -8,25 +8,28 @@ import asyncio
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from connectors.intake import Intake
+from connectors.intake import Intake, Taken
 from connectors.problems import problem
+from connectors.together import Together
 from schemas import cloudevents, strict
-from schemas.errors import Invalid, Problem, TooLarge
+from schemas.errors import HubError, Invalid, Problem, Refused, TooLarge
 
 body_bytes_max: Final = 12 * 1024 * 1024  # so much is read, so that one field too long can be kept whole
 quarantine_body_bytes_max: Final = 17 * 1024 * 1024  # the same in base64
 body_wait_ms_max: Final = 30_000
 in_flight_bytes_max: Final = 96 * 1024 * 1024
 sender_requests_max: Final = 16  # of one sender at once
+together_bytes_max: Final = 64 * 1024  # of a body that is looked at together with others
+together_max: Final = 32
 retry_after_s: Final = 1
 reference_chars_max: Final = 200
 _CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
@@ -86,10 +89,13 @@ async def read_body(request: Request, grow: Callable[[int], None], bytes_max: in
     return b"".join(chunks)
 
 
-def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str]) -> APIRouter:
+def router(
+    intake: Callable[[Request], Awaitable[Intake]], sender: Callable[[Request], Awaitable[str]]
+) -> APIRouter:
     """The routes. In: how to get the intake, and the id of the stakeholder who is asking."""
     routes = APIRouter(tags=["events"])
     in_flight = InFlight()
+    together = Together(_all_judged, together_max)
 
     @routes.post(
         "/v1/events", status_code=202, summary="Publish events", responses=_DESCRIBED, openapi_extra=_BODY
@@ -110,13 +116,17 @@ def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str]
             refusal = _unreadable_type(headers)
             if refusal is not None:
                 return refusal
-            taken = await run_in_threadpool(to.examine, agency, headers, body)
+            asked = _Asked(to, agency, headers, body)
+            little = len(body) <= together_bytes_max
+            taken = await (together.ask(asked) if little else asyncio.to_thread(_judged, asked))
             if isinstance(taken, Invalid):
                 return await _unreadable(to, agency, body, taken)
+            if isinstance(taken, HubError):
+                raise taken
             await to.append(taken)
             return JSONResponse([one.answer for one in taken], 202)
 
-        return await _bounded(request, agency, to, in_flight, body_bytes_max, take)
+        return await _bounded(request, agency, in_flight, body_bytes_max, take)
 
     @routes.post("/v1/quarantine", status_code=201, summary="Hand over what could not be read")
     async def keep(
@@ -132,11 +142,12 @@ def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str]
 
         async def take(body: bytes) -> Response:
             why, original = _handed_over(body)
+            await run_in_threadpool(_registered, to, agency)
             reference, record = await run_in_threadpool(to.quarantined, agency, original, why, via="file")
             await to.append([record])
             return JSONResponse({"quarantine": reference}, 201)
 
-        return await _bounded(request, agency, to, in_flight, quarantine_body_bytes_max, take)
+        return await _bounded(request, agency, in_flight, quarantine_body_bytes_max, take)
 
     return routes
 
@@ -144,14 +155,11 @@ def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str]
 async def _bounded(
     request: Request,
     agency: str,
-    to: Intake,
     in_flight: InFlight,
     bytes_max: int,
     take: Callable[[bytes], Awaitable[Response]],
 ) -> Response:
     """Read the body within the bounds and hand it on; what goes wrong becomes a problem."""
-    if not await run_in_threadpool(to.rulebook.registered, agency):
-        return problem(403, "not-registered", "your organisation is not registered here, or not any more")
     try:
         with in_flight.request(agency) as grow:
             return await take(await read_body(request, grow, bytes_max))
@@ -166,7 +174,35 @@ async def _bounded(
         status, why = 413, error.problem()
     except Invalid as error:
         return problem(400, error.code, error.detail, errors=error.problems)
+    except Refused as error:
+        return problem(403, error.code, error.detail)
     return problem(status, why.code, why.detail)
+
+
+class _Asked(NamedTuple):
+    to: Intake
+    agency: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def _registered(to: Intake, agency: str) -> None:
+    """Raises `Refused` for whom governance does not know. Blocks until it has been read."""
+    if not to.rulebook.registered(agency):
+        raise Refused("your organisation is not registered here, or not any more", code="not-registered")
+
+
+def _judged(asked: _Asked) -> list[Taken] | HubError:
+    """What becomes of one request's events, or why nothing does; `Invalid` where it can't be read."""
+    try:
+        _registered(asked.to, asked.agency)
+        return asked.to.examine(asked.agency, asked.headers, asked.body)
+    except HubError as error:
+        return error
+
+
+def _all_judged(some: Sequence[_Asked]) -> list[list[Taken] | HubError]:
+    return [_judged(one) for one in some]
 
 
 def _unreadable_type(headers: dict[str, str]) -> Response | None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +21,10 @@ HEADERS: Final = {
 }
 PRIVATE: Final = "no-store"  # nothing of ours stays in a cache unless its route says so
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_RAW: Final = [
+    (name.lower().encode(), value.encode()) for name, value in {**HEADERS, "Cache-Control": PRIVATE}.items()
+]
+_SECURE: Final = [(b"strict-transport-security", b"max-age=31536000")]
 HEADER_BYTES_MAX: Final = 32 * 1024
 BODY_BYTES_MAX: Final = 1024 * 1024  # of routes that read their body whole; `/v1/events` has its own
 
@@ -43,12 +47,10 @@ class Headed:
 
         async def headed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", PRIVATE)
-                if scope["scheme"] == "https":
-                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+                given = list(message.get("headers", ()))
+                there = {name.lower() for name, _ in given}
+                ours = _RAW + _SECURE if scope["scheme"] == "https" else _RAW
+                message["headers"] = given + [one for one in ours if one[0] not in there]
             await send(message)
 
         request = Headers(scope=scope)

@@ -8,7 +8,7 @@ interrupts nothing.
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,17 +81,24 @@ def revoke(store: Store, stakeholder: str) -> int:
 
 def check(store: Store, token: str) -> Machine | None:
     """Whose token this is, with its scopes; None where it is unknown, ended or too long to be one."""
-    if len(token) > TOKEN_CHARS_MAX:
-        return None
-    now = time.time_ns() // 1_000_000
-    query = sa.select(tokens.c.stakeholder, tokens.c.scopes).where(
-        tokens.c.digest == digest(token),
-        tokens.c.revoked_at.is_(None),
-        sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now),
-    )
+    return check_all(store, (token,))[0]
+
+
+def check_all(store: Store, shown: Sequence[str]) -> list[Machine | None]:
+    """The same of several, by one question to the store."""
+    digests = [digest(token) if len(token) <= TOKEN_CHARS_MAX else "" for token in shown]
+    asked = {"digests": [one for one in digests if one], "now": time.time_ns() // 1_000_000}
     with store.read() as connection:
-        row = connection.execute(query).one_or_none()
-    return Machine(row.stakeholder, frozenset(row.scopes)) if row else None
+        rows = connection.execute(_GOOD, asked).all()
+    found = {row.digest: Machine(row.stakeholder, frozenset(row.scopes)) for row in rows}
+    return [found.get(one) for one in digests]
+
+
+_GOOD: Final = sa.select(tokens.c.digest, tokens.c.stakeholder, tokens.c.scopes).where(
+    tokens.c.digest.in_(sa.bindparam("digests", expanding=True)),
+    tokens.c.revoked_at.is_(None),
+    sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > sa.bindparam("now")),
+)
 
 
 def standing(store: Store, digests: Iterable[str]) -> frozenset[str]:

@@ -80,11 +80,11 @@ def create_app(of: Parts) -> FastAPI:
     return app
 
 
-def _intake(request: Request) -> Intake:
+async def _intake(request: Request) -> Intake:
     return parts(request).intake
 
 
-def _sender(request: Request) -> str:
+async def _sender(request: Request) -> str:
     return machine(request).stakeholder
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-MEASURED = ("decide", "memory", "throughput", "latency", "sizes", "growth")
+MEASURED = ("decide", "memory", "throughput", "latency", "sizes", "growth", "gateway", "webhook", "files")
 RESULTS = Path("bench-results.json")
 
 

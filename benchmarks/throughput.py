@@ -104,7 +104,7 @@ def row(name: str, ours: list[float], peer: str, theirs: list[float], unit: str 
         "unit": unit,
         "ratio": round(mine / other, 2),
         "ratio_range": [round(pairs[0], 2), round(pairs[-1], 2)],
-        "higher_is_better": unit == "events/s",
+        "higher_is_better": unit.endswith("/s"),
         "range": [round(min(ours), digits), round(max(ours), digits)],
         "peer_range": [round(min(theirs), digits), round(max(theirs), digits)],
     }

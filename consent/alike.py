@@ -7,7 +7,7 @@ on the participant only by what a `standing` tells; apart from that, they differ
 from collections.abc import Hashable, Sequence
 from typing import Final
 
-from consent.block import grants_max
+from consent.block import Index, grants_max
 from consent.decide import decide_all
 from consent.decision import CONSENT, INDETERMINATE, Decision
 from consent.event import Event
@@ -51,11 +51,13 @@ class Alike:
 
     __slots__ = ("_policy", "_sets", "decisions", "gaps")
 
-    def __init__(self, decisions: Sequence[Decision], sets: Sequence[int], policy: Policy) -> None:
+    def __init__(
+        self, decisions: Sequence[Decision], sets: Sequence[int], index: Index | None, policy: Policy
+    ) -> None:
         distinct = sorted({one for one in sets if one})
         self.decisions = tuple(decisions)
         self.gaps = tuple([distinct.index(one) if one else -1 for one in sets])
-        self._sets = tuple(distinct)
+        self._sets = [(one, *_single(one, index)) for one in distinct]
         self._policy = policy
 
     @classmethod
@@ -77,6 +79,7 @@ class Alike:
             return None
         decisions = decide_all(event, wanted, at, state, policy, stakeholders)
         places: dict[str, int] = {}
+        index = None
         for block in state.blocks:
             index = block.index
             for place, name in enumerate(index.ids):
@@ -88,11 +91,18 @@ class Alike:
             if one == INDETERMINATE or one.basis not in (None, CONSENT):
                 return None
             sets.append(sum([places[name] for name in one.grants]))
-        return cls(decisions, sets, policy)
+        return cls(decisions, sets, index, policy)
 
     def names(self, state: State) -> list[tuple[str, ...]]:
         """The grants to be named for this participant, whose standing must be that of whom this was made."""
-        return [state.blocks[0].granted(one, self._policy)[0] for one in self._sets]
+        if not self._sets:
+            return []
+        block = state.blocks[0]
+        consents = block.consents
+        return [
+            block.granted(grants, self._policy)[0] if owner is None else (f"{consents[owner]}/{name}",)
+            for grants, owner, name in self._sets
+        ]
 
     def answers(self, state: State) -> list[Decision]:
         """The decisions about this participant: what `decide_all` would say."""
@@ -101,6 +111,14 @@ class Alike:
             one if gap < 0 else one._replace(grants=names[gap])
             for one, gap in zip(self.decisions, self.gaps, strict=True)
         ]
+
+
+def _single(grants: int, index: Index | None) -> tuple[int | None, str]:
+    """The place of its consent and the name of a grant, where it is the only one of a set: the usual case."""
+    if index is None or grants & (grants - 1):
+        return None, ""
+    place = grants.bit_length() - 1
+    return index.owners[place], index.ids[place]
 
 
 def unchanged(

@@ -104,10 +104,9 @@ class Enforce:
         """Nothing to do after a commit."""
 
     def _handle(self, record: Record, out: Out) -> None:
-        value = record.value
+        topic, partition, offset, _, value, _, _ = record
         if not value:
             raise BrokenRecord("expected an event, found an empty value", code="empty-value")
-        topic, partition, offset = record.topic, record.partition, record.offset
         if topic != RECONSIDER:
             cut = raw.cut(value)
             self._decide(record, cut, "first", "d" + cut.id[1:], (topic, partition, offset), (), out)

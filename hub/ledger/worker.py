@@ -128,9 +128,7 @@ class Worker:
             self._begin()
         if not due:
             self._give_places()
-        elif (
-            self._tree.size == self._next_leaf
-        ):  # a checkpoint stands right behind the leaves that it is over
+        elif self._tree.size == self._next_leaf:  # or else it would stand behind leaves that it is not over
             self._sign()
         if self._tree.state.signed[0] > self._shown and time.monotonic() >= self._retry:
             self._publish(self._tree)

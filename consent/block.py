@@ -6,7 +6,6 @@ from struct import Struct
 from sys import intern
 from typing import Final, TypeVar
 
-from consent.decision import COUNSELLING_NOTES, PROCEEDINGS
 from consent.known import Known
 from consent.policy import Policy
 from consent.record import Held
@@ -136,9 +135,9 @@ class Block:
             self.parties = dict(self.parties)
             for party in held.parties:
                 self.parties[party] = self.parties.get(party, 0) | mask
-        if consent.dedicated(PROCEEDINGS):
+        if consent.form.proceedings:
             self.proceedings |= mask
-        if consent.names(COUNSELLING_NOTES):
+        if consent.form.notes:
             self.notes |= mask
 
     def alive(self, at: int) -> int:

@@ -97,9 +97,9 @@ def _uncovered(asked: Asked, grant: Grant) -> Iterator[str]:
 
 def _lapsed(asked: Asked, held: Held, grant: Grant) -> Iterator[str]:
     consent = held.consent
-    if asked.purpose == PROCEEDINGS and not consent.dedicated(PROCEEDINGS):
+    if asked.purpose == PROCEEDINGS and not consent.form.proceedings:
         yield "dedicated"
-    if COUNSELLING_NOTES in asked.event.labels and not consent.names(COUNSELLING_NOTES):
+    if COUNSELLING_NOTES in asked.event.labels and not consent.form.notes:
         yield "notes-dedicated"
     if consent.signed_at > asked.at:
         yield "signed"

@@ -1,6 +1,5 @@
 """The states of many participants: directives lie packed as bytes until somebody asks."""
 
-import contextlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -57,8 +56,10 @@ class States:
         while self._cold and len(self._compiled) < self._compiled_max:
             participant = self._cold.pop()
             if participant not in self._compiled:
-                with contextlib.suppress(BrokenRecord):
+                try:
                     self.get(participant)
+                except BrokenRecord:
+                    continue
                 return True
         return False
 

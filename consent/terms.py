@@ -6,6 +6,7 @@ from hashlib import blake2b
 from sys import intern
 from typing import Final, NamedTuple
 
+from consent.decision import COUNSELLING_NOTES, PROCEEDINGS
 from consent.known import Known
 from consent.untyped import ALWAYS_MS, NEVER_MS, mapping, moment, text, texts
 
@@ -49,11 +50,25 @@ class Grant(NamedTuple):
 
 class Form(NamedTuple):
     """What a consent says apart from whose it is and when it holds. `key` stands for these grants and no
-    others; it is empty where they have none.
+    others; it is empty where they have none. `proceedings`: every grant, as signed, has exactly that purpose;
+    `notes`: every grant lists the label of counselling notes.
     """
 
     key: bytes
     grants: tuple[Grant, ...]
+    proceedings: bool
+    notes: bool
+
+    @classmethod
+    def of(cls, key: bytes, listed: Iterable[object]) -> "Form":
+        """The form of a list of grants, from untyped values; what is not an object is passed over."""
+        grants = tuple([Grant.of(one) for one in listed if isinstance(one, Mapping)])
+        return cls(
+            key,
+            grants,
+            all(set(grant.purposes) == {PROCEEDINGS} for grant in grants),
+            all(COUNSELLING_NOTES in grant.labels for grant in grants),
+        )
 
 
 _forms: Final = Known[bytes, Form]()
@@ -64,21 +79,17 @@ def _form(listed: object) -> Form:
     its participants many: what a form says is read once, and known again by its bytes.
     """
     if not isinstance(listed, list | tuple):
-        return Form(b"", ())
+        return Form.of(b"", ())
     try:
         key = blake2b(marshal.dumps(listed, 2), digest_size=24).digest()
     except ValueError:  # a mapping that isn't a dict, or too deep
-        return Form(b"", _grants(listed))
-    return _forms.get(key) or _forms.put(key, Form(key, _grants(listed)))
+        return Form.of(b"", listed)
+    return _forms.get(key) or _forms.put(key, Form.of(key, listed))
 
 
 def _names(value: object) -> tuple[str, ...]:
     """`texts` of the few words that all grants are made of."""
     return tuple([intern(name) for name in texts(value)])
-
-
-def _grants(listed: Iterable[object]) -> tuple[Grant, ...]:
-    return tuple([Grant.of(one) for one in listed if isinstance(one, Mapping)])
 
 
 class Consent(NamedTuple):
@@ -115,14 +126,6 @@ class Consent(NamedTuple):
             return None
         end = NEVER_MS if expires_at is None else expires_at
         return cls(name, signed_at, starts_at, end, expires_on == PROGRAM_EXIT, said)
-
-    def dedicated(self, purpose: str) -> bool:
-        """Whether every grant, as signed, has exactly this purpose."""
-        return all(set(grant.purposes) == {purpose} for grant in self.grants)
-
-    def names(self, label: str) -> bool:
-        """Whether every grant, as signed, lists this label."""
-        return all(label in grant.labels for grant in self.grants)
 
 
 def ends(expires_at: int | None, expires_on: str | None, grants: tuple[Grant, ...]) -> bool:

@@ -10,6 +10,7 @@ import email.utils
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple, TypeGuard
 from urllib.parse import urlsplit
 
@@ -112,6 +113,16 @@ class Http:
                 response.headers.get("content-type", "").partition(";")[0].strip().lower(),
                 body,
             )
+
+
+def shown(certificate: Path) -> ssl.SSLContext:
+    """TLS as without it, and a certificate with its key (PEM) for receivers that ask for one.
+
+    Raises `OSError` where there is no such file, `ssl.SSLError` where it holds something else.
+    """
+    tls = ssl.create_default_context()
+    tls.load_cert_chain(certificate)
+    return tls
 
 
 def trouble(error: Exception) -> str:

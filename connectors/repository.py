@@ -6,6 +6,7 @@ transaction-response counts as delivered, whatever its status.
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -37,11 +38,12 @@ class Repositories:
         self,
         bearers: Bearers,
         settings: HttpSettings,
+        tls: ssl.SSLContext | None = None,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._bearers = bearers
         self._now = now
-        self._http = Http(settings)
+        self._http = Http(settings, tls)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -46,6 +46,8 @@ from streams.slots import Slot
 from streams.step import Step
 
 if TYPE_CHECKING:
+    import ssl
+
     from connectors.sources import Source
     from connectors.taking import Taker
     from hub.filing import Place
@@ -294,9 +296,10 @@ def adapters(hub: Hub) -> dict[str, Adapter]:
     settings, vault = hub.settings, hub.vault
     open_doors = settings.demo or settings.private_webhooks
     towards = HttpSettings(private=open_doors, plain=open_doors)
+    tls = _shown(settings)
     return {
-        webhook.ADAPTER: webhook.Webhooks(hub.signing, towards),
-        repository.ADAPTER: repository.Repositories(hub.signing, towards),
+        webhook.ADAPTER: webhook.Webhooks(hub.signing, towards, tls),
+        repository.ADAPTER: repository.Repositories(hub.signing, towards, tls),
         alerts.ADAPTER: alerts.Alerts(
             ShownAlerts(hub.store), vault, now_ms, hub.alert_rules, hub.alarms, hub.zone
         ),
@@ -304,6 +307,21 @@ def adapters(hub: Hub) -> dict[str, Adapter]:
         feed.ADAPTER: feed.Feeds(hub.client, settings.partitions, settings.send_ms_max),
         sftp.ADAPTER: sftp.Files(hub.signing, SentFiles(hub.store), now_ms, private=open_doors),
     }
+
+
+def _shown(settings: Settings) -> "ssl.SSLContext | None":
+    """The hub's certificate, where receivers are to see one. Raises `SettingsInvalid` where it is none."""
+    from connectors.http import shown  # noqa: PLC0415
+
+    if settings.webhook_certificate is None:
+        return None
+    try:
+        return shown(settings.webhook_certificate)
+    except OSError as error:  # that of TLS is one
+        raise SettingsInvalid(
+            f"`webhook_certificate` cannot be used: {type(error).__name__}",
+            "It is a PEM file with a certificate and its private key.",
+        ) from None
 
 
 def run_connectors(hub: Hub, stop: threading.Event) -> None:

@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     """Submission prefix of a witness; checkpoints are published once it has signed them, too."""
     log_witness_key: str | None = None
     """The witness's verifier key for cosignatures: `NAME+ID+BASE64`."""
+    webhook_certificate: Path | None = None
+    """PEM file with a certificate and its key, shown to webhooks and FHIR servers that ask who sends."""
     private_webhooks: bool = False
     """Webhooks may go to addresses that are not public, and without TLS; always so in demo mode."""
 
@@ -148,7 +150,7 @@ class Settings(BaseSettings):
             sources.insert(2, SecretsSettingsSource(settings_cls, secrets_dir=SECRETS))
         return tuple(sources)
 
-    @field_validator("data", "jars", "kafka_ca", "kafka_certificate", mode="after")
+    @field_validator("data", "jars", "kafka_ca", "kafka_certificate", "webhook_certificate", mode="after")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         """Children run elsewhere: resolve what is relative here, once."""

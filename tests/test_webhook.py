@@ -24,8 +24,10 @@ from standardwebhooks.webhooks import Webhook
 
 from connectors import address, http
 from connectors.adapter import Outcome, Outgoing
-from connectors.http import HttpSettings, outcome
+from connectors.http import HttpSettings, outcome, shown
 from connectors.webhook import Webhooks, signed
+from hub import authority, bootstrap, settings
+from hub.errors import SettingsInvalid
 from tests.conftest import CHECKOUT
 from tests.delivery_scene import SECRET, Receiver, Secret
 
@@ -391,6 +393,29 @@ async def test_tls_is_verified(tmp_path: Path) -> None:
         assert await post(url, HttpSettings(private=True), trusting) == Outcome("delivered", "http-204")
         wrong_name = url.replace("127.0.0.1", "localhost")
         assert await post(wrong_name, HttpSettings(private=True), trusting) == Outcome("failed", "tls")
+
+
+async def test_who_asks_who_sends_is_shown_the_hubs_certificate(tmp_path: Path) -> None:
+    """Mutual TLS: by the file that the settings name, and only where they name one."""
+    authority.prepare(tmp_path, "127.0.0.1")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tmp_path / authority.BROKER)
+    server.load_verify_locations(tmp_path / authority.CA)
+    server.verify_mode = ssl.CERT_REQUIRED
+    known, unknown = (shown(tmp_path / authority.HUB), ssl.create_default_context())
+    for context in (known, unknown):
+        context.load_verify_locations(tmp_path / authority.CA)
+    async with peer(saying("HTTP/1.1 204 X\r\n\r\n"), server) as url:
+        assert await post(url, HttpSettings(private=True), known) == Outcome("delivered", "http-204")
+        assert (await post(url, HttpSettings(private=True), unknown)).state == "failed"
+
+
+def test_a_certificate_that_is_none_stops_the_stage_in_words(tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    for name in ("bad.pem", "missing.pem"):
+        with pytest.raises(SettingsInvalid, match="`webhook_certificate` cannot be used"):
+            bootstrap._shown(settings.load(webhook_certificate=tmp_path / name))
+    assert bootstrap._shown(settings.load()) is None
 
 
 async def test_without_a_secret_nothing_is_sent(receiver: Receiver) -> None:

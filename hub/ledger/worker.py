@@ -88,6 +88,7 @@ class Worker:
         self._wait_s = min(BATCH_WAIT_MS_MAX, interval_ms / 2) / 1000
         self._admin = AdminClient(self._client)
         joining = self._reading(GROUP) | {"session.timeout.ms": session_timeout_ms}
+        joining["heartbeat.interval.ms"] = session_timeout_ms // 4
         if instance_id is not None:
             joining["group.instance.id"] = instance_id
         self._follower = Consumer(joining | {"auto.offset.reset": "earliest"})

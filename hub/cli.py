@@ -97,6 +97,9 @@ hub explain e-k2nm7p3q city-attorney --purpose legal-coordination --language es 
     "connector": Entry(
         "What goes out to whom; pause, resume, test.", "hub.connector:app", "hub connector list"
     ),
+    "caseload": Entry(
+        "Who works with whom, who covers, who leads.", "hub.caseload:app", "hub caseload list reach"
+    ),
     "topology": Entry(
         "Draw the stages and the topics between them.", "hub.topology:topology", "hub topology"
     ),

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click.testing
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
 
-from hub import bootstrap, quarantine, settings
+from hub import bootstrap, cli, quarantine, settings
 from hub.auditor import TOPICS, Auditor
 from hub.quarantine import CannotRetry, NoSuchRecord, Quarantine
+from hub.rebuild import NotConfirmed
 from hub.vault import DAY_MS
 from schemas import codec
 from schemas.errors import Erased
@@ -140,6 +142,23 @@ def test_from_the_list_to_the_inbox_again(scene: Scene) -> None:
         ("quarantine-retried", "q-inbox.reach-0-1"),
         ("quarantine-discarded", "q-2"),
     ]
+    built_again(scene)
+
+
+def built_again(scene: Scene) -> None:
+    """`hub rebuild` asks first, is recorded, and what was there is there again."""
+    before = scene.quarantine.rows()
+    command = cli.load("rebuild")
+    refused = click.testing.CliRunner().invoke(command, ["--json"], input="n\n")
+    assert isinstance(refused.exception, NotConfirmed)
+    assert scene.quarantine.rows() == before
+    done = click.testing.CliRunner().invoke(command, ["--json"], input="y\n")
+    assert done.exit_code == 0, done.exception
+    assert scene.quarantine.rows() == []
+    scene.until(lambda: scene.quarantine.rows() == before)
+    with scene.hub.store.read() as connection:
+        last = connection.exec_driver_sql("SELECT what FROM acts ORDER BY at DESC LIMIT 1").scalar()
+    assert last == "projections-rebuilt"
 
 
 def test_what_came_in_headers_goes_back_as_one_event(scene: Scene) -> None:

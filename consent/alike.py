@@ -9,7 +9,7 @@ from typing import Final
 
 from consent.block import Index, grants_max
 from consent.decide import decide_all
-from consent.decision import CONSENT, INDETERMINATE, Decision
+from consent.decision import INDETERMINATE, Decision
 from consent.event import Event
 from consent.plan import Wanted
 from consent.policy import Policy
@@ -78,6 +78,8 @@ class Alike:
         if standing(state, at, event.occurred_at) is None:
             return None
         decisions = decide_all(event, wanted, at, state, policy, stakeholders)
+        if INDETERMINATE in decisions:
+            return None
         places: dict[str, int] = {}
         index = None
         for block in state.blocks:
@@ -86,11 +88,7 @@ class Alike:
                 places[f"{block.consents[index.owners[place]]}/{name}"] = 1 << place
             if len(places) < len(index.ids):
                 return None
-        sets = []
-        for one in decisions:
-            if one == INDETERMINATE or one.basis not in (None, CONSENT):
-                return None
-            sets.append(sum([places[name] for name in one.grants]))
+        sets = [sum([places[name] for name in one.grants]) for one in decisions]
         return cls(decisions, sets, index, policy)
 
     def names(self, state: State) -> list[tuple[str, ...]]:

@@ -71,8 +71,9 @@ class Decider:
         if kind is None or not kind.since <= at < kind.before:
             kind = self._kind(traits, at)
         if already:
-            wanted = [one for one in kind.wanted if one.stakeholder not in already]
-            return self._by_itself(cut, wanted, [Template(one) for one in wanted], at, state)
+            pairs = zip(kind.wanted, kind.templates, strict=True)
+            left = [pair for pair in pairs if pair[0].stakeholder not in already]
+            return self._by_itself(cut, [one for one, _ in left], [one for _, one in left], at, state)
         common = standing(state, at, cut.occurred_at)
         if common is not None:
             key = kind, common

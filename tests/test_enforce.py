@@ -350,18 +350,19 @@ def test_consent_is_read_ahead_while_nothing_comes_some_of_it_at_a_time(
     assert all(enforce._states[0].get(one) is state for one, state in zip(people, compiled, strict=True))
 
 
-def test_what_is_known_of_kinds_and_standings_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decider, "kinds_max", 2)
+@pytest.mark.parametrize("kinds_max", [2, 100])
+def test_what_is_known_of_kinds_and_standings_is_bounded(
+    kinds_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decider, "kinds_max", kinds_max)
     monkeypatch.setattr(decider, "alike_max", 3)
     monkeypatch.setattr(decider, "seen_max", 3)
     monkeypatch.setattr(decider, "often_min", 2)
     enforce = step([directive(PERSON, grant("c-1"))])
     for number in range(20):
-        sink = decide_one(
-            enforce, event(PERSON, labels=["part2", "hiv"][: number % 3 % 2], type=f"t-{number % 5}")
-        )
+        sink = decide_one(enforce, event(PERSON, type=f"type-{number // 2 % 5}"))
         assert len(sink.of("decisions")[0]["outcomes"]) == len(SUBSCRIPTIONS)
-        assert len(enforce._decider._kinds) <= 2
+        assert len(enforce._decider._kinds) <= kinds_max
         assert len(enforce._decider._alike) <= 3
         assert len(enforce._decider._seen) <= 3
 

@@ -24,7 +24,7 @@ from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from sqlalchemy.engine import make_url
 
-from connectors import mapping
+from connectors import alert_rules, mapping
 from hub import broker, health, kek, settings
 from hub.errors import OperatorError
 from hub.settings import Settings
@@ -72,6 +72,8 @@ def examine(configured: Settings) -> list[Finding]:
     checks = [_broker, _schemas, _clock, _keys, _store, _disk]
     if configured.files:
         checks.append(_files)
+    if configured.alert_rules or configured.push_contact or configured.mail_host:
+        checks.append(_alerts)
     return [_guarded(check, configured) for check in checks]
 
 
@@ -222,3 +224,22 @@ def _opened(configured: Settings) -> Iterator[Store]:
         raise OperatorError("there is no store yet", "Run `hub up`; it makes one.")
     with contextlib.closing(Store(configured.store)) as store:
         yield store
+
+
+def _alerts(configured: Settings) -> Finding:
+    """The program's own rules, and by which ways case managers are told."""
+    try:
+        rules = alert_rules.load(configured.alert_rules)
+    except Invalid as error:
+        says = "; ".join(one.detail for one in error.problems[:3])
+        return Finding("alerts", "wrong", says, "Correct `alert_rules`; see `connectors/alert_rules.toml`.")
+    except OSError:
+        return Finding(
+            "alerts", "wrong", "`alert_rules` cannot be read", "Name a file that the hub may read."
+        )
+    by = {"push": configured.push_contact, "mail": configured.mail_host}
+    ways = " and ".join(name for name, set_to in by.items() if set_to)
+    if not ways:
+        says = f"{len(rules.rows)} rules; who does not look is not told"
+        return Finding("alerts", "note", says, "Set `push_contact`, or `mail_host` and `mail_from`.")
+    return Finding("alerts", "ok", f"{len(rules.rows)} rules; people are told by {ways}")

@@ -116,8 +116,8 @@ def owned(stakeholder: str, account: str | None, now_ms: int) -> sa.ColumnElemen
     if account is None:
         return sa.true()
     theirs = alerts.c.participant.in_(mine(stakeholder, account, now_ms))
-    elsewhere = sa.and_(alerts.c.handed_to.is_not(None), alerts.c.handed_to != account)
-    return sa.or_(alerts.c.handed_to == account, sa.and_(theirs, sa.not_(elsewhere)))
+    nobody = alerts.c.handed_to.is_(None)  # said apart: what is null is neither own nor not
+    return sa.or_(sa.and_(sa.not_(nobody), alerts.c.handed_to == account), sa.and_(theirs, nobody))
 
 
 def concerning(stakeholder: str, account: str | None, now_ms: int) -> sa.ColumnElement[bool]:

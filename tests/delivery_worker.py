@@ -29,7 +29,8 @@ from connectors.webhook import Webhooks
 from consent import Governance
 from hub.shown import ShownAlerts
 from hub.store import Store
-from schemas import crash
+from schemas import codec, crash
+from schemas.topics import partition_of
 from streams.runner import Runner
 from streams.settings import RunnerSettings
 from tests.delivery_scene import GROUP, Keys, Nobody, Secret, now_ms
@@ -49,6 +50,19 @@ def arm(setting: str, gate: Path) -> None:
     crash.point = stall
 
 
+class Bells:
+    """The way to the clock, over the worker's own log."""
+
+    def __init__(self, log: KafkaLog, partitions: int) -> None:
+        self._log, self._partitions = log, partitions
+
+    def set(self, participant: str, kind: str, ref: str, due_at: int) -> None:
+        key = participant.encode()
+        value = {"participant": participant, "kind": kind, "ref": ref, "due_at": due_at}
+        self._log.append("alarms", partition_of(key, self._partitions), key, codec.encode("Clock", value))
+        self._log.flush()
+
+
 def main(config: dict[str, Any]) -> None:
     client = {"bootstrap.servers": config["bootstrap"]}
     keys = Keys()
@@ -58,7 +72,8 @@ def main(config: dict[str, Any]) -> None:
     watch, views = None, None
     if "store" in config:
         sink = ShownAlerts(Store(config["store"]))
-        adapters[ADAPTER] = Alerts(sink, keys, now_ms)
+        alarm = Bells(log, config["partitions"]) if config.get("alarms") else None
+        adapters[ADAPTER] = Alerts(sink, keys, now_ms, alarm=alarm)
         watch, views = Watch(sink, keys), Views(sink, keys)
     sender = Sender(
         adapters,

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from schemas import codec, instant, topics
 from schemas.topics import partition_of
 from streams import topology
-from streams.clock import Due, dues
+from streams.clock import EXPIRES_SOON, Due, ahead, changed, dues, dues_max, kept
 from tests.streams_kit import Cluster, Process, until
 
 
@@ -73,9 +74,46 @@ def test_times_of_the_wrong_shape_are_no_times(subject: dict[str, object]) -> No
         assert due.ref == subject["id"]
 
 
+def test_people_are_told_days_before_a_consent_ends_by_the_clocks_there() -> None:
+    ends = instant.parse("2026-03-09T09:00:00-07:00")
+    granted = directive("p-1", "consent-granted", consent(5_000, ends), recorded_at=6_000)
+    zone = ZoneInfo("America/Los_Angeles")
+    assert ahead(granted, (7, 1), zone) == [
+        Due(EXPIRES_SOON, "c-1/7", instant.parse("2026-03-02T09:00:00-08:00")),
+        Due(EXPIRES_SOON, "c-1/1", instant.parse("2026-03-08T09:00:00-07:00")),
+    ]
+    late = {**granted, "recorded_at": instant.parse("2026-03-05T09:00:00-08:00")}
+    assert [due.ref for due in ahead(late, (7, 1), zone)] == ["c-1/1"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5)), max_size=20))
+def test_of_each_alarm_the_last_word_counts(said: list[tuple[str, int]]) -> None:
+    known: set[Due] = set()
+    for ref, due_at in said:
+        known = changed(known, Due("alert", ref, due_at))
+        assert changed(known, Due("alert", ref, due_at)) == known, "said again it is the same"
+    last = {ref: due_at for ref, due_at in dict(said).items() if due_at}
+    assert known == {Due("alert", ref, due_at) for ref, due_at in last.items()}
+
+
+def test_reminders_never_take_the_place_of_what_decisions_wait_for() -> None:
+    many = {Due("alert", str(n), n + 1) for n in range(dues_max + 5)}
+    decisions = {Due("consent-expires", str(n), 10**12 + n) for n in range(5)}
+    left = kept(many | decisions)
+    assert decisions <= set(left)
+    assert len(left) == dues_max + 5
+    assert max(due.due_at for due in left if due.kind == "alert") == dues_max
+
+
 def write_directive(cluster: Cluster, record: dict[str, object], partitions: int) -> None:
     key = str(record["participant"]).encode()
     cluster.write("consent", [(key, codec.encode("Directive", record))], partition_of(key, partitions))
+
+
+def set_alarm(cluster: Cluster, ref: str, due_at: int, partitions: int) -> None:
+    key = b"p-1"
+    value = {"participant": "p-1", "kind": "alert", "ref": ref, "due_at": due_at}
+    cluster.write("alarms", [(key, codec.encode("Clock", value))], partition_of(key, partitions))
 
 
 @pytest.mark.broker
@@ -92,10 +130,13 @@ def test_what_falls_due_is_told_across_a_kill_and_nothing_uncommitted_is_known(
     try:
         until(lambda: said.exists() and "ready=True" in said.read_text(), "the clock to be ready")
         now = int(time.time() * 1000)
-        soon, later = now + 6_000, now + 10**9
+        soon, later = now + 8_000, now + 10**9
         kept = directive("p-1", "consent-granted", consent(soon, later), now)
         write_directive(cluster, kept, partitions)
-        until(lambda: cluster.read("timers", partitions), "the table's entry")
+        for ref, due_at in (("moved", later), ("moved", soon), ("cancelled", soon), ("cancelled", 0)):
+            set_alarm(cluster, ref, due_at, partitions)
+        until(lambda: b"moved" in _table(cluster, partitions).get(b"p-1", b""), "the table's entry")
+        until(lambda: b"cancelled" not in _table(cluster, partitions)[b"p-1"], "what was cancelled")
         worker.kill()  # what it knew has to come back from the table's own log
         assert cluster.read("clock", partitions) == []
         said.unlink()
@@ -110,9 +151,17 @@ def test_what_falls_due_is_told_across_a_kill_and_nothing_uncommitted_is_known(
         told = until(lambda: cluster.read("clock", partitions), "what falls due")
         due = {"participant": "p-1", "kind": "consent-starts", "ref": "c-1", "due_at": soon}
         assert {record.value for record in told} == {codec.encode("Clock", due)}  # told again, it is the same
+        rung = until(lambda: cluster.read("rings", partitions), "the bell")
+        bell = {"participant": "p-1", "kind": "alert", "ref": "moved", "due_at": soon}
+        assert {record.value for record in rung} == {codec.encode("Clock", bell)}, "at its new time alone"
         assert int(time.time() * 1000) >= soon
         until(lambda: said.exists() and "ready=True" in said.read_text(), "the successor to be ready")
         assert worker.stop() == 0
     finally:
         worker.kill()
     assert {record.key for record in cluster.read("timers", partitions)} == {b"p-1"}
+
+
+def _table(cluster: Cluster, partitions: int) -> dict[bytes | None, bytes]:
+    """The clock's table as its own log has it: the last word on each participant."""
+    return {record.key: record.value or b"" for record in cluster.read("timers", partitions)}

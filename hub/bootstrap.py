@@ -494,6 +494,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             backlog=backlog,
             lookup=Lookup(hub.client),
             crosswalk=hub.crosswalk,
+            alert_rules=hub.alert_rules,
             caseloads=hub.caseloads,
             handling=Handling(hub.store, hub.appender, hub.caseloads, hub.alarms, now_ms),
             preferences=Preferences(hub.store, hub.vault),

@@ -25,6 +25,7 @@ STREAMS_PER_ORGANISATION_MAX: Final = 1_000
 PICTURES_MAX: Final = 8  # being drawn at the same time, of one process
 LOOK_MS: Final = 400  # between two looks; what this process hears of is looked at once
 BEHIND_MS_MAX: Final = 5_000  # between two tries to draw what could not be checked
+REVIEW_MS: Final = 60_000  # between two pictures where nothing tells of a change: a time may have come
 PING_MS: Final = 15_000  # so that whatever is in between does not think the connection dead
 SIGNED_IN_MS: Final = 2_000  # so long after its end a session may go on listening
 SEND_MS_MAX: Final = 5_000  # whoever takes nothing for so long is cut off, and comes back
@@ -132,7 +133,8 @@ class Streams:
         """The stream of one page.
 
         `changed` has what it shows, whenever that is not what it has seen; `behind` says that it can't be
-        checked now; `ended` that whoever listens may not any more.
+        checked now, `checked` that it can again, `here` that nothing is new; `ended` that whoever listens may
+        not any more.
 
         In: the key of who listens; by what to resume; how to get the organisation's mark, which changes
         whenever a picture of its may; how to get mark and data together, which have left when the block ends,
@@ -142,32 +144,37 @@ class Streams:
         try:
             yield f"retry: {RETRY_MS}\n: connected\n\n"
             drawn, behind_ms, spoke = seen.partition(".")[0], 0, _now_ms()
+            looked = spoke
             while not self._closing:
                 listener.woken.clear()
                 if listener.ended:
                     yield frame("ended", "", "")
                     return
-                behind = watch.failing
-                if not behind and watch.mark is not None and watch.mark != drawn:
-                    wanted = watch.mark
+                behind, told = watch.failing, None
+                due = watch.mark is not None and (watch.mark != drawn or _now_ms() - looked >= REVIEW_MS)
+                if due and not behind:
+                    wanted = str(watch.mark)
                     try:
                         async with picture(seen) as told:
                             if told is not None:
                                 yield frame("changed", *told)
-                        seen, spoke = (told[0], _now_ms()) if told is not None else (seen, spoke)
-                        drawn, behind_ms = wanted, 0
+                        drawn, looked = wanted, _now_ms()
                     except Unavailable:
                         behind = True
                 if behind:
                     behind_ms = min(BEHIND_MS_MAX, max(LOOK_MS, behind_ms * 2))
                     yield frame("behind", "", "")
-                    spoke = _now_ms()
+                elif told is not None:
+                    seen, behind_ms = told[0], 0
                 elif behind_ms:  # what could not be checked can be again, and nothing had changed
                     behind_ms = 0
                     yield frame("checked", "", "")
                 elif _now_ms() - spoke >= PING_MS:
-                    yield ": still here\n\n"
-                    spoke = _now_ms()
+                    yield frame("here", "", "")
+                else:
+                    await _woken(listener, PING_MS)
+                    continue
+                spoke = _now_ms()
                 await _woken(listener, behind_ms or PING_MS)
         finally:
             self._leave(organisation, listener)

@@ -6,6 +6,7 @@ from typing import Any, Protocol, cast
 
 from fastapi import Request
 
+from connectors.alert_rules import Rules
 from connectors.fence import Answer, Narrowing
 from connectors.intake import Intake
 from connectors.viewer import Permission
@@ -70,6 +71,7 @@ class Parts:
     backlog: Backlog
     lookup: Lookup
     crosswalk: Crosswalk
+    alert_rules: Rules
     caseloads: Caseloads
     handling: Handling
     preferences: Preferences

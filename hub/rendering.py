@@ -1,5 +1,6 @@
 """Pages: Jinja2 templates in `hub/pages`, in the reader's language, and the files that they refer to."""
 
+import gzip
 import hashlib
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from hub.parts import parts
 from hub.sessions import Person
 
 _PAGES: Final = Path(__file__).parent / "pages"
-TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}
 FOREVER: Final = "public, max-age=31536000, immutable"  # a changed file has another address
 
 
@@ -34,6 +35,14 @@ def files() -> dict[str, tuple[bytes, str, str]]:
         content = path.read_bytes()
         found[path.name] = (content, TYPES[path.suffix], hashlib.sha256(content).hexdigest()[:12])
     return found
+
+
+@cache
+def compressed(name: str) -> bytes | None:
+    """A file with gzip (RFC 1952), where that is smaller. Only files: pages have secrets in them (BREACH)."""
+    content = files()[name][0]
+    packed = gzip.compress(content, mtime=0)
+    return packed if len(packed) < len(content) else None
 
 
 def static(name: str) -> str:
@@ -66,18 +75,20 @@ def _doors(person: Person | None, words: Tongue) -> list[tuple[str, str]]:
     if person is None:
         return []
     if person.role == "case-manager":
-        return [("/cases", words.say("Today"))]
+        return [("/cases", words.say("Today")), ("/cases/people", words.say("My people"))]
     if person.role == "privacy-officer":
         return [("/officer", words.say("Decisions")), ("/officer/orders", words.say("Orders"))]
     return [("/operator", words.say("Flow"))]
 
 
-def render(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
-    """A page, or a part of one, for whoever asks."""
+def render(
+    request: Request, template: str, status: int = 200, *, anonymous: bool = False, **context: Any
+) -> HTMLResponse:
+    """A page, or a part of one, for whoever asks; an anonymous one is the same for everybody."""
     words = speak(request)
     now = parts(request).clock_ms()
     principal = getattr(request.state, "principal", None)
-    person = principal if isinstance(principal, Person) else None
+    person = principal if isinstance(principal, Person) and not anonymous else None
     page = (
         _environment(words.language)
         .get_template(template)

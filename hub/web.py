@@ -20,19 +20,23 @@ from hub.headers import Headed
 from hub.live import Streams
 from hub.parts import Parts, parts
 from hub.routes import (
+    acts,
     cases,
     consents,
     directives,
     fhir,
     health,
     home,
+    installed,
     log,
     officer,
     operator,
     outbox,
     participants,
+    people,
     schemas,
     submissions,
+    wishes,
 )
 from hub.settings import Settings, is_loopback
 from schemas import directives as shapes
@@ -59,7 +63,11 @@ def create_app(of: Parts) -> FastAPI:
     app.state.asking = Counter()
     for module in (
         home,
+        installed,
         cases,
+        acts,
+        people,
+        wishes,
         officer,
         operator,
         outbox,

@@ -1,10 +1,11 @@
 """A real Chromium, the one of the system, for the tests of pages."""
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 
-from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 FLAGS = [
     "--headless=new",
@@ -31,3 +32,23 @@ def launched(playwright: Playwright) -> Iterator[Browser]:
         yield browser
     finally:
         browser.close()
+
+
+def at(context: BrowserContext, account: str | None, path: str) -> Page:
+    """A page, signed in; whatever it complains about is in `page.complaints`."""
+    page = context.new_page()
+    said: list[str] = []
+    page.complaints = said  # type: ignore[attr-defined]
+    page.on("console", lambda told: said.append(told.text) if told.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    if account:
+        page.goto("/signin")
+        page.locator(f"form:has(input[value='{account}']) button").click()
+        page.wait_for_url(re.compile("/(cases|officer|operator)$"))
+    page.goto(path)
+    return page
+
+
+def complaints(page: Page) -> list[str]:
+    """What a page complained about, but for what the tests brought about themselves."""
+    return [one for one in page.complaints if "403 (Forbidden)" not in one]  # type: ignore[attr-defined]

@@ -3,14 +3,16 @@
 Without arguments those of the documentation; with a folder every page, on desk and phone, light and dark.
 """
 
+import secrets
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from hub import broker, settings
+from hub.casetables import caseloads
 from hub.store import upsert
 from hub.tables import quarantine, receipts
 from tests.browser import launched
@@ -24,6 +26,10 @@ PAGES = {
     "sign-in": (None, "/signin"),
     "cases": ("case-manager", "/cases"),
     "nobody": ("case-manager-2", "/cases"),
+    "person": ("case-manager", "/cases > .card.urgent a[href^='/cases/people/']"),
+    "people": ("case-manager", "/cases/people"),
+    "wishes": ("case-manager", "/cases/wishes"),
+    "later": ("case-manager", "/cases > a[data-later]"),
     "decisions": ("officer", "/officer"),
     "why-not": ("officer", "/officer/why?event=e-2&stakeholder=city-attorney"),
     "why": ("officer", "/officer/why?event=e-1&stakeholder=reach"),
@@ -35,12 +41,14 @@ PAGES = {
 
 def populate(side: Side) -> None:
     """Invented people and what was decided about them."""
-    side.alert("Rosa Maldonado", ago_ms=134 * MINUTE)
+    rosa = "p-" + secrets.token_hex(13)
+    side.alert("Rosa Maldonado", ago_ms=134 * MINUTE, participant=rosa)
     side.alert("James Whitcomb", ago_ms=12 * MINUTE)
     side.alert(None, ago_ms=31 * MINUTE, facility=None, urgency="soon")
     taken = side.alert("Alma Reyes", ago_ms=200 * MINUTE)
     with side.person("case-manager") as manager:
         manager.post(f"/cases/alerts/{taken}/acknowledgements")
+    _assign(side, rosa)
     for number in range(140):
         ago = (number * number * 13 % 1_390) * MINUTE
         if number % 3:
@@ -62,6 +70,22 @@ def populate(side: Side) -> None:
     _deliver(side, time.time_ns() // 1_000_000)
     _order(side)
     _refused(side)
+
+
+def _assign(side: Side, participant: str) -> None:
+    """The case manager works with that person."""
+    row = {"stakeholder": REACH, "participant": participant, "account": "case-manager"}
+    row |= {"since": 1, "until": None, "by": "person:lead", "offset": 1}
+    with side.hub.store.write() as connection:
+        upsert(connection, caseloads, [row])
+
+
+def visit(page: Page, path: str) -> None:
+    """Open a page: an address, or a link (a CSS selector) on the page of an address."""
+    address, _, link = path.partition(" > ")
+    page.goto(address)
+    if link:
+        page.locator(link).first.click()
 
 
 def _deliver(side: Side, at: int) -> None:
@@ -130,6 +154,10 @@ def _refused(side: Side) -> None:
 
 def documented(name: str, size: str, scheme: str) -> bool:
     """Whether the documentation shows this one."""
+    if name in {"later", "people", "wishes"}:
+        return (size, scheme) == ("phone", "light")
+    if name == "cases" and size == "phone":
+        return True
     return (size, scheme) == ("desktop", "light") or (name in {"cases", "why-not"} and scheme == "dark")
 
 
@@ -156,7 +184,7 @@ def take(side: Side, folder: Path, wanted: list[str]) -> None:
                     if account:
                         page.goto("/signin")
                         page.locator(f"form:has(input[value='{account}']) button").click()
-                    page.goto(path)
+                    visit(page, path)
                     if page.locator("[data-link-state]").count():
                         page.locator("[data-state=live]").wait_for()
                     page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=folder != FOLDER)

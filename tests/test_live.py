@@ -115,7 +115,7 @@ def test_nobody_hears_of_another_organisations_alerts(side: Side, organisation: 
     with side.person("case-manager-2") as stranger:
         stranger.post(f"/cases/alerts/{foreign}/acknowledgements")
     with side.person("case-manager") as manager:
-        assert f"have-{foreign}" in manager.get("/cases").text
+        assert f"acknowledgements-{foreign}" in manager.get("/cases").text
     side.withdraw(foreign)
 
 
@@ -200,7 +200,7 @@ async def test_a_quiet_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(live, "PING_MS", 1)
     page = Page(Streams(_everybody), seen="1.x")
     await page.next()
-    assert await page.next() == ": still here\n\n"
+    assert await page.next() == "event: here\ndata: \n\n"
     await page.frames.aclose()  # type: ignore[attr-defined]
 
 
@@ -270,7 +270,7 @@ async def test_who_is_not_signed_in_any_more_is_told_and_let_go(monkeypatch: pyt
         await one.next()
     monkeypatch.setattr(live, "PING_MS", 1)
     streams._watches["o"].tell()
-    assert await other.next() == ": still here\n\n"
+    assert await other.next() == "event: here\ndata: \n\n"
     await other.frames.aclose()  # type: ignore[attr-defined]
     assert streams._watches == {}
     assert streams._keeper is None

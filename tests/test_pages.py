@@ -11,13 +11,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from consent import default_policy
 from hub.language import LANGUAGES, Tongue, choose, tongue
 from hub.rendering import files
-from tests.browser import chromium, launched
-from tests.screenshots import PAGES, populate
+from tests.browser import at, chromium, complaints, launched
+from tests.screenshots import PAGES, populate, visit
 from tests.webside import Side, deny
 
 pytestmark = [
@@ -64,25 +64,6 @@ def context(browser: Browser, side: Side) -> Iterator[BrowserContext]:
     made.close()
 
 
-def at(context: BrowserContext, account: str | None, path: str) -> Page:
-    """A page, signed in; whatever it complains about is in `page.complaints`."""
-    page = context.new_page()
-    complaints: list[str] = []
-    page.complaints = complaints  # type: ignore[attr-defined]
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    if account:
-        page.goto("/signin")
-        page.locator(f"form:has(input[value='{account}']) button").click()
-        page.wait_for_url(re.compile("/(cases|officer|operator)$"))
-    page.goto(path)
-    return page
-
-
-def complaints(page: Page) -> list[str]:
-    return [one for one in page.complaints if "403 (Forbidden)" not in one]  # type: ignore[attr-defined]
-
-
 # ---- everybody can use them -----------------------------------------------------------------------------
 
 
@@ -110,7 +91,7 @@ def test_pages_are_accessible_and_fit_the_smallest_phone(
     account, path = PAGES[name]
     page = desks(account, scheme)
     page.set_viewport_size({"width": 320, "height": 640})
-    page.goto(path)
+    visit(page, path)
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth") <= 320, "it scrolls sideways"
@@ -140,7 +121,7 @@ def test_the_keyboard_reaches_everything_in_reading_order(context: BrowserContex
     page = at(context, "case-manager", "/cases")
     page.locator("[data-state=live]").wait_for()
     order = []
-    for _ in range(12):
+    for _ in range(20):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.textContent.trim()"))
     assert order[0] == "Skip to the content"
@@ -190,8 +171,8 @@ def test_i_have_this_moves_the_alert_and_says_who_has_it(context: BrowserContext
     name = f"Wim {secrets.token_hex(3)}"
     alert = side.alert(name)
     page = at(context, "case-manager", "/cases")
-    page.locator(f"#have-{alert}").click()
-    expect(page.locator(f"#have-{alert}")).to_have_count(0)
+    page.locator(f"#acknowledgements-{alert}").click()
+    expect(page.locator(f"#acknowledgements-{alert}")).to_have_count(0)
     expect(page.locator(f"#alert-{alert}")).to_contain_text("Dana Whitfield has this")
     assert page.evaluate("document.activeElement.id") == "question", "the focus fell off the page"
     assert page.url.endswith("/cases")
@@ -201,57 +182,14 @@ def test_the_focus_stays_where_it_was(context: BrowserContext, side: Side) -> No
     mine = side.alert(f"Focus {secrets.token_hex(3)}", ago_ms=60_000)
     page = at(context, "case-manager", "/cases")
     expect(page.locator("[data-state=live]")).to_be_visible()
-    page.locator(f"#have-{mine}").focus()
+    page.locator(f"#acknowledgements-{mine}").focus()
     other = side.alert(f"Other {secrets.token_hex(3)}")
-    expect(page.locator(f"#have-{other}")).to_be_visible()
-    assert page.evaluate("document.activeElement.id") == f"have-{mine}"
+    expect(page.locator(f"#acknowledgements-{other}")).to_be_visible()
+    assert page.evaluate("document.activeElement.id") == f"acknowledgements-{mine}"
     side.withdraw(mine)
-    expect(page.locator(f"#have-{mine}")).to_have_count(0)
+    expect(page.locator(f"#acknowledgements-{mine}")).to_have_count(0)
     assert page.evaluate("document.activeElement.id") == "question"
     side.withdraw(other)
-
-
-def test_a_lost_connection_is_seen_and_comes_back(context: BrowserContext, side: Side) -> None:
-    page = at(context, "case-manager", "/cases")
-    expect(page.locator("[data-state=live]")).to_be_visible()
-    context.set_offline(True)
-    expect(page.locator("[data-state=offline]")).to_be_visible()
-    expect(page.locator("[data-state=live]")).to_be_hidden()
-    name = f"Meanwhile {secrets.token_hex(3)}"
-    alert = side.alert(name)
-    context.set_offline(False)
-    expect(page.get_by_text(name)).to_be_visible()
-    expect(page.locator("[data-state=live]")).to_be_visible()
-    side.withdraw(alert)
-
-
-def test_without_its_stream_a_page_asks_by_itself(context: BrowserContext, side: Side) -> None:
-    def refused(route: Route) -> None:
-        route.fulfill(status=503)
-
-    context.route("**/v1/alerts/stream**", refused)
-    page = at(context, "case-manager", "/cases")
-    expect(page.locator("[data-state=joining]")).to_be_visible()
-    name = f"Polled {secrets.token_hex(3)}"
-    alert = side.alert(name)
-    assert "every 30s" in str(page.locator("#alerts").get_attribute("hx-trigger"))
-    page.evaluate("htmx.trigger('#alerts', 'refresh')")
-    expect(page.get_by_text(name)).to_be_visible()
-    side.withdraw(alert)
-
-
-def test_a_page_that_is_left_when_its_session_ends_shows_nothing(
-    context: BrowserContext,
-    side: Side,
-) -> None:
-    alert = side.alert("Left Behind")
-    page = at(context, "case-manager", "/cases")
-    expect(page.get_by_text("Left Behind")).to_be_visible()
-    context.clear_cookies()
-    page.evaluate("htmx.trigger('#alerts', 'refresh')")
-    page.wait_for_url("**/signin?ended=1")
-    expect(page.get_by_text("Left Behind")).to_have_count(0)
-    side.withdraw(alert)
 
 
 def test_decisions_come_by_themselves(context: BrowserContext, side: Side) -> None:
@@ -280,7 +218,7 @@ def test_every_page_works_without_script(plain: BrowserContext, side: Side) -> N
     alert = side.alert(name)
     page = at(plain, "case-manager", "/cases")
     expect(page.locator("[data-state=still]")).to_contain_text("As of")
-    page.locator(f"#have-{alert}").click()
+    page.locator(f"#acknowledgements-{alert}").click()
     expect(page.locator(f"#alert-{alert}")).to_contain_text("Dana Whitfield has this")
     page.get_by_role("link", name="Check again").click()
     page.get_by_role("button", name="Sign out").click()

@@ -78,31 +78,13 @@ class Side:
         ago_ms: int = 0,
         facility: str | None = "County Jail",
         urgency: str = "urgent",
+        participant: str | None = None,
     ) -> str:
         """Show an alert as the delivery engine does. Out: its id."""
-        at = time.time_ns() // 1_000_000 - ago_ms
-        participant = "p-" + secrets.token_hex(13)
         key = key or "d-" + secrets.token_hex(16)
-        data: dict[str, Any] = {"occurrence": {"booked_at": instant.format(at)}}
-        if facility:
-            data["occurrence"]["facility"] = facility
-        if name:
-            data["subject"] = {"name": name}
-        view = {"type": "contact", "participant": "x", "purposes": ["care-coordination"], "data": data}
-        envelope = {"id": f"e-{key}", "participant": participant, "category": "contact.custody-booking"}
-        share = Share("s", "care-coordination", "consent", ("c/g",), ("occurrence", "subject"), ())
-        outgoing = Outgoing(
-            key=key,
-            stakeholder=stakeholder,
-            adapter="alerts",
-            attempt=1,
-            settings={},
-            view=view,
-            envelope=envelope,
-            shares=(share,),
-        )
+        at = time.time_ns() // 1_000_000 - ago_ms
         adapter = Alerts(ShownAlerts(self.hub.store), self.hub.vault, lambda: at)
-        adapter._keep(adapter.made(outgoing))
+        adapter._keep(adapter.made(outgoing(key, name, stakeholder, at, facility, participant)))
         if urgency != "urgent":
             with self.hub.store.write() as connection:
                 connection.execute(
@@ -110,9 +92,23 @@ class Side:
                 )
         return key
 
-    def withdraw(self, alert: str) -> None:
-        """Take an alert back as the delivery engine does."""
-        ShownAlerts(self.hub.store).withdraw([alert])
+    def burst(self, count: int, people: int, stakeholder: str) -> list[str]:
+        """Many alerts at once, about so many people in turn. Out: their ids."""
+        now = time.time_ns() // 1_000_000
+        adapter = Alerts(ShownAlerts(self.hub.store), self.hub.vault, lambda: now)
+        who = ["p-" + secrets.token_hex(13) for _ in range(people)]
+        made = [
+            adapter.made(
+                outgoing(f"d-{secrets.token_hex(16)}", f"Many {n}", stakeholder, now, None, who[n % people])
+            ).alerts[0]
+            for n in range(count)
+        ]
+        ShownAlerts(self.hub.store).insert(made)
+        return [one.id for one in made]
+
+    def withdraw(self, *alerts: str) -> None:
+        """Take alerts back as the delivery engine does."""
+        ShownAlerts(self.hub.store).withdraw(alerts)
 
     def decision(
         self,
@@ -176,6 +172,28 @@ class Side:
             upsert(connection, tables.decisions, [{k: v for k, v in row.items() if k in columns}])
             upsert(connection, tables.outcomes, rows)
         return event
+
+
+def outgoing(
+    key: str, name: str | None, stakeholder: str, at: int, facility: str | None, participant: str | None
+) -> Outgoing:
+    """A booking on its way to an alerts page, for the care of somebody of that name."""
+    participant = participant or "p-" + secrets.token_hex(13)
+    data: dict[str, Any] = {"occurrence": {"booked_at": instant.format(at)}}
+    if facility:
+        data["occurrence"]["facility"] = facility
+    if name:
+        data["subject"] = {"name": name}
+    return Outgoing(
+        key=key,
+        stakeholder=stakeholder,
+        adapter="alerts",
+        attempt=1,
+        settings={},
+        view={"type": "contact", "participant": "x", "purposes": ["care-coordination"], "data": data},
+        envelope={"id": f"e-{key}", "participant": participant, "category": "contact.custody-booking"},
+        shares=(Share("s", "care-coordination", "consent", ("c/g",), ("occurrence", "subject"), ()),),
+    )
 
 
 def permit(stakeholder: str, purpose: str = "care-coordination") -> dict[str, Any]:

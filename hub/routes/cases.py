@@ -1,118 +1,145 @@
-"""The case manager's page: who needs me now? And the stream that keeps it true."""
+"""The case manager's page: who needs me now? What she does about it, and the stream that keeps it true."""
 
 import contextlib
-import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, cast
+from collections.abc import AsyncIterator
+from typing import Any, Final, NamedTuple, cast
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 from starlette.background import BackgroundTask
 
 from connectors.viewer import Permission
-from hub import acts, today
-from hub.access import key, person
-from hub.language import Tongue
+from hub import cards, people, today
+from hub.access import key
 from hub.live import Stream, Streams
 from hub.parts import Parts, parts
 from hub.rendering import render, speak
-from hub.today import Alert, Picture
+from hub.routes.installed import living
+from hub.sessions import Person
+from hub.today import Picture
 from schemas import instant
-from schemas.errors import BadTime, Refused, Unavailable
+from schemas.errors import Refused, Unavailable
 
-TONES: Final = {"urgent": "urgent", "soon": "soon", "information": "info"}
 MARK_CHARS_MAX: Final = 60
+SINCE_CHARS_MAX: Final = 15
+OUTCOMES: Final = frozenset({"done", "lost", "gone", "refused"})  # that a page is asked to tell
 
 routes = APIRouter()
+
+
+class Reader(NamedTuple):
+    """Who looks: somebody of an organisation, or one of its programs, and since when things are new."""
+
+    organisation: str
+    person: Person | None
+    since_ms: int = 0
+
+    @property
+    def account(self) -> str | None:
+        """Whose desk it is; None for the whole organisation."""
+        return self.person.account if self.person else None
 
 
 @routes.get("/cases", include_in_schema=False)
 async def cases(request: Request, of: Parts = Depends(parts)) -> Response:
     """Urgent alerts of one's own people, oldest first, each with one sentence and one button."""
-    return await _shown(request, of, "cases.html")
+    who = reader(request)
+    picture = await picture_of(of, who)
+    who = who._replace(since_ms=picture.looked_at or 0)
+    told = request.query_params.get("told", "")
+    done = {"said": cards.told(told, speak(request)), "undo": ""} if told in OUTCOMES else None
+    return await shown(request, of, "cases.html", who, picture, done, looked=True)
 
 
 @routes.get("/cases/alerts", include_in_schema=False)
 async def alerts(request: Request, of: Parts = Depends(parts)) -> Response:
     """The same alerts as a part of the page."""
-    return await _shown(request, of, "_alerts.html")
+    who = reader(request)
+    return await shown(request, of, "_alerts.html", who, await picture_of(of, who))
 
 
-@routes.post("/cases/alerts/{alert}/acknowledgements", include_in_schema=False)
-async def have(request: Request, alert: str, of: Parts = Depends(parts)) -> Response:
-    """`I have this`: written to the log first, then shown to everybody in the organisation."""
-    who = person(request)
-    organisation = _organisation(request)
-    participant = await run_in_threadpool(today.find, of.store, organisation, alert)
-    if participant is not None:
-        await run_in_threadpool(
-            acts.work, of.appender, acts.ACKNOWLEDGED, who.principal, participant, alert, {"alert": alert}
-        )
-        await run_in_threadpool(today.acknowledge, of.store, alert, who.account, of.clock_ms())
-        _streams(request).wake(organisation)
-    if "hx-request" in request.headers:
-        return await _shown(request, of, "_alerts.html")
-    return RedirectResponse("/cases", 303)
+@routes.get("/cases/alerts/{alert}", include_in_schema=False)
+async def later(request: Request, alert: str, of: Parts = Depends(parts)) -> Response:
+    """One alert, to leave it for later or give it to somebody else: for browsers without script."""
+    who = reader(request)
+    picture = await picture_of(of, who)
+    found = [one for one in picture.waiting if one.id == alert]
+    if not found:
+        raise Refused("there is no such alert", code="not-found")
+    picture = picture._replace(waiting=found, taken=[], snoozed=[])
+    return await shown(request, of, "later.html", who, picture)
 
 
 @routes.get("/v1/alerts/stream", tags=["alerts"], summary="Alerts as they come and go")
 async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
     """Server-sent events of your organisation's alerts.
 
-    Each event, `changed`, has the whole picture: `{"open": [ids], "alerts": [...]}`. What is no longer in it
-    was taken by somebody or taken back. Resumes by `Last-Event-ID`: nothing is sent until something changed.
+    Each event `changed` has the whole picture: `{"open": [ids], "more": n, "alerts": [...]}`. What is no
+    longer in it was taken by somebody or taken back; `more` wait beyond those that are listed. Resumes by
+    `Last-Event-ID`: nothing is sent until something changed, however long ago that was. `behind` says that
+    nothing can be checked now, `checked` that it can again, `ended` that the token is not good any more.
     """
-    organisation = _organisation(request)
+    who = reader(request)
+    if request.query_params.get("as") not in {"page", "mark"}:
+        who = who._replace(person=None)
     seen = request.headers.get("last-event-id") or request.query_params.get("after") or ""
-    streams = _streams(request)
-    if not streams.room(organisation):
+    live = streams(request)
+    if not live.room(who.organisation):
         raise Unavailable("too many live pages are open; the page asks by itself now and then")
 
     async def mark() -> str:
-        return await run_in_threadpool(today.cursor, of.store, organisation)
+        return await run_in_threadpool(today.cursor, of.store, who.organisation)
 
     @contextlib.asynccontextmanager
     async def picture(seen: str) -> AsyncIterator[tuple[str, str] | None]:
-        async with streams.drawing:
-            now = await _picture(of, organisation)
-            if _mark(now).partition(".")[2] == seen.partition(".")[2]:
-                drawn = None
-            else:
-                shown, permission = await _permitted(of, organisation, now)
-                drawn = _mark(now), json.dumps(_as_json(shown))
-        if drawn is None:
-            yield None
+        if request.query_params.get("as") == "mark":  # a page of another kind, which looks by itself
+            yield f"{await mark()}.", ""
             return
+        async with live.drawing:
+            now = await picture_of(of, who)
+            if cards.mark(now).partition(".")[2] == seen.partition(".")[2]:
+                yield None
+                return
+            shown, permission = await _permitted(of, who.organisation, now)
+            drawn = await run_in_threadpool(_drawn, request, of, who, shown, cards.mark(now))
         left = begun = False
         try:
             if permission.late:
                 raise Unavailable("the permission to show this has run out")
             begun = True
-            yield drawn
+            yield cards.mark(now), drawn
             left = True
+            if who.person is not None:
+                await run_in_threadpool(of.handling.saw, who.person, (*shown.waiting, *shown.taken))
         finally:
             await permission.close(left, begun)
 
-    events = streams.follow(organisation, key(request), seen[:MARK_CHARS_MAX], mark, picture)
+    events = live.follow(who.organisation, key(request), seen[:MARK_CHARS_MAX], mark, picture)
     return Stream(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def _streams(request: Request) -> Streams:
+def streams(request: Request) -> Streams:
+    """The live pages of this process."""
     return cast(Streams, request.app.state.streams)
 
 
-def _mark(picture: Picture) -> str:
-    """By what a page resumes: how far it has seen, and what it looks like."""
-    said = [(alert.id, alert.acknowledged_at) for alert in (*picture.waiting, *picture.taken)]
-    looks = hashlib.sha256(repr((said, picture.more)).encode()).hexdigest()[:16]
-    return f"{picture.cursor}.{looks}"
+def reader(request: Request) -> Reader:
+    """Who looks. Raises `Refused` where they belong to no organisation."""
+    who = request.state.principal
+    organisation: str | None = who.stakeholder
+    if organisation is None:
+        raise Refused("this account belongs to no organisation", code="no-organisation")
+    since = request.query_params.get("since", "")[:SINCE_CHARS_MAX]
+    someone = who if isinstance(who, Person) else None
+    return Reader(organisation, someone, int(since) if since.isascii() and since.isdigit() else 0)
 
 
 def _as_json(picture: Picture) -> dict[str, Any]:
     return {
         "open": [alert.id for alert in picture.waiting],
+        "more": picture.more,
         "alerts": [
             {
                 "id": alert.id,
@@ -126,102 +153,107 @@ def _as_json(picture: Picture) -> dict[str, Any]:
     }
 
 
-def _organisation(request: Request) -> str:
-    who = request.state.principal
-    found: str | None = who.stakeholder
-    if found is None:
-        raise Refused("this account belongs to no organisation", code="no-organisation")
-    return found
+def _drawn(request: Request, of: Parts, who: Reader, picture: Picture, mark: str) -> str:
+    if who.person is None:
+        return json.dumps(_as_json(picture))
+    return bytes(_page(request, of, "_alerts.html", who, picture, mark).body).decode()
 
 
-async def _shown(request: Request, of: Parts, template: str) -> Response:
-    organisation = _organisation(request)
-    picture, permission = await _permitted(of, organisation, await _picture(of, organisation))
+async def shown(
+    request: Request,
+    of: Parts,
+    template: str,
+    who: Reader,
+    picture: Picture,
+    done: dict[str, Any] | None = None,
+    status: int = 200,
+    looked: bool = False,
+) -> Response:
+    """A page, or a part of it, that leaves on the owners' permission. In: what came of an act.
+
+    `looked` says that it is a person's first sight of it. Raises `Unavailable`.
+    """
+    let, permission = await _permitted(of, who.organisation, picture)
     try:
-        page = _page(request, of, template, picture)
+        mark = cards.mark(picture)
+        page = await run_in_threadpool(_page, request, of, template, who, let, mark, done, status)
         if permission.late:
             raise Unavailable("the permission to show this has run out; try again")
     except BaseException:
         await permission.close(False)
         raise
-    page.background = BackgroundTask(permission.close, True)  # runs once the page has left
+
+    async def left() -> None:  # runs once the page has left
+        await permission.close(True)
+        assert who.person is not None, "programs have the stream"
+        await run_in_threadpool(of.handling.saw, who.person, (*let.waiting, *let.taken))
+        if looked:
+            await run_in_threadpool(of.preferences.looked, who.person.account, of.clock_ms())
+
+    page.background = BackgroundTask(left)
     return page
 
 
-async def _picture(of: Parts, organisation: str) -> Picture:
-    return await run_in_threadpool(today.picture, of.store, of.vault, organisation, of.clock_ms())
+async def picture_of(of: Parts, who: Reader) -> Picture:
+    """What they are to see now, before anybody was asked whether it may be shown."""
+    return await run_in_threadpool(
+        today.picture, of.store, of.vault, who.organisation, of.clock_ms(), who.account
+    )
 
 
 async def _permitted(of: Parts, organisation: str, picture: Picture) -> tuple[Picture, Permission]:
     """What an organisation sees now, as far as the owners let it be shown. Raises `Unavailable`."""
-    asked = [(alert.id, alert.participant) for alert in (*picture.waiting, *picture.taken)]
+    parts_of = (picture.waiting, picture.taken, picture.snoozed)
+    asked = [(alert.id, alert.participant) for some in parts_of for alert in some if not alert.desk]
     permission = await of.viewer.ask(organisation, asked)
-    shown = picture._replace(
-        waiting=[alert for alert in picture.waiting if alert.id in permission.alerts],
-        taken=[alert for alert in picture.taken if alert.id in permission.alerts],
+    waiting, taken, snoozed = (
+        [alert for alert in some if alert.desk or alert.id in permission.alerts] for some in parts_of
     )
-    return shown, permission
+    return picture._replace(waiting=waiting, taken=taken, snoozed=snoozed), permission
 
 
-def _page(request: Request, of: Parts, template: str, picture: Picture) -> Response:
+def _page(
+    request: Request,
+    of: Parts,
+    template: str,
+    who: Reader,
+    picture: Picture,
+    mark: str,
+    done: dict[str, Any] | None = None,
+    status: int = 200,
+) -> Response:
     now, words = of.clock_ms(), speak(request)
-    count = len(picture.waiting)
+    assert who.person is not None, "programs have the stream"
+    colleagues = of.handling.colleagues(who.person)
+
+    def drawn(alert: today.Alert) -> dict[str, Any]:
+        about = people.handle(of.vault, who.organisation, alert.participant) if alert.participant else None
+        mine = {"undo": alert.acknowledged_by == who.person.name if who.person else False}
+        return cards.card(alert, words, now, who.since_ms, about, of.alert_rules) | mine
+
+    waiting = [(alert, drawn(alert)) for alert in picture.waiting]
+    aside = [
+        (words.say("Left for later"), [drawn(alert) | {"undo": True} for alert in picture.snoozed]),
+        (words.say("Somebody has these"), [drawn(alert) for alert in picture.taken]),
+    ]
+    count = len(waiting) + picture.more
     said = words.say("Nobody needs you now.")
     if count:
         said = words.say_for(count, "%(count)s person needs somebody.", "%(count)s people need somebody.")
     return render(
         request,
         template,
-        waiting=[_in_words(alert, words, now) for alert in picture.waiting],
-        taken=[_in_words(alert, words, now) for alert in picture.taken],
-        more=picture.more,
-        cursor=_mark(picture),
+        status,
+        one=waiting[0][1] if template == "later.html" and waiting else None,
+        waiting=cards.waiting(waiting, words),
+        set_aside=[(title, some) for title, some in aside if some],
+        more=cards.more(picture, words),
+        new_since=cards.new_since([card for _, card in waiting], who.since_ms, words, now),
+        laters=cards.laters(words, now),
+        colleagues=colleagues,
+        mark=mark,
         said=said,
+        done=done,
+        since=who.since_ms,
+        live=living(request, of),
     )
-
-
-def _in_words(alert: Alert, words: Tongue, now_ms: int) -> dict[str, Any]:
-    view: Mapping[str, Any] = alert.view
-    data: Mapping[str, Any] = view.get("data", {})
-    subject, occurrence = data.get("subject", {}), data.get("occurrence", {})
-    who = subject.get("name")
-    if not who and view.get("local_id"):
-        who = words.say("Your participant %(id)s", id=view["local_id"])
-    at = _happened_at(occurrence.get("booked_at") or view.get("time"), alert.at)
-    facility = occurrence.get("facility")
-    sentence = words.say("%(who)s was booked into custody.", who=who or words.say("One of your people"))
-    if facility:
-        sentence = words.say(
-            "%(who)s was booked into %(facility)s.",
-            who=who or words.say("One of your people"),
-            facility=facility,
-        )
-    taken = ""
-    if alert.acknowledged_at is not None:
-        taken = words.say(
-            "%(name)s has this, since %(time)s",
-            name=alert.acknowledged_by or "",
-            time=words.moment(alert.acknowledged_at, now_ms),
-        )
-    return {
-        "id": alert.id,
-        "urgency": TONES.get(alert.urgency, "info"),
-        "urgency_words": words.term("urgency", alert.urgency),
-        "sentence": sentence,
-        "place": (occurrence.get("place") or {}).get("description"),
-        "iso": instant.format(at),
-        "when": words.say("%(ago)s, %(time)s", ago=words.ago(at, now_ms), time=words.moment(at, now_ms)),
-        "may": words.say(
-            "you may know this for %(purposes)s",
-            purposes=words.listed(words.term("purpose", one) for one in view.get("purposes", ())),
-        ),
-        "taken": taken,
-        "notices": [one["text"] for one in view.get("notices", ()) if one["form"] == "short"],
-    }
-
-
-def _happened_at(text: str | None, otherwise: int) -> int:
-    try:
-        return instant.parse(text) if text else otherwise
-    except BadTime:
-        return otherwise

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from hub import acts, language
 from hub.access import FORM_FIELDS_MAX, person
 from hub.parts import Parts, parts
-from hub.rendering import FOREVER, files, render, speak
+from hub.rendering import FOREVER, compressed, files, render, speak
 from hub.sessions import COOKIE, SESSION_MS_MAX, Account, Person, Role
 from schemas.errors import Refused, Unavailable
 
@@ -103,10 +103,14 @@ async def file(request: Request, name: str) -> Response:
         raise Refused("there is no such file", code="not-found")
     content, kind, mark = files()[name]
     current = request.query_params.get("v") == mark
-    headers = {"Cache-Control": FOREVER if current else "no-cache", "ETag": f'"{mark}"'}
+    headers = {"Cache-Control": FOREVER if current else "no-cache", "Vary": "Accept-Encoding"}
+    packed = compressed(name) if "gzip" in request.headers.get("accept-encoding", "") else None
+    headers["ETag"] = f'"{mark}"' if packed is None else f'"{mark}-gzip"'
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    return Response(content, media_type=kind, headers=headers)
+    if packed is not None:
+        headers["Content-Encoding"] = "gzip"
+    return Response(packed or content, media_type=kind, headers=headers)
 
 
 def _names(of: Parts) -> dict[str, str]:
@@ -136,8 +140,10 @@ def _demo_accounts(of: Parts) -> list[Account]:
         Account("case-manager" if not place else f"case-manager-{place + 1}", "case-manager", name, key)
         for place, (key, name) in enumerate(zip(organisations[:CASE_MANAGERS_MAX], _INVENTED, strict=False))
     ]
+    colleague = [Account("colleague", "case-manager", "Mateo Silva", one) for one in organisations[:1]]
     return [
         *managers,
+        *colleague,
         Account("officer", "privacy-officer", "Imani Brooks"),
         Account("officer-2", "privacy-officer", "Lena Park"),
         Account("operator", "operator", "Noor Haddad"),

@@ -3,23 +3,74 @@
 (function () {
   "use strict";
   const root = document.documentElement;
+  let contact = Date.now();
 
+  // One of live, joining, behind and offline; all but the first say when the hub was last heard of.
   function show(state) {
     if (!navigator.onLine) state = "offline";
+    if (state === "live") contact = Date.now();
+    if (root.dataset.link === state) return;
+    const at = new Date(contact);
+    document.querySelectorAll("[data-link-state] time").forEach(function (time) {
+      time.dateTime = at.toISOString();
+      time.textContent = at.toLocaleTimeString(root.lang, { hour: "numeric", minute: "2-digit" });
+    });
     document.querySelectorAll("[data-link-state] [data-state]").forEach(function (span) {
       span.hidden = span.dataset.state !== state;
     });
     root.dataset.link = state;
   }
 
-  let source = null;
-  document.addEventListener("htmx:sseOpen", function (event) { source = event.detail.source; show("live"); });
-  document.addEventListener("htmx:sseMessage", function () { show("live"); });
-  document.addEventListener("htmx:sseError", function () { show("joining"); });
-  document.addEventListener("htmx:sendError", function () { show("joining"); });
+  function ids(where) {
+    return Array.from(where.querySelectorAll("[id^='alert-'], [data-item], tr[id]"), function (item) { return item.id; });
+  }
+
+  // The button that was pressed is disabled while its request runs, and so loses the focus before the swap. What
+  // the page asks for by itself meanwhile doesn't make it forget the button.
+  let pressed = null, focused = null, opened = [], typed = [];
+  function before(target) {
+    const active = document.activeElement;
+    const lost = active === document.body && pressed && target.querySelector("#" + CSS.escape(pressed));
+    focused = lost ? pressed : target.contains(active) ? active.id || target.dataset.keepsFocus : null;
+    opened = Array.from(target.querySelectorAll("details[id][open]"), function (one) { return one.id; });
+    typed = Array.from(target.querySelectorAll("select[id], input[id]"), function (one) { return [one.id, one.value]; });
+  }
+
+  function after(target) {
+    opened.forEach(function (id) { const one = document.getElementById(id); if (one) one.open = true; });
+    typed.forEach(function (pair) { const one = document.getElementById(pair[0]); if (one) one.value = pair[1]; });
+    const known = (target.dataset.known || "").split(" ");
+    const fresh = target.dataset.known === undefined ? [] : ids(target).filter(function (id) { return !known.includes(id); });
+    fresh.forEach(function (id) { document.getElementById(id).classList.add("fresh"); });
+    target.dataset.known = ids(target).join(" ");
+    if (focused !== null && document.activeElement === document.body) {
+      const home = document.getElementById(focused) || document.getElementById(target.dataset.keepsFocus || "main");
+      if (home) home.focus({ preventScroll: true });
+    }
+    focused = pressed = null;
+    const said = target.querySelector("[data-says]");
+    const aloud = document.querySelector("[data-announce]");
+    if (said && aloud && aloud.textContent !== said.dataset.says) aloud.textContent = said.dataset.says;
+    return fresh;
+  }
+
+  window.hub = {
+    show: show,
+    ids: ids,
+    // Remember the button that a request comes from.
+    press: function () { if (document.activeElement !== document.body) pressed = document.activeElement.id; },
+    // Put `html` into `target`. Out: the ids of what had not been there.
+    swap: function (target, html) {
+      before(target);
+      target.innerHTML = html;
+      return after(target);
+    },
+  };
+
+  document.addEventListener("htmx:sendError", function () { show("offline"); });
   window.addEventListener("offline", function () { show("offline"); });
   window.addEventListener("online", function () {
-    show(source && source.readyState === EventSource.OPEN ? "live" : "joining");
+    show("joining");
     document.querySelectorAll("[data-keeps-focus][hx-get]").forEach(function (target) {
       htmx.trigger(target, "refresh");
     });
@@ -33,45 +84,17 @@
 
   // Without a stream the page asks by itself: an answer is as good as a connection.
   document.addEventListener("htmx:afterRequest", function (event) {
-    if (event.detail.successful && !document.querySelector("[sse-connect]")) show("live");
+    if (event.detail.successful) show("live");
   });
-
-  // The button that was pressed is disabled while its request runs, and so loses the focus before the swap. What
-  // the page asks for by itself meanwhile doesn't make it forget the button.
-  let pressed = null, focused = null;
-  document.addEventListener("htmx:beforeRequest", function () {
-    if (document.activeElement !== document.body) pressed = document.activeElement.id;
-  });
-  document.addEventListener("htmx:beforeSwap", function (event) {
-    const target = event.detail.target, active = document.activeElement;
-    const lost = active === document.body && pressed && target.querySelector("#" + CSS.escape(pressed));
-    focused = lost ? pressed : target.contains(active) ? active.id : null;
-  });
+  document.addEventListener("htmx:beforeRequest", function () { window.hub.press(); });
+  document.addEventListener("htmx:beforeSwap", function (event) { before(event.detail.target); });
   document.addEventListener("htmx:afterSwap", function (event) {
-    const target = event.detail.target;
-    const known = (target.dataset.known || "").split(" ");
-    const ids = Array.from(target.querySelectorAll("[id^='alert-'], tr[id]"), function (item) { return item.id; });
-    if (target.dataset.known !== undefined) {
-      ids.forEach(function (id) {
-        if (!known.includes(id)) document.getElementById(id).classList.add("fresh");
-      });
-    }
-    target.dataset.known = ids.join(" ");
-    if (focused !== null && document.activeElement === document.body) {
-      const home = document.getElementById(focused) || document.getElementById(target.dataset.keepsFocus || "main");
-      if (home) home.focus({ preventScroll: true });
-    }
-    focused = pressed = null;
-    const said = target.querySelector("[data-says]");
-    const aloud = document.querySelector("[data-announce]");
-    if (said && aloud && aloud.textContent !== said.dataset.says) aloud.textContent = said.dataset.says;
+    if (event.detail.target) after(event.detail.target);  // not ours: `swap` does this by itself
   });
 
   document.addEventListener("DOMContentLoaded", function () {
     document.querySelectorAll("[data-keeps-focus]").forEach(function (target) {
-      target.dataset.known = Array.from(
-        target.querySelectorAll("[id^='alert-'], tr[id]"), function (item) { return item.id; }
-      ).join(" ");
+      target.dataset.known = ids(target).join(" ");
     });
   });
 })();

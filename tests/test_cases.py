@@ -1,0 +1,592 @@
+"""The case manager's page in a real Chromium: live, held still, without a network, and after it."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+
+from hub.preferences import Preferences
+from hub.sessions import Sessions
+from tests.browser import at, chromium, complaints, launched
+from tests.webside import NORTH, Side, records
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.broker,
+    pytest.mark.skipif(chromium() is None, reason="there is no Chromium: run `make setup`"),
+]
+WAIT_MS = 15_000
+FIRST_LOAD_BYTES_MAX = 60 * 1024
+BURST = 5_000
+expect.set_options(timeout=WAIT_MS)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright, launched(playwright) as running:
+        yield running
+
+
+@pytest.fixture
+def context(browser: Browser, side: Side) -> Iterator[BrowserContext]:
+    made = browser.new_context(base_url=side.address, locale="en-US")
+    made.set_default_timeout(WAIT_MS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def shown(side: Side) -> Iterator[Callable[..., str]]:
+    """Shows an alert about somebody of that name; afterwards none of them stands any more."""
+    made: list[str] = []
+
+    def show(name: str, **more: Any) -> str:
+        made.append(side.alert(name, **more))
+        return made[-1]
+
+    yield show
+    for one in made:
+        side.withdraw(one)
+
+
+def named(name: str) -> str:
+    return f"{name} {secrets.token_hex(3)}"
+
+
+def live(page: Page) -> Page:
+    expect(page.locator("[data-state=live]")).to_be_visible()
+    return page
+
+
+def installed(page: Page) -> Page:
+    """The page, once it would open without a network."""
+    live(page)
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    until(page, "navigator.serviceWorker.controller !== null")
+    until(page, "kept.read(location.pathname).then(found => found !== null)")
+    return page
+
+
+def until(page: Page, true: str) -> None:
+    """Wait until an expression is true; the page's own policy lets it evaluate none by itself."""
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not page.evaluate(true):
+        assert time.monotonic() < deadline, f"it did not come true: {true}"
+        page.wait_for_timeout(20)
+
+
+def offline(page: Page) -> Page:
+    """The page as it opens without a network."""
+    page.context.set_offline(True)
+    page.reload()
+    expect(page.locator("[data-state=offline]")).to_be_visible()
+    return page
+
+
+def accessible(page: Page) -> None:
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def acts(side: Side, alert: str) -> int:
+    """How often something done about an alert stands in the log, seeing it left out."""
+    return sum(alert.encode() in one.value() for one in records(side.hub.settings.kafka_bootstrap, "work"))
+
+
+# ---- what one does --------------------------------------------------------------------------------------
+
+
+def test_what_was_done_can_be_undone_and_the_focus_is_left_alone(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    name = named("Ulla")
+    alert = shown(name)
+    page = live(at(context, "case-manager", "/cases"))
+    page.locator(f"#acknowledgements-{alert}").click()
+    expect(page.locator("[data-toast]")).to_contain_text("You have this.")
+    assert page.evaluate("document.activeElement.id") == "question", "the focus fell off the page"
+    accessible(page)
+    page.locator("[data-toast]").get_by_role("button", name="Undo").click()
+    expect(page.locator("[data-toast]")).to_contain_text("Undone.")
+    expect(page.locator(f"#acknowledgements-{alert}")).to_be_visible()
+    assert complaints(page) == []
+
+
+def test_leaving_for_later_and_handing_over(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    later = shown(named("Lena"))
+    page = live(at(context, "case-manager", "/cases"))
+    page.locator(f"#later-{later}").click()
+    expect(page.get_by_label("Leave it until")).to_be_visible()
+    accessible(page)
+    name = named("Meanwhile")
+    shown(name)
+    expect(page.locator("[data-held]")).to_contain_text("1 new")
+    page.get_by_role("button", name="Remind me").click()
+    expect(page.locator(f"#alert-{later}")).to_contain_text("left until")
+    expect(page.get_by_text(name), "what came while somebody chose is shown afterwards").to_be_visible()
+    page.locator(f"#undos-{later}").click()
+    page.locator(f"#later-{later}").click()
+    page.get_by_label("Give it to").select_option("Mateo Silva")
+    page.get_by_role("button", name="Hand over").click()
+    expect(page.locator("[data-toast]")).to_contain_text("Handed over.")
+
+
+def test_what_is_taken_back_goes_from_an_open_dialog_too(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    name = named("Dialog")
+    alert = shown(name)
+    page = live(at(context, "case-manager", "/cases"))
+    page.locator(f"#later-{alert}").click()
+    expect(page.locator("dialog").get_by_text(name)).to_be_visible()
+    side.withdraw(alert)
+    expect(page.get_by_text(name)).to_have_count(0)
+
+
+def test_of_two_who_are_as_quick_one_is_told_who_has_it(
+    browser: Browser, side: Side, shown: Callable[..., str]
+) -> None:
+    alert = shown(named("Twice"))
+    one, other = browser.new_context(base_url=side.address), browser.new_context(base_url=side.address)
+    first = live(at(one, "case-manager", "/cases"))
+    second = live(at(other, "colleague", "/cases"))
+    held = second.locator("[data-pause]")
+    held.click()  # so that the second still sees what the first one takes
+    first.locator(f"#acknowledgements-{alert}").click()
+    expect(first.locator(f"#alert-{alert}")).to_contain_text("has this")
+    second.locator(f"#acknowledgements-{alert}").click()
+    expect(second.locator("[data-toast]")).to_contain_text("Dana Whitfield was quicker and has this already.")
+    one.close()
+    other.close()
+
+
+# ---- what one sees --------------------------------------------------------------------------------------
+
+
+def test_a_page_that_is_held_still_shows_nothing_new_and_nothing_that_was_taken_back(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    stays, goes, comes = named("Stays"), named("Goes"), named("Comes")
+    shown(stays)
+    gone = shown(goes)
+    page = live(at(context, "case-manager", "/cases"))
+    page.get_by_role("button", name="Hold still").click()
+    shown(comes)
+    expect(page.locator("[data-held]")).to_contain_text("1 new")
+    side.withdraw(gone)
+    expect(page.get_by_text(goes)).to_have_count(0)
+    expect(page.get_by_text(stays)).to_be_visible()
+    expect(page.get_by_text(comes)).to_have_count(0)
+    accessible(page)
+    page.get_by_role("button", name="Hold still").click()
+    expect(page.get_by_text(comes)).to_be_visible()
+
+
+def test_a_persons_page_is_live_and_goes_with_the_consent(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    name = named("Petra")
+    alert = shown(name)
+    page = live(at(context, "case-manager", "/cases"))
+    page.locator(f"#alert-{alert} a[href^='/cases/people/']").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    expect(page.get_by_role("heading", name="What this person agreed to")).to_be_visible()
+    assert name not in page.title()
+    assert name.split()[0] not in page.url
+    live(page)
+    accessible(page)
+    side.withdraw(alert)
+    page.wait_for_url("**/cases")
+    expect(page.get_by_text(name)).to_have_count(0)
+
+
+def test_a_burst_is_bounded_counted_and_grouped(context: BrowserContext, side: Side) -> None:
+    page = live(at(context, "case-manager-2", "/cases"))
+    alike, apart = side.burst(BURST - 600, 1, NORTH), side.burst(600, 300, NORTH)
+    expect(page.locator("#more")).to_contain_text("And 501 more.")
+    assert page.locator(".card").count() == 100
+    expect(page.get_by_text("and 4,399 older ones like it")).to_be_visible()
+    expect(page.locator("[data-announce]")).to_contain_text("601 people need somebody.")
+    assert len(page.content()) < 1_000_000
+    side.withdraw(*alike, *apart)
+    expect(page.get_by_text("Nobody needs you now.").first).to_be_attached()
+
+
+def test_what_happened_since_somebody_last_looked_is_new_once(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    wishes = Preferences(side.hub.store, side.hub.vault)
+
+    def leave() -> None:
+        before = time.time_ns() // 1_000_000
+        page.goto("/cases/wishes")
+        deadline = time.monotonic() + WAIT_MS / 1000
+        while (wishes.of("case-manager").looked_at or 0) < before:
+            assert time.monotonic() < deadline, "the page did not say until when it was looked at"
+            page.wait_for_timeout(20)
+
+    old = shown(named("Old"))
+    page = live(at(context, "case-manager", "/cases"))
+    leave()
+    new = shown(named("Newer"))
+    page.goto("/cases")
+    expect(page.locator(f"#alert-{new} .new")).to_be_visible()
+    expect(page.locator(f"#alert-{old} .new")).to_have_count(0)
+    leave()
+    page.goto("/cases")
+    expect(page.locator(f"#alert-{new}")).to_be_visible()
+    expect(page.locator(f"#alert-{new} .new")).to_have_count(0)
+
+
+def test_sound_is_for_what_is_urgent_and_for_whoever_asked(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    page = live(at(context, "case-manager", "/cases"))
+    shown(named("Silent"))
+    expect(page.get_by_text("Silent").first).to_be_visible()
+    assert page.locator("[data-live]").get_attribute("data-rang") is None
+    page.goto("/cases/wishes")
+    page.get_by_label("Sound and vibration").check()
+    page.get_by_role("button", name="Keep this").click()
+    expect(page.get_by_text("Kept.")).to_be_visible()
+    page.goto("/cases")
+    live(page)
+    shown(named("Loud"))
+    expect(page.locator("[data-live]")).to_have_attribute("data-rang", "1")
+    page.goto("/cases/wishes")
+    page.get_by_label("Sound and vibration").uncheck()
+    page.get_by_role("button", name="Keep this").click()
+
+
+def test_wishes_that_make_no_sense_are_told_and_change_nothing(side: Side) -> None:
+    with side.person("case-manager-2") as manager:
+        for wrong in (
+            {"quiet_from": "22:00"},
+            {"quiet_from": "25:00", "quiet_until": "07:00"},
+            {"digest_at": "x"},
+        ):
+            answer = manager.post("/cases/wishes", data=wrong)
+            assert answer.status_code == 422
+            assert "Nothing was changed" in answer.text
+        answer = manager.post("/cases/wishes", data={"quiet_from": "22:00", "quiet_until": "06:30"})
+        assert 'value="06:30"' in answer.text
+        assert manager.post("/cases/devices", json={"endpoint": "http://x"}).status_code in (400, 422)
+        assert manager.post("/cases/devices", content=b"{" * 20_000).status_code in (400, 413, 422)
+
+
+# ---- the connection -------------------------------------------------------------------------------------
+
+
+def test_a_lost_connection_is_seen_and_comes_back(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    page = live(at(context, "case-manager", "/cases"))
+    context.set_offline(True)
+    expect(page.locator("[data-state=offline]")).to_contain_text(re.compile(r"Offline since \d+:\d\d"))
+    expect(page.locator("[data-state=live]")).to_be_hidden()
+    accessible(page)
+    name = named("Meanwhile")
+    shown(name)
+    context.set_offline(False)
+    expect(page.get_by_text(name)).to_be_visible()
+    live(page)
+
+
+def test_without_its_stream_a_page_asks_by_itself(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    def refused(route: Route) -> None:
+        route.fulfill(status=503)
+
+    context.route("**/v1/alerts/stream**", refused)
+    page = at(context, "case-manager", "/cases")
+    expect(page.locator("[data-state=joining]")).to_be_visible()
+    name = named("Polled")
+    shown(name)
+    expect(page.get_by_text(name), "it asks again after each failure, and every 15 s").to_be_visible()
+
+
+def test_while_the_hub_cannot_check_a_page_says_so(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    def behind(route: Route) -> None:
+        body = "retry: 100000\n\nevent: behind\ndata: \n\n"
+        route.fulfill(status=200, body=body, content_type="text/event-stream")
+
+    name = named("Still")
+    shown(name)
+    context.route("**/v1/alerts/stream**", behind)
+    context.route("**/cases/alerts?**", lambda route: route.fulfill(status=503))
+    page = at(context, "case-manager", "/cases")
+    expect(page.locator("[data-state=behind]")).to_contain_text("The hub can't check right now.")
+    expect(page.get_by_text(name), "what may stay readable stays").to_be_visible()
+
+
+def test_a_session_that_is_ended_elsewhere_leaves_nothing_on_the_screen_or_the_device(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    name = named("Left Behind")
+    shown(name)
+    page = installed(at(context, "case-manager", "/cases"))
+    cookie = {one["name"]: one["value"] for one in context.cookies()}["hub_session"]
+    found = Sessions(side.hub.store).find(cookie, used=False)
+    assert found is not None
+    Sessions(side.hub.store).close(found.session)
+    page.wait_for_url("**/signin?ended=1")
+    expect(page.get_by_text("You are signed out. Nothing you did was lost.")).to_be_visible()
+    expect(page.get_by_text(name)).to_have_count(0)
+    page.goto("/")
+    left = page.evaluate(STORED)
+    assert left["pages"] == []
+    assert "pages" not in left["keys"]
+
+
+# ---- without a network ----------------------------------------------------------------------------------
+
+STORED = """async () => {
+  const open = indexedDB.open("hub");
+  const base = await new Promise(done => { open.onsuccess = () => done(open.result); });
+  const found = {};
+  for (const name of base.objectStoreNames) {
+    const store = base.transaction(name).objectStore(name);
+    const ask = name === "keys" ? store.getAllKeys() : store.getAll();
+    found[name] = await new Promise(done => { ask.onsuccess = () => done(ask.result); });
+  }
+  const key = base.objectStoreNames.contains("keys")
+    ? await new Promise(done => {
+        const ask = base.transaction("keys").objectStore("keys").get("pages");
+        ask.onsuccess = () => done(ask.result); })
+    : undefined;
+  base.close();
+  return {
+    keys: found.keys || [], acts: (found.acts || []).length, extractable: key ? key.key.extractable : null,
+    pages: (found.pages || []).map(row => String.fromCharCode(...new Uint8Array(row.sealed))),
+  };
+}"""
+
+
+def test_without_a_network_the_last_state_stays_readable_and_sealed(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    name = named("Carried")
+    shown(name)
+    page = installed(at(context, "case-manager", "/cases"))
+    until(page, f"kept.read('/cases').then(found => found.html.includes('{name}'))")
+    stored = page.evaluate(STORED)
+    assert stored["extractable"] is False
+    assert len(stored["pages"]) == 1
+    assert name.split()[0] not in stored["pages"][0]
+    assert "card" not in stored["pages"][0], "it is not sealed"
+    offline(page)
+    expect(page.get_by_text(name)).to_be_visible()
+    expect(page.get_by_text("This is how it was on")).to_be_visible()
+    assert "Dana Whitfield" not in page.locator("header").inner_text(), "the kept page is nobody's"
+    accessible(page)
+    nine_hours = "Date.now = (now => () => now() + 9 * 3600000)(Date.now)"
+    page.evaluate(nine_hours)
+    assert page.evaluate("kept.read('/cases')") is None, "too old to be shown"
+    assert page.evaluate(STORED)["pages"] == []
+
+
+def test_what_is_done_without_a_network_is_done_once_there_is_one(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    alert = shown(named("Queued"))
+    page = offline(installed(at(context, "case-manager", "/cases")))
+    before = acts(side, alert)
+    page.locator(f"#acknowledgements-{alert}").click()
+    expect(page.locator("[data-toast]")).to_contain_text("Kept. It is sent when there is a network.")
+    page.reload()  # it outlives the page
+    expect(page.locator(f"#acknowledgements-{alert}")).to_be_visible()
+    context.set_offline(False)
+    expect(page.locator("[data-toast]")).to_contain_text("Sent what you did without a network: 1")
+    expect(page.locator(f"#alert-{alert}")).to_contain_text("Dana Whitfield has this")
+    assert page.evaluate(STORED)["acts"] == 0
+    page.reload()
+    live(page)
+    assert acts(side, alert) - before == 1
+
+
+def test_who_was_slower_without_a_network_is_told(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    name = named("Raced")
+    alert = shown(name)
+    page = offline(installed(at(context, "case-manager", "/cases")))
+    page.locator(f"#acknowledgements-{alert}").click()
+    expect(page.locator("[data-toast]")).to_contain_text("Kept.")
+    with side.person("colleague") as other:
+        form = version(other, alert)
+        assert (
+            other.post(f"/cases/alerts/{alert}/acknowledgements", data={"version": form}).status_code == 200
+        )
+    context.set_offline(False)
+    expect(page.locator("[data-lost]")).to_contain_text("was quicker and has this already.")
+    accessible(page)
+
+
+def version(client: httpx.Client, alert: str) -> str:
+    button = client.get("/cases").text.split(f"/cases/alerts/{alert}/acknowledgements", 1)[1]
+    return button.split('name="version" value="', 1)[1].split('"', 1)[0]
+
+
+def test_what_was_taken_back_meanwhile_goes_from_the_device_on_coming_back(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    name = named("Revoked")
+    alert = shown(name)
+    page = live(at(context, "case-manager", "/cases"))
+    page.locator(f"#alert-{alert} a[href^='/cases/people/']").click()
+    installed(page)
+    offline(page)
+    expect(page.get_by_text(name).first).to_be_visible()
+    side.withdraw(alert)
+    context.set_offline(False)
+    page.wait_for_url("**/cases")
+    live(page)
+    until(page, f"kept.read('/cases').then(found => found && !found.html.includes('{name}'))")
+    assert len(page.evaluate(STORED)["pages"]) == 1, "a person's page stayed"
+    offline(page)
+    expect(page.get_by_text("This is how it was on")).to_be_visible()
+    expect(page.get_by_text(name)).to_have_count(0)
+
+
+def test_signing_out_destroys_what_was_kept(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    name = named("Signed Out")
+    shown(name)
+    page = installed(at(context, "case-manager", "/cases"))
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    assert page.evaluate("indexedDB.databases().then(all => all.map(one => one.name))") == []
+    context.set_offline(True)
+    with pytest.raises(Exception, match="ERR_INTERNET_DISCONNECTED"):
+        page.goto("/cases")
+
+
+def test_another_person_on_the_same_device_finds_nothing_of_the_first(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    name = named("First")
+    shown(name)
+    page = installed(at(context, "case-manager", "/cases"))
+    context.clear_cookies()  # the session is over, and nobody signed out
+    page = installed(at(context, "case-manager-2", "/cases"))
+    offline(page)
+    expect(page.get_by_text(name)).to_have_count(0)
+
+
+# ---- installing, size, and people of all kinds ----------------------------------------------------------
+
+
+def test_the_worker_acts_on_the_case_managers_pages_alone(context: BrowserContext, side: Side) -> None:
+    page = installed(at(context, "case-manager", "/cases"))
+    scopes = page.evaluate(
+        "navigator.serviceWorker.getRegistrations().then(all => all.map(one => one.scope))"
+    )
+    assert scopes == [f"{side.address}/cases"]
+    names = page.evaluate(
+        """async () => { const all = [];
+        for (const name of await caches.keys())
+          for (const one of await (await caches.open(name)).keys()) all.push(new URL(one.url).pathname);
+        return all; }"""
+    )
+    assert "/cases/offline" in names
+    assert all(one == "/cases/offline" or one.startswith("/static/") for one in names), "a page was cached"
+    manifest = page.evaluate(
+        "fetch(document.querySelector('link[rel=manifest]').href).then(one => one.json())"
+    )
+    assert (manifest["scope"], manifest["start_url"], manifest["display"]) == (
+        "/cases",
+        "/cases",
+        "standalone",
+    )
+    for icon in manifest["icons"]:
+        assert httpx.get(side.address + icon["src"]).status_code == 200
+
+
+def test_a_push_says_that_there_is_something_and_nothing_else(context: BrowserContext, side: Side) -> None:
+    context.grant_permissions(["notifications"], origin=side.address)
+    page = installed(at(context, "case-manager", "/cases"))
+    session = context.new_cdp_session(page)
+    heard: list[dict[str, Any]] = []
+    session.on("ServiceWorker.workerRegistrationUpdated", lambda told: heard.extend(told["registrations"]))
+    session.send("ServiceWorker.enable")
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not heard and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    registration = next(one["registrationId"] for one in heard if one["scopeURL"].endswith("/cases"))
+    data = '{"kind": "urgent", "title": "Somebody Secret"}'
+    session.send(
+        "ServiceWorker.deliverPushMessage",
+        {"origin": side.address, "registrationId": registration, "data": data},
+    )
+    until(page, "navigator.serviceWorker.ready.then(r => r.getNotifications()).then(all => all.length === 1)")
+    said = page.evaluate(
+        "navigator.serviceWorker.ready.then(r => r.getNotifications())"
+        ".then(all => [all[0].title, all[0].body])"
+    )
+    assert said == ["You have an urgent alert", ""]
+
+
+def test_the_first_load_is_small(context: BrowserContext, side: Side, shown: Callable[..., str]) -> None:
+    for _ in range(25):
+        shown(named("Weighed"))
+    page = at(context, "case-manager", "/signin")
+    session = context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    session.send("Network.setBypassServiceWorker", {"bypass": True})
+    sizes: list[float] = []
+    session.on("Network.loadingFinished", lambda told: sizes.append(told["encodedDataLength"]))
+    page.goto("/cases", wait_until="load")
+    live(page)
+    assert len(sizes) >= 6, "page, stylesheet, and scripts"
+    assert sum(sizes) <= FIRST_LOAD_BYTES_MAX, sizes
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_used_at_320_pixels_and_with_letters_twice_as_large(
+    browser: Browser, side: Side, shown: Callable[..., str], scheme: Any
+) -> None:
+    name = named("Large")
+    alert = shown(name)
+    context = browser.new_context(
+        base_url=side.address, color_scheme=scheme, viewport={"width": 320, "height": 640}, has_touch=True
+    )
+    page = live(at(context, "case-manager", "/cases"))
+    expect(page.locator(f"#later-{alert}")).to_be_visible()
+    page.locator(f"#acknowledgements-{shown(named('Toasted'))}").click()
+    expect(page.locator("[data-toast]")).to_be_visible()
+    accessible(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    small = page.locator(
+        "button:visible, a.door:visible, select:visible, input:visible, summary:visible"
+    ).evaluate_all(
+        "all => all.filter(one => one.getBoundingClientRect().height < 44).map(one => one.outerHTML)"
+    )
+    assert small == [], "smaller than a finger"
+    page.set_viewport_size({"width": 640, "height": 800})
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 640
+    context.close()
+
+
+def test_nothing_moves_for_who_asked_for_that(
+    browser: Browser, side: Side, shown: Callable[..., str]
+) -> None:
+    context = browser.new_context(base_url=side.address, reduced_motion="reduce")
+    page = live(at(context, "case-manager", "/cases"))
+    alert = shown(named("Quiet"))
+    expect(page.locator(f"#alert-{alert}.fresh")).to_be_visible()
+    assert page.evaluate("document.getAnimations().length") == 0
+    context.close()

@@ -43,11 +43,22 @@ def prepare(folder: Path, host: str) -> None:
     _issue(folder / HUB, "hub", key, authority, now, [])
 
 
+def days_left(folder: Path, now: datetime) -> int:
+    """For how many days the certificates are good yet. Raises `OSError` where there are none."""
+    pem = (folder / BROKER).read_bytes()
+    return (x509.load_pem_x509_certificate(_certificate(pem)).not_valid_after_utc - now).days
+
+
+def _certificate(pem: bytes) -> bytes:
+    """Of a file that a private key begins."""
+    return pem[pem.index(b"-----BEGIN CERTIFICATE") :]
+
+
 def _authority(path: Path, now: datetime) -> tuple[Key, x509.Certificate]:
     if path.exists():
         pem = path.read_bytes()
         standing = serialization.load_pem_private_key(pem, None)
-        certificate = x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE") :])
+        certificate = x509.load_pem_x509_certificate(_certificate(pem))
         if not isinstance(standing, ec.EllipticCurvePrivateKey):
             raise ValueError("the authority's key is of another kind")
         # one that would end before its certificates is replaced

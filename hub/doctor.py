@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -25,7 +26,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from sqlalchemy.engine import make_url
 
 from connectors import alert_rules, mapping
-from hub import broker, health, kek, settings
+from hub import authority, broker, health, kek, settings, users
 from hub.errors import OperatorError
 from hub.settings import Settings
 from hub.store import Store
@@ -38,6 +39,7 @@ ANSWER_MS_MAX: Final = 5_000
 CLOCK_MS_MAX: Final = 1_000
 FREE_MB_MIN: Final = 1_024
 FREE_MB_LOW: Final = 5_120
+CERTIFICATE_DAYS_LOW: Final = 60
 TIME_ERROR: Final = 5  # adjtimex(2): the kernel's clock is not kept by anything
 
 State = Literal["ok", "note", "wrong"]
@@ -74,6 +76,8 @@ def examine(configured: Settings) -> list[Finding]:
         checks.append(_files)
     if configured.alert_rules or configured.push_contact or configured.mail_host:
         checks.append(_alerts)
+    if configured.kafka_agencies is not None:
+        checks.append(_agencies)
     return [_guarded(check, configured) for check in checks]
 
 
@@ -212,20 +216,6 @@ def _files(configured: Settings) -> Finding:
     return Finding("files", "ok", f"{len(configured.files)} place(s), mappings and keys can be read")
 
 
-def _processes(configured: Settings) -> Counter[str]:
-    return Counter(beat.stage for beat in health.read_all(configured.run_dir))
-
-
-@contextlib.contextmanager
-def _opened(configured: Settings) -> Iterator[Store]:
-    """The store, if it has been made; a look at it makes none."""
-    url = make_url(configured.store)
-    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-        raise OperatorError("there is no store yet", "Run `hub up`; it makes one.")
-    with contextlib.closing(Store(configured.store)) as store:
-        yield store
-
-
 def _alerts(configured: Settings) -> Finding:
     """The program's own rules, and by which ways case managers are told."""
     try:
@@ -243,3 +233,27 @@ def _alerts(configured: Settings) -> Finding:
         says = f"{len(rules.rows)} rules; who does not look is not told"
         return Finding("alerts", "note", says, "Set `push_contact`, or `mail_host` and `mail_from`.")
     return Finding("alerts", "ok", f"{len(rules.rows)} rules; people are told by {ways}")
+
+
+def _agencies(configured: Settings) -> Finding:
+    users.Users(configured.kafka(broker.address(configured))).check()
+    if configured.guarded:
+        left = authority.days_left(configured.broker_tls, datetime.now(UTC))
+        if left < CERTIFICATE_DAYS_LOW:
+            says = f"the broker's certificate ends in {left} days"
+            return Finding("agencies", "note" if left > 0 else "wrong", says, "Start the broker anew.")
+    return Finding("agencies", "ok", f"the brokers ask who comes; agencies reach {configured.kafka_agencies}")
+
+
+def _processes(configured: Settings) -> Counter[str]:
+    return Counter(beat.stage for beat in health.read_all(configured.run_dir))
+
+
+@contextlib.contextmanager
+def _opened(configured: Settings) -> Iterator[Store]:
+    """The store, if it has been made; a look at it makes none."""
+    url = make_url(configured.store)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        raise OperatorError("there is no store yet", "Run `hub up`; it makes one.")
+    with contextlib.closing(Store(configured.store)) as store:
+        yield store

@@ -35,6 +35,7 @@ from schemas.errors import Unavailable
 from streams.errors import cause, code
 
 MECHANISM: Final = "SCRAM-SHA-512"
+PREFIX: Final = "agency."  # so that no agency's id is the name of the hub's own user, or of another's
 ANSWER_MS_MAX: Final = 15_000
 _S: Final = ANSWER_MS_MAX / 1000
 PASSWORD_BYTES: Final = 32
@@ -83,7 +84,7 @@ class Users:
         A connection that was opened with the old one ends when it has to prove anew who it is: within an hour
         on the embedded broker.
         """
-        user, password = topics.stakeholder_id(agency), secrets.token_urlsafe(PASSWORD_BYTES)
+        user, password = _user(agency), secrets.token_urlsafe(PASSWORD_BYTES)
         kept = ScramCredentialInfo(_SCRAM, ITERATIONS)
         self._alter(UserScramCredentialUpsertion(user, kept, password.encode()))
         return Credentials(user, password)
@@ -93,26 +94,22 @@ class Users:
 
         Brokers that keep no lists have none to take it from: without a password it may do nothing.
         """
-        everything = AclBindingFilter(
-            ResourceType.ANY,
-            None,  # type: ignore[arg-type]  # any, as for the host; the stubs forget it
-            ResourcePatternType.ANY,
-            _principal(agency),
-            None,  # type: ignore[arg-type]
-            AclOperation.ANY,
-            AclPermissionType.ANY,
-        )
         if self.known(agency):
-            self._alter(UserScramCredentialDeletion(agency, _SCRAM))
+            self._alter(UserScramCredentialDeletion(_user(agency), _SCRAM))
         with suppress(BrokersOpen):
-            for taken in self._admin.delete_acls([everything], request_timeout=_S).values():
+            for taken in self._admin.delete_acls([_filter(_principal(agency))], request_timeout=_S).values():
                 _done(taken)
+
+    def check(self) -> None:
+        """Whether the brokers keep lists that the hub may read. Raises as `admit` does; changes nothing."""
+        _done(self._admin.describe_acls(_filter("User:nobody"), request_timeout=_S))
 
     def known(self, agency: str) -> bool:
         """Whether it has a password."""
-        asked = self._admin.describe_user_scram_credentials([agency], request_timeout=_S)
+        user = _user(agency)
+        asked = self._admin.describe_user_scram_credentials([user], request_timeout=_S)
         try:
-            return bool(_done(asked[agency]).scram_credential_infos)
+            return bool(_done(asked[user]).scram_credential_infos)
         except KafkaException as error:
             if cause(error).code() == KafkaError.RESOURCE_NOT_FOUND:
                 return False
@@ -141,8 +138,25 @@ def allowed(agency: str) -> list[AclBinding]:
     ]
 
 
+def _filter(principal: str) -> AclBindingFilter:
+    """Everything that somebody may do."""
+    return AclBindingFilter(
+        ResourceType.ANY,
+        None,  # type: ignore[arg-type]  # any, as for the host; the stubs forget it
+        ResourcePatternType.ANY,
+        principal,
+        None,  # type: ignore[arg-type]
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+
+
+def _user(agency: str) -> str:
+    return PREFIX + topics.stakeholder_id(agency)
+
+
 def _principal(agency: str) -> str:
-    return f"User:{topics.stakeholder_id(agency)}"
+    return f"User:{_user(agency)}"
 
 
 def _done(asked: Future[Any]) -> Any:

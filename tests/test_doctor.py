@@ -196,3 +196,10 @@ def test_places_of_files_are_looked_at_where_there_are_any(tmp_path: Path) -> No
         assert state == "wrong"
         assert word in says
     assert "files" not in [one.name for one in doctor.examine(settings.load(data=tmp_path / "none"))]
+
+
+@pytest.mark.broker
+def test_a_way_for_agencies_to_brokers_that_let_everybody_in_is_wrong(pristine: Settings) -> None:
+    found = finding(pristine.model_copy(update={"kafka_agencies": "kafka.example.org:9094"}), "agencies")
+    assert (found.state, found.says) == ("wrong", "the brokers let everybody do everything")
+    assert "authorizer" in found.mend

@@ -23,6 +23,7 @@ from hub.ledger.reading import Topics
 from hub.ledger.rows import Rows
 from hub.ledger.tree import CHECKPOINT
 from hub.lookup import Lookup
+from hub.replay import replay
 from schemas.errors import Erased
 from schemas.topics import stakeholder_id
 
@@ -37,6 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="The transparency log: prove what happened, and check it.",
 )
+app.command("replay", epilog="Example: hub audit replay")(replay)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

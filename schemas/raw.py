@@ -223,6 +223,7 @@ def applied(at: int, consent_offset: int, governance_offset: int) -> bytes:
 
 
 _CAUSES: Final = {"first": b"\x02", "reconsider": b"\x04"}
+_CAUSED: Final = {2: "first", 4: "reconsider"}
 
 
 def decision(
@@ -241,6 +242,45 @@ def decision(
             when,
             outcomes,
         )
+    )
+
+
+class Recorded(NamedTuple):
+    """A `Decision` taken apart: the event that it is about as a `Cut` without content, its place, when and
+    knowing what it was decided, and the `outcomes` as an array.
+    """
+
+    id: str
+    cause: str
+    cut: Cut
+    topic: str
+    partition: int
+    offset: int
+    at: int
+    consent_offset: int
+    governance_offset: int
+    outcomes: bytes
+
+
+def recorded(data: bytes) -> Recorded:
+    """A `Decision` taken apart. Raises `UnknownSchema` or `BrokenRecord` as `codec.decode` does."""
+    if not data.startswith(_DECISION):
+        data = codec.encode("Decision", codec.decode_as("Decision", data))
+    try:
+        name, at = _read_string(data, len(_DECISION))
+        cause = _CAUSED.get(data[at], "unknown")
+        found = cut(_HEADER + data[at + 1 :])
+        rest = found.sealed
+        topic, at = _read_string(rest, 0)
+        partition, at = _read_long(rest, at)
+        offset, at = _read_long(rest, at)
+        when, at = _read_long(rest, at)
+        consent_offset, at = _read_long(rest, at)
+        governance_offset, at = _read_long(rest, at)
+    except (IndexError, UnicodeDecodeError):
+        raise BrokenRecord("a decision is cut short") from None
+    return Recorded(
+        name, cause, found, topic, partition, offset, when, consent_offset, governance_offset, rest[at:]
     )
 
 

@@ -1,0 +1,197 @@
+"""Everything that was decided can be decided again; whatever was rewritten is named."""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import NewTopic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consent import Governance
+from hub.replay import Difference, Replay, everything, replayed
+from schemas import codec, raw
+from streams.enforce import Enforce
+from streams.step import Record
+from tests.streams_kit import Cluster
+from tests.streams_scene import PARTITIONS, Sink, directive, event, governance, grant, now_ms, record
+from tests.test_enforce import bodies
+
+PEOPLE = tuple(f"p-{number}" for number in range(3))
+Written = tuple[int, bytes, bytes]  # offset, key, value
+
+
+def rules() -> Governance:
+    found = Governance()
+    for offset, change in enumerate(governance()):
+        found.apply(offset, change)
+    return found
+
+
+def history(told: list[tuple[int, dict[str, Any]]], rounds: int = 3) -> tuple[list[Record], list[Written]]:
+    """What enforce decides about three people while these directives come in. Out: directives, decisions."""
+    enforce = Enforce(now_ms, PARTITIONS)
+    enforce.assigned([("contact", 0)])
+    for offset, change in enumerate(governance()):
+        enforce.apply(record("governance", codec.encode("Governance", change), offset=offset))
+    sink, said, number = Sink(), [], 0
+    pieces = [told[at::rounds] for at in range(rounds)]
+    for piece in [*pieces, []]:
+        batch = []
+        for person in PEOPLE:
+            number += 1
+            batch.append(
+                record("contact", codec.encode("Event", event(person, number)), person.encode(), number)
+            )
+        enforce.step(batch, sink)
+        for who, body in piece:
+            change = codec.encode("Directive", directive(PEOPLE[who], body, f"d-{len(said)}"))
+            said.append(record("consent", change, PEOPLE[who].encode(), len(said)))
+            enforce.apply(said[-1])
+            sink.known["consent", 0] = len(said) - 1
+    decisions = [
+        (offset, key or b"", value or b"")
+        for offset, (_, key, value, _) in enumerate(one for one in sink.written if one[0] == "decisions")
+    ]
+    return said, decisions
+
+
+def differences(said: list[Record], decisions: list[Written], partition: int = 0) -> list[Difference]:
+    replay = Replay(rules(), partition)
+    for one in said:
+        replay.directive(one.offset, one.key, one.value)
+    return [found for one in decisions if (found := replay.decision(*one)) is not None]
+
+
+SIGNED = [(0, grant("c-1")), (1, grant("c-2")), (2, grant("c-3"))]
+
+
+def test_what_was_decided_is_decided_again() -> None:
+    said, decisions = history(SIGNED)
+    assert len(decisions) == 12
+    assert differences(said, decisions) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), bodies), max_size=9))
+def test_whatever_participants_say_it_comes_out_again(told: list[tuple[int, dict[str, Any]]]) -> None:
+    said, decisions = history([*SIGNED, *told])
+    assert differences(said, decisions) == []
+
+
+def test_a_decision_out_of_turn_is_decided_by_what_was_known_to_it() -> None:
+    said, decisions = history(SIGNED)
+    assert differences(said, list(reversed(decisions))) == []
+
+
+def test_one_decided_again_for_some_is_compared_for_those_alone() -> None:
+    said, decisions = history(SIGNED)
+    offset, key, value = decisions[-1]
+    whole = codec.decode_as("Decision", value)
+    (left,) = {one["stakeholder"] for one in whole["outcomes"]} - {"attorney", "clinic"}
+    some = [one for one in whole["outcomes"] if one["stakeholder"] != left]
+    again = dict(whole) | {"cause": "reconsider", "id": whole["id"] + "-0-7", "outcomes": some}
+    assert differences(said, [(offset, key, codec.encode("Decision", again))]) == []
+    half = dict(again) | {
+        "outcomes": [one for one in whole["outcomes"] if one["subscription"] != "s-harbor-law"]
+    }
+    (found,) = differences(said, [(offset, key, codec.encode("Decision", half))])
+    assert "does not decide about s-harbor-law" in found.what
+
+
+def _first(value: dict[str, Any], **more: Any) -> None:
+    value["outcomes"][0] |= more
+
+
+TAMPERED: dict[str, Callable[[dict[str, Any]], None]] = {
+    "s-attorney: effect is permit, the rule says deny": lambda one: _first(one, effect="permit"),
+    "s-attorney: reason is consent": lambda one: _first(one, reason="consent"),
+    "s-attorney: basis is emergency": lambda one: _first(one, basis="emergency"),
+    "s-attorney: grants is c-9/g1, the rule says nothing": lambda one: _first(one, grants=["c-9/g1"]),
+    "s-attorney: compartments is legal": lambda one: _first(one, compartments=["legal"]),
+    "s-attorney: obligations is x": lambda one: _first(one, obligations=["x"]),
+    "s-attorney: purpose is treatment": lambda one: _first(one, purpose="treatment"),
+    "s-attorney: stakeholder is clinic": lambda one: _first(one, stakeholder="clinic"),
+    "decides about s-other, which did not want it": lambda one: one["outcomes"].append(
+        one["outcomes"][0] | {"subscription": "s-other"}
+    ),
+    "decides about a subscription twice": lambda one: one["outcomes"].append(one["outcomes"][0]),
+    "does not decide about s-attorney": lambda one: one["outcomes"].pop(0),
+    "stand in another order": lambda one: one["outcomes"].reverse(),
+    "under another key": lambda one: one["event"].update(participant="p-9"),
+    "governance at 99, which is not in the log": lambda one: one.update(governance_offset=99),
+    "consent at 99, which is not in the log": lambda one: one.update(consent_offset=99),
+    "its id is not that of its event": lambda one: one.update(id="d-other"),
+    "another partition": lambda one: one["position"].update(partition=3),
+    "s-clinic: effect is permit": lambda one: one.update(consent_offset=-1),
+    "s-clinic: compartments is occurrence, subject, the rule says subject": lambda one: one["event"].update(
+        compartments=["subject"]
+    ),
+}
+
+
+@pytest.mark.parametrize("says", TAMPERED)
+def test_each_thing_that_is_rewritten_is_named(says: str) -> None:
+    said, decisions = history(SIGNED)
+    offset, key, value = decisions[-1]
+    changed = copy.deepcopy(dict(codec.decode_as("Decision", value)))
+    TAMPERED[says](changed)
+    decisions[-1] = offset, key, codec.encode("Decision", changed)
+    (found,) = differences(said, decisions)
+    assert says in found.what
+    assert found.place == f"decisions/0@{offset}"
+
+
+def test_a_directive_that_is_gone_or_rewritten_shows_in_what_rested_on_it() -> None:
+    said, decisions = history(SIGNED)
+    without = [one for one in said if one.offset != 0]
+    assert [one.what.partition(":")[0] for one in differences(without, decisions)] == ["s-clinic"] * 3
+
+
+def test_what_cannot_be_read_is_a_difference_and_not_the_end() -> None:
+    said, decisions = history(SIGNED)
+    decisions[0] = (0, b"p-0", b"\0\0\0\0\1nonsense")
+    decisions[1] = (1, b"p-1", b"")
+    decisions[2] = (2, b"p-2", decisions[2][2][:40])
+    found = differences(said, decisions)
+    assert [one.place for one in found] == ["decisions/0@0", "decisions/0@1", "decisions/0@2"]
+    assert all("cannot be read" in one.what for one in found)
+
+
+def test_a_decision_taken_apart_is_what_the_codec_says() -> None:
+    _, decisions = history(SIGNED)
+    for _, _, value in decisions:
+        found, whole = raw.recorded(value), codec.decode_as("Decision", value)
+        assert (found.id, found.cause, found.at) == (whole["id"], whole["cause"], whole["at"])
+        assert found.cut.id == whole["event"]["id"]
+        assert {"topic": found.topic, "partition": found.partition, "offset": found.offset} == whole[
+            "position"
+        ]
+        assert found.consent_offset == whole["consent_offset"]
+        assert found.governance_offset == whole["governance_offset"]
+
+
+@pytest.mark.broker
+def test_a_whole_log_is_replayed_by_several_processes_and_the_odd_one_named(empty_kafka: str) -> None:
+    cluster = Cluster(empty_kafka)
+    said, decisions = history(SIGNED)
+    topics = [NewTopic("governance", 1, 1), NewTopic("consent", 2, 1), NewTopic("decisions", 2, 1)]
+    for made in cluster.admin.create_topics(topics).values():
+        made.result()
+    cluster.write("governance", [(None, codec.encode("Governance", one)) for one in governance()])
+    cluster.write("consent", [(one.key, one.value) for one in said])
+    forged = copy.deepcopy(dict(codec.decode_as("Decision", decisions[0][2])))
+    _first(forged, effect="permit")
+    values = [*decisions, (0, decisions[0][1], codec.encode("Decision", forged))]
+    cluster.write("decisions", [(key, value) for _, key, value in values])
+    client = {"bootstrap.servers": empty_kafka}
+    told: list[tuple[int, int]] = []
+    first, second = everything(client, 2, lambda compared, total: told.append((compared, total)))
+    assert (first.compared, first.differing, second.compared) == (13, 1, 0)
+    assert first.differences[0].place == "decisions/0@12"
+    assert told[-1] == (13, 13)
+    assert json.loads(json.dumps(first.differences[0]._asdict()))["decision"]
+    (alone,) = replayed(client, [(at, one) for at, one in enumerate(governance())], 1)
+    assert alone.compared == 0

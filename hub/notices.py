@@ -65,41 +65,49 @@ class Notices:
     def plan(self) -> int:
         """One round: what has become urgent or escalated, and digests that are due. Out: notices planned."""
         readers, now = self._readers(), self._now()
+        with self._store.read() as connection:
+            anew = [again for again in (False, True) if connection.execute(self._fresh(again, 1)).all()]
+        digests = [reader for reader in readers if self._digest_due(reader, now) is not None]
+        if not anew and not digests:
+            return 0
         by_organisation: dict[str, list[Reader]] = {}
         for reader in readers:
             by_organisation.setdefault(reader.stakeholder, []).append(reader)
         rows: dict[str, dict[str, Any]] = {}
         with self._store.write() as connection:
-            for again in (False, True):
+            for again in anew:
                 for stakeholder, ids in self._new(connection, again).items():
                     mine = by_organisation.get(stakeholder, [])
                     for row in self._urgent(connection, stakeholder, ids, mine, now):
                         rows[row["id"]] = row
-            for reader in readers:
+            for reader in digests:
                 rows |= {row["id"]: row for row in self._digest(connection, reader, now)}
             upsert(connection, notifications, rows.values())
             old = sa.and_(notifications.c.next_at.is_(None), notifications.c.at < now - KEPT_MS_MAX)
             connection.execute(notifications.delete().where(old))
         return len(rows)
 
-    def _new(self, connection: sa.Connection, again: bool) -> dict[str, list[str]]:
-        """Alerts of which nobody was told yet, by organisation; from now on somebody was."""
-        told = alerts.c.notified_again_at if again else alerts.c.notified_at
-        fresh = sa.and_(
-            told.is_(None),
+    def _fresh(self, again: bool, count: int) -> sa.Select[Any]:
+        """Alerts of which nobody was told yet, or nobody again since they escalated."""
+        news = sa.and_(
             alerts.c.urgency == "urgent",
             alerts.c.rule != "",
             alerts.c.withdrawn_at.is_(None),
             sa.or_(alerts.c.due_at.is_(None), alerts.c.rung_at.is_not(None)),
             waits(self._now()),
         )
+        told: sa.ColumnElement[bool] = alerts.c.notified_at.is_(None)
         if again:
-            fresh = sa.and_(fresh, alerts.c.escalated_at.is_not(None))
-        query = sa.select(alerts.c.id, alerts.c.stakeholder).where(fresh).order_by(alerts.c.changed)
+            told = sa.and_(alerts.c.notified_again_at.is_(None), alerts.c.escalated_at.is_not(None))
+        query = sa.select(alerts.c.id, alerts.c.stakeholder).where(told, news)
+        return query.order_by(alerts.c.changed).limit(count)
+
+    def _new(self, connection: sa.Connection, again: bool) -> dict[str, list[str]]:
+        """Those alerts, by organisation; from now on somebody was told."""
+        told = alerts.c.notified_again_at if again else alerts.c.notified_at
         found: dict[str, list[str]] = {}
-        for name, stakeholder in connection.execute(
-            query.limit(ALERTS_MAX).with_for_update(skip_locked=True)
-        ):
+        query = self._fresh(again, ALERTS_MAX).with_for_update(skip_locked=True)
+        for name, stakeholder in connection.execute(query):
             found.setdefault(stakeholder, []).append(name)
         ids = [name for some in found.values() for name in some]
         connection.execute(alerts.update().where(alerts.c.id.in_(ids)).values({told.name: self._now()}))
@@ -128,15 +136,19 @@ class Notices:
                     reader, "digest" if late else "urgent", f"{at // 60_000 if late else name}", at
                 )
 
-    def _digest(self, connection: sa.Connection, reader: Reader, now: int) -> list[dict[str, Any]]:
+    def _digest_due(self, reader: Reader, now: int) -> int | None:
+        """When a digest was last due that they have not had; None where they have had it, or want none."""
         if reader.wants.digest_at is None:
-            return []
+            return None
         due = last_at(now, reader.wants.digest_at, self._zone)
-        if reader.wants.digested_at is not None and reader.wants.digested_at >= due:
-            return []
+        had = reader.wants.digested_at
+        return None if had is not None and had >= due else due
+
+    def _digest(self, connection: sa.Connection, reader: Reader, now: int) -> list[dict[str, Any]]:
+        due = self._digest_due(reader, now)
         mine = preferences.c.account == reader.account
         connection.execute(preferences.update().where(mine).values(digested_at=due))
-        if now - due > DIGEST_LATE_MS_MAX:
+        if due is None or now - due > DIGEST_LATE_MS_MAX:
             return []
         seen = sa.and_(
             current(reader.stakeholder), concerning(reader.stakeholder, reader.account, now), waits(now)

@@ -23,6 +23,7 @@ from hub.store import Store
 from schemas import crash
 
 EVERY_MS: Final = 1_000
+ROUNDS_EVERY_MS: Final = 60_000
 PAUSE_MS_MAX: Final = 30_000  # after rounds that failed
 CLAIM_MS: Final = 60_000
 AT_ONCE_MAX: Final = 20
@@ -63,6 +64,7 @@ class Notifier:
         self._mail = mail
         self._now = now
         self._rounds = rounds
+        self._rounds_at = 0
 
     async def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set. What fails is tried again, after pauses that grow."""
@@ -83,8 +85,10 @@ class Notifier:
 
     async def once(self) -> int:
         """One round. Out: how many notices were tried."""
-        for one in self._rounds:
-            await asyncio.to_thread(one)
+        if self._now() >= self._rounds_at:
+            for one in self._rounds:
+                await asyncio.to_thread(one)
+            self._rounds_at = self._now() + ROUNDS_EVERY_MS
         await asyncio.to_thread(self._notices.plan)
         crash.point("notices.planned")
         claimed = await asyncio.to_thread(self._claim)
@@ -100,6 +104,9 @@ class Notifier:
             .limit(AT_ONCE_MAX)
             .with_for_update(skip_locked=True)
         )
+        with self._store.read() as connection:
+            if connection.execute(sa.select(sa.func.min(notifications.c.next_at))).scalar() is None:
+                return []  # so that nobody else who writes waits for nothing
         with self._store.write() as connection:
             rows = list(connection.execute(due).all())
             mine = notifications.c.id.in_([row.id for row in rows])

@@ -249,6 +249,7 @@ alerts = sa.Table(  # rows that wait for a person, and the rest of what a person
     sa.Index("ix_alerts_stakeholder", "stakeholder", "changed"),
     sa.Index("ix_alerts_thread", "thread"),
     sa.Index("ix_alerts_unnotified", "notified_at", "urgency"),
+    sa.Index("ix_alerts_escalated", "escalated_at"),
 )
 
 pulls = sa.Table(  # what waits to be fetched, and what was fetched but not confirmed yet

@@ -154,10 +154,12 @@ def upgrade() -> None:
         op.add_column("alerts", sa.Column(name, sa.BigInteger(), nullable=True))
     op.create_index("ix_alerts_thread", "alerts", ["thread"])
     op.create_index("ix_alerts_unnotified", "alerts", ["notified_at", "urgency"])
+    op.create_index("ix_alerts_escalated", "alerts", ["escalated_at"])
 
 
 def downgrade() -> None:
     """Drops them."""
+    op.drop_index("ix_alerts_escalated", "alerts")
     op.drop_index("ix_alerts_unnotified", "alerts")
     op.drop_index("ix_alerts_thread", "alerts")
     with op.batch_alter_table("alerts") as table:

@@ -47,7 +47,7 @@ def populate(side: Side) -> None:
     side.alert(None, ago_ms=31 * MINUTE, facility=None, urgency="soon")
     taken = side.alert("Alma Reyes", ago_ms=200 * MINUTE)
     with side.person("case-manager") as manager:
-        manager.post(f"/cases/alerts/{taken}/acknowledgements")
+        manager.post(f"/cases/alerts/{taken}/acknowledgements", data={"version": "0"}).raise_for_status()
     _assign(side, rosa)
     for number in range(140):
         ago = (number * number * 13 % 1_390) * MINUTE

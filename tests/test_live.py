@@ -17,6 +17,7 @@ from tests.webside import NORTH, REACH, Side
 
 pytestmark = pytest.mark.broker
 WAIT_S = 15
+FIRST = {"version": "0"}  # of an alert that nobody did anything about
 
 
 class Listener:
@@ -102,7 +103,7 @@ def test_an_alert_goes_from_every_screen_when_somebody_has_it(side: Side) -> Non
         assert alert in first.next()["open"]
         assert alert in second.next()["open"]
         with side.person("case-manager-2") as third:
-            assert third.post(f"/cases/alerts/{alert}/acknowledgements").status_code == 200
+            assert third.post(f"/cases/alerts/{alert}/acknowledgements", data=FIRST).status_code == 200
         assert alert not in first.next()["open"]
         assert alert not in second.next()["open"]
 
@@ -113,7 +114,10 @@ def test_nobody_hears_of_another_organisations_alerts(side: Side, organisation: 
         own = side.alert("Rosa Maldonado", stakeholder=name(organisation))
         assert told.next()["open"] == [own]
     with side.person("case-manager-2") as stranger:
-        stranger.post(f"/cases/alerts/{foreign}/acknowledgements")
+        answer = stranger.post(
+            f"/cases/alerts/{foreign}/acknowledgements", data=FIRST, headers={"hx-request": "1"}
+        )
+        assert answer.status_code == 409, "it is not here"
     with side.person("case-manager") as manager:
         assert f"acknowledgements-{foreign}" in manager.get("/cases").text
     side.withdraw(foreign)

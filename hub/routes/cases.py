@@ -82,8 +82,6 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
     nothing can be checked now, `checked` that it can again, `ended` that the token is not good any more.
     """
     who = reader(request)
-    if request.query_params.get("as") not in {"page", "mark"}:
-        who = who._replace(person=None)
     seen = request.headers.get("last-event-id") or request.query_params.get("after") or ""
     live = streams(request)
     if not live.room(who.organisation):
@@ -99,22 +97,29 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
             return
         async with live.drawing:
             now = await picture_of(of, who)
-            if cards.mark(now).partition(".")[2] == seen.partition(".")[2]:
-                yield None
-                return
-            shown, permission = await _permitted(of, who.organisation, now)
-            drawn = await run_in_threadpool(_drawn, request, of, who, shown, cards.mark(now))
+            resumed = cards.mark(now)
+            same = resumed.partition(".")[2] == seen.partition(".")[2]
+            if not same:
+                let, permission = await _permitted(of, who.organisation, now)
+                try:
+                    drawn = await run_in_threadpool(_drawn, request, of, who, let, resumed)
+                except BaseException:
+                    await permission.close(False)
+                    raise
+        if same:
+            yield None
+            return
         left = begun = False
         try:
             if permission.late:
                 raise Unavailable("the permission to show this has run out")
             begun = True
-            yield cards.mark(now), drawn
+            yield resumed, drawn
             left = True
-            if who.person is not None:
-                await run_in_threadpool(of.handling.saw, who.person, (*shown.waiting, *shown.taken))
         finally:
             await permission.close(left, begun)
+        if who.person is not None:
+            await run_in_threadpool(of.handling.saw, who.person, (*let.waiting, *let.taken))
 
     events = live.follow(who.organisation, key(request), seen[:MARK_CHARS_MAX], mark, picture)
     return Stream(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
@@ -154,7 +159,8 @@ def _as_json(picture: Picture) -> dict[str, Any]:
 
 
 def _drawn(request: Request, of: Parts, who: Reader, picture: Picture, mark: str) -> str:
-    if who.person is None:
+    """What a stream says of a picture: a part of the page where a page asks, else JSON."""
+    if who.person is None or request.query_params.get("as") != "page":
         return json.dumps(_as_json(picture))
     return bytes(_page(request, of, "_alerts.html", who, picture, mark).body).decode()
 

@@ -1,6 +1,7 @@
 """One's own people: who they are, and for each what is going on, and what one may know."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -93,6 +94,7 @@ async def _person(request: Request, of: Parts, handle: str, template: str) -> Re
         request,
         permission,
         template,
+        partial(of.handling.saw, person(request), [one for one in shown if one.rule]),
         name=_name(shown) or words.say("One of your people"),
         handle=handle,
         entries=lines,
@@ -112,8 +114,14 @@ def _agreed(one: Agreed, language: str) -> str:
     return one.said[language]
 
 
-async def _leaving(request: Request, permission: Permission, template: str, **context: Any) -> Response:
-    """A page that leaves on a permission. Raises `Unavailable` where that has run out."""
+async def _leaving(
+    request: Request,
+    permission: Permission,
+    template: str,
+    then: Callable[[], None] = lambda: None,
+    **context: Any,
+) -> Response:
+    """A page that leaves on a permission. In: what to do once it has. Raises `Unavailable` if it is late."""
     try:
         page = render(request, template, **context)
         if permission.late:
@@ -121,5 +129,10 @@ async def _leaving(request: Request, permission: Permission, template: str, **co
     except BaseException:
         await permission.close(False)
         raise
-    page.background = BackgroundTask(permission.close, True)
+
+    async def left() -> None:
+        await permission.close(True)
+        await run_in_threadpool(then)
+
+    page.background = BackgroundTask(left)
     return page

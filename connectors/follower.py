@@ -65,7 +65,10 @@ class Follower:
         return self._caught_up
 
     def listen(self, listener: Listener) -> None:
-        """Hear of every record from now on: its partition and what it says."""
+        """Hear of every record from now on: its partition and what it says.
+
+        A listener that fails is reported, and the fence goes on: no answer depends on it.
+        """
         self._listeners.append(listener)
 
     async def start(self) -> None:
@@ -144,7 +147,10 @@ class Follower:
         value = deliveries.decode(record.value)
         self._fence.apply(place.partition, value)
         for listener in self._listeners:
-            listener(place.partition, value)
+            try:
+                listener(place.partition, value)
+            except Exception as error:
+                log.error("listener failed", error=type(error).__name__)
         self._next[place] = record.offset + 1
         self._last[place] = (record.offset, record.value)
         self._unkept[place] += 1

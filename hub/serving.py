@@ -55,7 +55,7 @@ async def _run(
     try:
         await fences.start()
         app = create_app(put_together(fences))
-        fences.listen(app.state.streams.heard)
+        fences.listen(lambda _, record: app.state.streams.heard(record))
         await serve(
             app,
             settings,

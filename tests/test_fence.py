@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from confluent_kafka import Producer
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -259,6 +259,28 @@ def test_a_fence_that_lost_count_hands_nothing_on(monkeypatch: pytest.MonkeyPatc
 def town(empty_kafka: str) -> Iterator[Scene]:
     with scene(empty_kafka) as made:
         yield made
+
+
+class Stored(NamedTuple):
+    """A record, as the follower's client hands it over."""
+
+    offset: int
+    value: bytes
+
+
+def test_a_listener_that_fails_does_not_hold_the_fence_up() -> None:
+    """Pages listen, too. Were the record taken in again and again instead, nothing would ever be closed."""
+    kept = Fence(1, 5_000)
+    following = Follower({}, kept, 1)
+    heard: list[int] = []
+    following.listen(lambda partition: None)  # type: ignore[arg-type,misc]  # this is its fault
+    following.listen(lambda partition, record: heard.append(partition))
+    place = TopicPartition(deliveries.TOPIC, 0)
+    told = deliveries.acknowledgement(["reach"], 0, Applied(7, 3), 1, "w")
+    following._take(place, Stored(4, told))
+    assert kept.offsets("reach", 0) == (7, 3)
+    assert following._next[place] == 5
+    assert heard == [0]
 
 
 @pytest.mark.broker

@@ -54,9 +54,12 @@ class Places:
 
     def sync(self) -> None:
         """What was put is there for good. Raises `OSError`."""
-        for path in self._touched:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        for path in (*self._touched, self._path, self._path.parent) if self._touched else ():
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
         self._touched.clear()
 
     def _file(self, place: Place) -> Path:

@@ -6,7 +6,9 @@ below; `tile/entries/INDEX` with the leaves themselves. What is not full yet has
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,7 @@ ENTRIES: Final = -1
 ENTRY_BYTES: Final = 32
 TILE_BYTES: Final = WIDTH * HASH_BYTES
 CACHED_TILES_MAX: Final = 256
+SYNCS_MAX: Final = 16  # at once
 _LENGTH: Final = ENTRY_BYTES.to_bytes(2, "big")  # before each entry, so says the format
 
 
@@ -98,7 +101,8 @@ class Folder:
     def __init__(self, path: Path) -> None:
         """In: the folder; made at the first write."""
         self.path = path
-        self._touched: set[Path] = set()
+        self._drafts: dict[Path, Path] = {}
+        self._replaced: list[Path] = []
 
     def read(self, level: int, index: int, width: int) -> bytes:
         """The first `width` parts of a tile or bundle, from its file or a wider one's.
@@ -135,33 +139,45 @@ class Folder:
         return path.with_name(f"{path.name}.p")
 
     def write(self, where: str, data: bytes) -> None:
-        """Writes one file so that it is there whole or not at all. Raises `OSError`."""
+        """Writes one file beside its name, which it gets by `sync`. Raises `OSError`."""
         path = self.path / where
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.new")
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        self._touched.update((path.parent, *path.parent.relative_to(self.path).parents))
+        draft.write_bytes(data)
+        self._drafts[path] = draft
 
     def keep(self, level: int, index: int, data: bytes, width: int) -> None:
         """Writes one tile or bundle; a full one takes the place of what was there of it before."""
         self.write(name(level, index, width), data)
         if width == WIDTH:
-            partial = self._partial(level, index)
-            if partial.is_dir():
-                for old in partial.iterdir():
-                    old.unlink()
-                partial.rmdir()
+            self._replaced.append(self._partial(level, index))
 
     def sync(self) -> None:
-        """Until here everything written has its name for good. Raises `OSError`."""
-        for folder in self._touched:
-            where = os.open(self.path / folder, os.O_RDONLY)
-            try:
-                os.fsync(where)
-            finally:
-                os.close(where)
-        self._touched.clear()
+        """What was written is there for good, each file whole. Raises `OSError`; then some are as they were.
+
+        All are written before any is waited for, and then many at once: a disk takes them together.
+        """
+        if not self._drafts:
+            return
+        folders = {self.path}
+        with ThreadPoolExecutor(SYNCS_MAX) as pool:
+            list(pool.map(_settle, self._drafts.values()))
+        for path, draft in self._drafts.items():
+            draft.replace(path)
+            folders.update((path.parent, *path.parent.parents))
+        self._drafts.clear()
+        for folder in sorted(folders):
+            if folder.is_relative_to(self.path):
+                _settle(folder)
+        for partial in self._replaced:
+            shutil.rmtree(partial, ignore_errors=True)
+        self._replaced.clear()
+
+
+def _settle(path: Path) -> None:
+    """What was written to a file, or which names a folder has, is on the disk. Raises `OSError`."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -203,6 +203,7 @@ class Tree:
         for level, index, data in self._full:
             self.folder.keep(level, index, bundle(data) if level == ENTRIES else data, WIDTH)
         self._full.clear()
+        self.folder.sync()
         places = Places(self.folder.path)
         for place, offsets, first in self._numbered:
             places.put(place, offsets, first)

@@ -128,11 +128,13 @@ def test_a_data_period_is_part_of_a_standing_on_both_of_its_ends() -> None:
     first, last = "2026-05-01T00:00:00.000Z", "2026-05-31T00:00:00.000Z"
     since, until = instant.parse(first), instant.parse(last)
 
-    def stands(occurred_at: int) -> Any:
-        return common(granted(grant(data_from=first, data_until=last)), occurred_at=occurred_at)
+    def stands(occurred_at: int, *more: Json) -> Any:
+        both = granted(grant(data_from=first, data_until=last), grant(id="g2"))
+        return common(both, *more, occurred_at=occurred_at)
 
-    assert stands(since) == stands(until) == stands(since + 1)
-    assert len({stands(since - 1), stands(since), stands(until + 1)}) == 3
+    for more in ([], [revoked(grants=["g2"])]):
+        assert stands(since, *more) == stands(until, *more) == stands(since + 1, *more)
+        assert len({stands(since - 1, *more), stands(since, *more), stands(until + 1, *more)}) == 3
     assert common(granted(), occurred_at=0) == common(granted(), occurred_at=until + 1)
 
 

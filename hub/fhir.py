@@ -139,11 +139,12 @@ def _resource(placed: list[Placed], consent: str, participant: str, of: Parts) -
     made = fhir_export.resource(body | {"grants": left}, (), participant, _policy(of))
     for provision in made["provision"]["provision"]:
         _narrow(provision, held.parties)
-    emptied = [one for one in made["provision"]["provision"] if not one["actor"]]
-    made["provision"]["provision"] = [one for one in made["provision"]["provision"] if one not in emptied]
+    permitted = [one for one in made["provision"].pop("provision") if one["actor"]]
+    if permitted:  # FHIR has no empty lists
+        made["provision"]["provision"] = permitted
     if held.exited_at != NEVER_MS and held.consent.on_exit:
         made["provision"]["period"]["end"] = instant.format(held.expires_at)
-    if held.revoked or not made["provision"]["provision"]:
+    if held.revoked or not permitted:
         made["status"] = "inactive"
     return made
 
@@ -156,4 +157,5 @@ def _narrow(provision: dict[str, Any], parties: set[str]) -> None:
     provision["actor"] = kept if receiving else []
     if any(one["reference"]["identifier"]["system"] == codes.CLASS for one in receiving):
         denied = [fhir_export.recipient(one) for one in sorted(parties - {TREATING})]
-        provision.setdefault("provision", []).extend({"type": "deny", "actor": [one]} for one in denied)
+        if denied:
+            provision.setdefault("provision", []).extend({"type": "deny", "actor": [one]} for one in denied)

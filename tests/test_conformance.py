@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import httpx
@@ -22,11 +23,13 @@ from connectors.adapter import Outcome, Outgoing
 from connectors.http import HttpSettings
 from connectors.webhook import Webhooks
 from consent import Policy, default_policy, fhir_codes, fhir_export
+from consent.record import Placed
 from hub import fhir
+from hub.routes import fhir as routes
 from schemas.errors import Invalid, Problem, Unavailable
 from tests.conftest import CHECKOUT
 from tests.delivery_scene import SECRET
-from tests.small import consent, grant, restriction
+from tests.small import consent, grant, granted, restriction, revoked
 from tests.test_repository import AT, CONTACT, REFERRAL, SERVICE, outgoing
 
 PEERS = CHECKOUT / "tests" / "peers"
@@ -114,12 +117,14 @@ def server() -> Iterator[str]:
 
 def problems(server: str, resource: dict[str, Any]) -> list[str]:
     """Every error that R4's profiles, value sets and invariants find."""
-    asked = {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": resource}]}
+    text = {"name": "text", "valueString": json.dumps(resource, ensure_ascii=False)}
+    asked = {"resourceType": "Parameters", "parameter": [text]}
     answer = httpx.post(f"{server}/$validate", json=asked, headers=FHIR, timeout=ANSWER_S_MAX)
     assert answer.status_code == 200, answer.text
-    found = {one["name"]: one for one in answer.json()["parameter"]}
-    assert found["read"]["valueCode"] == resource["resourceType"]
-    return [one["valueString"] for one in answer.json()["parameter"] if one["name"] in ("error", "fatal")]
+    found = answer.json()["parameter"]
+    assert found[-1]["valueCode"] in (resource["resourceType"], "unreadable")
+    told = [one["valueString"] for one in found if one["name"] in ("error", "fatal")]
+    return told or [one["name"] for one in found if one.get("valueCode") == "unreadable"]
 
 
 FHIR = {"content-type": repository.MEDIA_TYPE}
@@ -209,6 +214,7 @@ def test_and_refuses_what_r4_does_not_know(server: str) -> None:
         bad = entry | {"resource": entry["resource"] | change}
         posted = httpx.post(server, json=made | {"entry": [person, bad]}, headers=FHIR, timeout=ANSWER_S_MAX)
         assert posted.status_code in (400, 422), change
+        assert problems(server, bad["resource"]), change
         assert posted.json()["resourceType"] == "OperationOutcome"
 
 
@@ -226,6 +232,14 @@ WIDE = grant(
 )
 
 
+def standing(*later: dict[str, Any]) -> dict[str, Any]:
+    """A consent as `GET /v1/consents/{id}` answers it, once that came after it."""
+    bodies = [granted(WIDE, grant(id="g2")), *later]
+    placed = [Placed(number, f"d-{number}", body) for number, body in enumerate(bodies)]
+    of = SimpleNamespace(register=lambda: SimpleNamespace(policy=default_policy()))
+    return fhir._resource(placed, "c1", "p-1", of)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "resource",
     [
@@ -233,9 +247,19 @@ WIDE = grant(
             consent(WIDE, grant(id="g2"), expires_on="program-exit"), [NEVER], "p-1", POLICY
         ),
         fhir_export.resource(consent(grant(), expires_at=None, expires_on=None), [], "p-1", POLICY),
+        standing(),
+        standing(revoked(grants=["g2"])),
+        standing(revoked(recipients=["harbor-house"])),
+        standing(revoked(recipients=["harbor-house", "class:treating-provider"])),
+        standing(revoked()),
         fhir.outcome(Invalid([Problem("/id", "no-id", "it needs one"), Problem("", "conflict", "two")])),
         fhir.outcome(Unavailable("later")),
+        routes._said(202, "informational", "accepted").body,
+        routes.answered("batch-response", []),
+        routes.answered(
+            "transaction-response", [routes._said(202, "informational", "accepted", at="/v1/events/e-1")]
+        ),
     ],
 )
-def test_consents_and_errors_are_fhir_too(server: str, resource: dict[str, Any]) -> None:
+def test_consents_and_answers_are_fhir_too(server: str, resource: dict[str, Any]) -> None:
     assert problems(server, json.loads(json.dumps(resource))) == []

@@ -1,6 +1,7 @@
 """FHIR R4 by REST: `Encounter`, `ServiceRequest` and Bundles of them in; answers are FHIR, too."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -62,9 +63,7 @@ async def bundle(request: Request, of: Parts = Depends(parts)) -> FhirAnswer:
         await of.intake.append([one.taken for one in outcomes if one.taken is not None])
     except HubError as error:
         return _error(error)
-    answered = "transaction-response" if whole else "batch-response"
-    entries = [{"response": _response(one)} for one in outcomes]
-    return FhirAnswer({"resourceType": "Bundle", "type": answered, "entry": entries})
+    return FhirAnswer(answered("transaction-response" if whole else "batch-response", outcomes))
 
 
 @routes.post("/v1/fhir/{kind}", status_code=202, summary="Take in a FHIR resource")
@@ -148,6 +147,12 @@ def _read(text: bytes) -> cloudevents.CloudEvent | Invalid:
 def _said(status: int, code: str, text: str, taken: Taken | None = None, at: str = "") -> Outcome:
     issue = {"severity": "information", "code": code, "details": {"text": text}}
     return Outcome(status, {"resourceType": "OperationOutcome", "issue": [issue]}, taken, at)
+
+
+def answered(kind: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The Bundle of answers, in the order of the entries. FHIR has no empty lists."""
+    entries = [{"response": _response(one)} for one in outcomes]
+    return {"resourceType": "Bundle", "type": kind} | ({"entry": entries} if entries else {})
 
 
 def _response(outcome: Outcome) -> dict[str, Any]:

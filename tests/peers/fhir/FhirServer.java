@@ -1,5 +1,6 @@
 import ca.uhn.fhir.context.FhirContext;
 import ca.uhn.fhir.context.support.DefaultProfileValidationSupport;
+import ca.uhn.fhir.parser.DataFormatException;
 import ca.uhn.fhir.parser.StrictErrorHandler;
 import ca.uhn.fhir.rest.annotation.Operation;
 import ca.uhn.fhir.rest.annotation.OperationParam;
@@ -27,7 +28,6 @@ import org.hl7.fhir.common.hapi.validation.support.InMemoryTerminologyServerVali
 import org.hl7.fhir.common.hapi.validation.support.UnknownCodeSystemWarningValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.ValidationSupportChain;
 import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
-import org.hl7.fhir.instance.model.api.IBaseResource;
 import org.hl7.fhir.instance.model.api.IIdType;
 import org.hl7.fhir.r4.model.Bundle;
 import org.hl7.fhir.r4.model.CodeType;
@@ -88,17 +88,25 @@ public class FhirServer {
       this.validator = validator;
     }
 
-    /** Every problem with a resource, as `severity path: message`. */
+    /** Every problem with a resource as it was written, as `severity path: message`; and what kind it is. */
     @Operation(name = "$validate")
-    public Parameters validate(@OperationParam(name = "resource") IBaseResource resource) {
+    public Parameters validate(@OperationParam(name = "text") StringType text) {
       var found = new Parameters();
-      for (SingleValidationMessage one : validator.validateWithResult(resource).getMessages()) {
+      for (SingleValidationMessage one : validator.validateWithResult(text.getValue()).getMessages()) {
         found
             .addParameter()
             .setName(one.getSeverity().getCode())
             .setValue(new StringType(one.getLocationString() + ": " + one.getMessage()));
       }
-      return found.addParameter("read", new CodeType(resource.fhirType()));
+      return found.addParameter("read", new CodeType(kind(text.getValue())));
+    }
+
+    private static String kind(String text) {
+      try {
+        return FHIR.newJsonParser().parseResource(text).fhirType();
+      } catch (DataFormatException refused) {
+        return "unreadable";
+      }
     }
 
     /**

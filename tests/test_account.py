@@ -11,7 +11,7 @@ import asyncssh
 import pytest
 import structlog
 
-from connectors import account, batch, folder, taking
+from connectors import batch, folder, remote, taking
 from connectors.account import Polled
 from connectors.folder import Folder
 from connectors.sources import Account, Source
@@ -39,7 +39,7 @@ class Server(asyncssh.SFTPServer):
         async for entry in super().scandir(path):
             yield entry
         for name in self.strange:
-            plain = asyncssh.SFTPAttrs(size=1, permissions=0o100644, mtime=1, type=account._REGULAR)
+            plain = asyncssh.SFTPAttrs(size=1, permissions=0o100644, mtime=1, type=remote._REGULAR)
             yield asyncssh.SFTPName(name, b"", plain)
 
 
@@ -207,7 +207,7 @@ async def test_a_server_cannot_name_a_file_out_of_the_hubs_folder(town: Town) ->
 async def test_a_file_past_its_bound_is_not_brought_and_told(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account, "file_bytes_max", 100)
+    monkeypatch.setattr(remote, "file_bytes_max", 100)
     town.put("a.csv", *(line(number) for number in range(9)), at=1_000)
     town.put("b.csv", line(9), at=2_000)
     async with town.serving():

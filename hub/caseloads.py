@@ -165,15 +165,20 @@ def of_anybody() -> sa.ColumnElement[bool]:
     return caseloads.c.until.is_(None)
 
 
-def mine(stakeholder: str, account: str, now_ms: int) -> sa.Select[Any]:
-    """Those with whom somebody works now, or for whom they cover."""
-    away = sa.select(covers.c.account).where(
+def away(stakeholder: str, account: str, now_ms: int) -> sa.Select[Any]:
+    """Those for whom somebody covers now."""
+    return sa.select(covers.c.account).where(
         covers.c.stakeholder == stakeholder,
         covers.c.cover == account,
         covers.c.starts_at <= now_ms,
         covers.c.ends_at > now_ms,
     )
-    theirs = sa.or_(caseloads.c.account == account, caseloads.c.account.in_(away))
+
+
+def mine(stakeholder: str, account: str, now_ms: int) -> sa.Select[Any]:
+    """Those with whom somebody works now, or for whom they cover."""
+    covered = caseloads.c.account.in_(away(stakeholder, account, now_ms))
+    theirs = sa.or_(caseloads.c.account == account, covered)
     return sa.select(caseloads.c.participant).where(standing(stakeholder), theirs)
 
 

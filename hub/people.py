@@ -100,6 +100,7 @@ def timeline(store: Store, vault: Vault, stakeholder: str, participant: str) -> 
     with store.read() as connection:
         rows = connection.execute(query).all()
         names = {row.id: row.name for row in connection.execute(sa.select(accounts.c.id, accounts.c.name))}
+    crosswalk = Crosswalk(store, vault)
     return [
         Entry(
             row.id,
@@ -114,7 +115,7 @@ def timeline(store: Store, vault: Vault, stakeholder: str, participant: str) -> 
             not row.event,
         )
         for row in rows
-        if (view := view_of(vault, row)) is not None
+        if (view := view_of(vault, row, crosswalk, stakeholder)) is not None
     ]
 
 

@@ -13,9 +13,10 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from connectors.standing import aad
-from hub.caseloads import leaders, mine, of_teams, standing
+from hub.caseloads import away, leaders, mine, of_teams, standing
 from hub.casetables import caseloads, preferences
-from hub.store import Store, next_number
+from hub.crosswalk import Crosswalk
+from hub.store import Store
 from hub.tables import accounts, alerts
 from hub.vault import Vault
 from schemas.errors import Erased, Unsealable
@@ -117,7 +118,10 @@ def owned(stakeholder: str, account: str | None, now_ms: int) -> sa.ColumnElemen
         return sa.true()
     theirs = alerts.c.participant.in_(mine(stakeholder, account, now_ms))
     nobody = alerts.c.handed_to.is_(None)  # said apart: what is null is neither own nor not
-    return sa.or_(sa.and_(sa.not_(nobody), alerts.c.handed_to == account), sa.and_(theirs, nobody))
+    to_them = sa.or_(
+        alerts.c.handed_to == account, alerts.c.handed_to.in_(away(stakeholder, account, now_ms))
+    )
+    return sa.or_(sa.and_(sa.not_(nobody), to_them), sa.and_(theirs, nobody))
 
 
 def concerning(stakeholder: str, account: str | None, now_ms: int) -> sa.ColumnElement[bool]:
@@ -191,19 +195,18 @@ def picture(store: Store, vault: Vault, stakeholder: str, now_ms: int, account: 
         names = {row.id: row.name for row in connection.execute(sa.select(accounts.c.id, accounts.c.name))}
     vault.prefetch({row.participant for row in (*rows, *had, *later)})
     shown = sum(row.alike if row.alike > APART_MAX else 1 for row in rows)
+    crosswalk = Crosswalk(store, vault)
 
     def opened(found: Any) -> list[Alert]:
-        return [alert for row in found if (alert := _opened(vault, row, names, looked_at))]
+        views = ((row, view_of(vault, row, crosswalk, stakeholder)) for row in found)
+        return [_opened(row, view, names, looked_at) for row, view in views if view is not None]
 
     return Picture(
         opened(rows), opened(had), sum(counts.values()) - shown, mark, opened(later), counts, looked_at
     )
 
 
-def _opened(vault: Vault, row: Any, names: Mapping[str, str], looked_at: int | None) -> Alert | None:
-    view = view_of(vault, row)
-    if view is None:
-        return None
+def _opened(row: Any, view: Mapping[str, Any], names: Mapping[str, str], looked_at: int | None) -> Alert:
     by, to = row.acknowledged_by, row.handed_to
     came = row.rung_at or row.at
     alike = getattr(row, "alike", 0)
@@ -228,11 +231,16 @@ def _opened(vault: Vault, row: Any, names: Mapping[str, str], looked_at: int | N
     )
 
 
-def view_of(vault: Vault, row: Any) -> Mapping[str, Any] | None:
-    """What a row of `alerts` says; None where its participant's key was destroyed."""
+def view_of(
+    vault: Vault, row: Any, crosswalk: Crosswalk | None = None, stakeholder: str = ""
+) -> Mapping[str, Any] | None:
+    """What a row of `alerts` says; None where its participant's key was destroyed.
+
+    Where no event stands behind it, it says whom it is about by the organisation's own id alone.
+    """
     if not row.event:
-        facts: Mapping[str, Any] = row.facts or {}
-        return facts
+        known = crosswalk.local_id(stakeholder, row.participant) if crosswalk and row.participant else None
+        return {**(row.facts or {}), **({"local_id": known} if known else {})}
     try:
         body = json.loads(vault.sealer(row.participant).open(aad(row.id), row.sealed))
     except (Erased, Unsealable):
@@ -248,18 +256,3 @@ def find(store: Store, stakeholder: str, alert: str) -> str | None:
     )
     with store.read() as connection:
         return connection.execute(query).scalar()
-
-
-def acknowledge(store: Store, alert: str, account: str, at_ms: int) -> bool:
-    """Somebody has this. Out: whether they are the first; who was first stays."""
-    open_still = sa.and_(
-        alerts.c.id == alert, alerts.c.acknowledged_at.is_(None), alerts.c.withdrawn_at.is_(None)
-    )
-    with store.write() as connection:
-        changed = next_number(connection, "alerts")
-        taken = alerts.update().where(open_still)
-        return bool(
-            connection.execute(
-                taken.values(acknowledged_at=at_ms, acknowledged_by=account, changed=changed)
-            ).rowcount
-        )

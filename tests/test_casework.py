@@ -153,6 +153,8 @@ def test_what_is_handed_over_is_theirs_and_nobody_elses(office: Office) -> None:
     assert office.sees("ana") == []
     (alert,) = office.picture("ben").waiting
     assert (alert.handed_to, alert.own) == ("Ben", True)
+    office.caseloads.cover("person:ben", ORG, "ben", "cleo", NOW, NOW + HOUR)
+    assert office.sees("cleo") == ["a"], "who covers for ben has what was handed to him"
     assert office.handling.act(Who("ben"), "a", Act("acknowledge", 1)).outcome == "done"
 
 

@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from connectors.adapter import Outgoing, Share
 from connectors.alert_rules import default
 from connectors.alerts import Alerts
+from hub.crosswalk import local_aad
 from hub.desk import NEWS_MS_MAX, Desk
 from hub.projections import Read
 from hub.shown import KEPT_MS_MAX, ShownAlerts
 from hub.silence import EVERY_MS, Silence
 from hub.store import upsert
-from hub.tables import alerts, decisions
+from hub.tables import alerts, crosswalk, decisions
 from hub.today import cursor
 from schemas import instant
 from tests import stores
@@ -209,6 +210,12 @@ def test_the_consents_custodian_hears_that_it_changed_and_nobody_else(town: Town
     ]
     assert all(row.event == "" and row.sealed == b"" for row in town.rows())
     assert town.sink.shown() == [], "no disclosure: the fence need not wait for it"
+    link = {"agency": ORG, "participant": "p-1", "local": "ab", "at": 0, "offset": 0}
+    sealed = town.vault.sealer("p-1").seal(local_aad(ORG, "ab"), b"4711")
+    with town.store.write() as connection:
+        upsert(connection, crosswalk, [{**link, "sealed": sealed}])
+    views = [one.view for one in town.picture("ana").waiting]
+    assert [view["local_id"] for view in views] == ["4711"] * 2, "by their own id, and nobody else's"
 
 
 def test_a_consent_that_is_about_to_end_is_told_unless_it_ended_before(town: Town) -> None:

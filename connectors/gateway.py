@@ -10,9 +10,9 @@ import binascii
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
@@ -89,9 +89,7 @@ async def read_body(request: Request, grow: Callable[[int], None], bytes_max: in
     return b"".join(chunks)
 
 
-def router(
-    intake: Callable[[Request], Awaitable[Intake]], sender: Callable[[Request], Awaitable[str]]
-) -> APIRouter:
+def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str]) -> APIRouter:
     """The routes. In: how to get the intake, and the id of the stakeholder who is asking."""
     routes = APIRouter(tags=["events"])
     in_flight = InFlight()
@@ -100,16 +98,14 @@ def router(
     @routes.post(
         "/v1/events", status_code=202, summary="Publish events", responses=_DESCRIBED, openapi_extra=_BODY
     )
-    async def publish(
-        request: Request,
-        to: Annotated[Intake, Depends(intake)],
-        agency: Annotated[str, Depends(sender)],
-    ) -> Response:
+    async def publish(request: Request) -> Response:
         """CloudEvents 1.0 over HTTP: structured, binary or batch.
 
         Answers 202 with one result for each event, in order. `accepted` says that form and category are
         right, nothing about whether the person is known here.
         """
+
+        to, agency = intake(request), sender(request)
 
         async def take(body: bytes) -> Response:
             headers = {name.lower(): value for name, value in request.headers.items()}
@@ -129,16 +125,14 @@ def router(
         return await _bounded(request, agency, in_flight, body_bytes_max, take)
 
     @routes.post("/v1/quarantine", status_code=201, summary="Hand over what could not be read")
-    async def keep(
-        request: Request,
-        to: Annotated[Intake, Depends(intake)],
-        agency: Annotated[str, Depends(sender)],
-    ) -> Response:
+    async def keep(request: Request) -> Response:
         """A record of a file that the sender's side could not make an event of, with the reason.
 
         The body: `{"reason", "detail", "path", "original"}`, the original in base64. Answers 201 with
         `{"quarantine"}`, its reference.
         """
+
+        to, agency = intake(request), sender(request)
 
         async def take(body: bytes) -> Response:
             why, original = _handed_over(body)

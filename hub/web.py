@@ -88,11 +88,11 @@ def create_app(of: Parts) -> FastAPI:
     return app
 
 
-async def _intake(request: Request) -> Intake:
+def _intake(request: Request) -> Intake:
     return parts(request).intake
 
 
-async def _sender(request: Request) -> str:
+def _sender(request: Request) -> str:
     return machine(request).stakeholder
 
 

@@ -177,7 +177,11 @@ def entries(sealed: bytes) -> dict[str, bytes]:
     at = 0
     try:
         while True:
-            count, at = _read_long(sealed, at)
+            head = sealed[at]
+            if head & 129 == 0:  # up to 63 entries, as the hub writes them
+                count, at = head >> 1, at + 1
+            else:
+                count, at = _read_long(sealed, at)
             if count == 0:
                 break
             if count < 0:

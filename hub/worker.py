@@ -50,7 +50,7 @@ def work(
             client,
         )
         ended = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(runner, pulse, ended), name="pulse", daemon=True)
+        watcher = threading.Thread(target=watch, args=(runner, pulse, ended), name="pulse", daemon=True)
         watcher.start()
         try:
             runner.run(stop)
@@ -60,7 +60,7 @@ def work(
             pulse.close()
 
 
-def _watch(runner: Runner, pulse: Pulse, ended: threading.Event) -> None:
+def watch(runner: Runner, pulse: Pulse, ended: threading.Event) -> None:
     """Says how the worker gets on; ends the process, as a kill would, where its loop does not go round.
 
     Every wait in the loop has its bound, but the Kafka client has been seen to wait for ever, inside of a

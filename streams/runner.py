@@ -8,13 +8,15 @@ What cannot be mended that way ends the process, loudly.
 
 import contextlib
 import math
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import structlog
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas import crash
@@ -31,7 +33,10 @@ from streams.transaction import Transaction, within
 _log = structlog.get_logger()
 _SLICE_S: Final = 0.05
 _ASK_S: Final = 1.0
-_GIVEN_UP_MAX: Final = 4
+_LEAVING_MAX: Final = 4
+_MEMBERSHIP: Final = frozenset(
+    (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
+)
 
 
 class Runner:
@@ -46,8 +51,9 @@ class Runner:
         self._idle: Callable[[], bool] = getattr(step, "idle", bool)
         self._since: Callable[[], int] = getattr(step, "since", int)
         self._admin = AdminClient(dict(client))
-        self._producer = Producer(settings.producer(client))
-        self._given_up: list[Producer] = []
+        self._lost = False
+        self._producer = self._made()
+        self._leaving: list[threading.Thread] = []
         self._side = SideInputs(settings, client, self._admin, step.apply)
         self._progress = Progress(settings.group, settings.stuck_ms_max)
         self._log = _log.bind(stage=settings.group, worker=settings.instance_id)
@@ -214,6 +220,9 @@ class Runner:
         batch, after = self._batch, self._after
         self._batch, self._after = [], {}
         positions = {**self._group.positions, **after}
+        self._producer.poll(0)  # serves `_troubled`
+        if self._lost:
+            self._renew()
         out = Transaction(self._producer, self._side, positions, self._settings.partitions)
         self._producer.begin_transaction()
         self._open = True
@@ -236,11 +245,15 @@ class Runner:
         self._step.committed()
 
     def _send(self, offsets: dict[Place, int]) -> None:
-        """Never an empty list: the broker would not check the membership of one."""
+        """Never an empty list: the broker would not check the membership of one.
+
+        The client has been seen to ignore this bound; then the process is ended from outside, the sooner the
+        shorter it is.
+        """
         positions = [TopicPartition(topic, partition, at) for (topic, partition), at in offsets.items()]
         metadata = self._group.metadata
         self._within(
-            self._bound_ms,
+            self._settings.offsets_ms_max,
             lambda wait_s: self._producer.send_offsets_to_transaction(positions, metadata, wait_s),
         )
 
@@ -268,7 +281,9 @@ class Runner:
             raise Fenced("the client is beyond repair", code=reason) from error
         if self._aborts > self._settings.aborts_max:
             raise error
-        if self._open:
+        if self._estranged(error):
+            self._renew()
+        elif self._open:
             self._abort()
         held = self._group.held
         self._batch, self._after = [], {}
@@ -278,22 +293,47 @@ class Runner:
         self._assigned(held)
         stop.wait(min(self._settings.backoff_ms_max, 100 << self._aborts) / 1000)
 
-    def _abort(self) -> None:
-        """Ends the transaction without a trace; by another producer, where this one cannot.
+    @staticmethod
+    def _estranged(error: KafkaException | Unavailable | Stalled) -> bool:
+        """Whether the client may have lost its broker: whatever is not said by the group about membership."""
+        return not isinstance(error, KafkaException) or cause(error).code() not in _MEMBERSHIP
 
-        After a broker's death the client may be unable to abort however long it is given. A new producer of
-        the same name has the broker do it. The old one is kept, unused: letting go of it could take as long.
-        """
+    def _abort(self) -> None:
+        """Ends the transaction without a trace; by another producer, where this one cannot."""
         try:
             self._within(self._settings.abort_ms_max, self._producer.abort_transaction)
         except KafkaException as error:
-            if cause(error).fatal() or len(self._given_up) >= _GIVEN_UP_MAX:
+            if cause(error).fatal():
                 raise
-            self._log.warning("another producer takes over", reason=code(error))
-            self._given_up.append(self._producer)
-            self._producer = Producer(self._settings.producer(self._client))
-            self._within(self._settings.join_ms_max, self._producer.init_transactions)
+            self._renew()
         self._open = False
+
+    def _renew(self) -> None:
+        """Another producer of the same name takes over; its beginning ends what the last one left open.
+
+        After a broker's death the client may be unable to abort however long it is given, or wait for ever
+        for a coordinator that it has struck off its list (librdkafka 5456 and 5511, open with 2.16). Letting
+        go of it can take as long, so a thread does that.
+        """
+        self._log.warning("another producer takes over")
+        self._leaving = [one for one in self._leaving if one.is_alive()]
+        if len(self._leaving) >= _LEAVING_MAX:
+            raise Stalled("the clients that were given up do not end")
+        given_up = [self._producer]
+        self._producer = self._made()
+        _forget_calls()
+        thread = threading.Thread(target=given_up.clear, name="given-up", daemon=True)
+        self._leaving.append(thread)
+        thread.start()
+        self._within(self._settings.join_ms_max, self._producer.init_transactions)
+        self._open = self._lost = False
+
+    def _made(self) -> Producer:
+        return Producer({**self._settings.producer(self._client), "error_cb": self._troubled})
+
+    def _troubled(self, _: KafkaError) -> None:
+        """A connection was lost: whom the client takes for a coordinator may be none any more."""
+        self._lost = True
 
     def _within(self, ms: int, act: Callable[[float], object]) -> None:
         """`within`, watched: the client has been seen never to come back from a call with a timeout."""
@@ -330,3 +370,11 @@ class Runner:
                 self._producer.abort_transaction(_ASK_S)
         self._group.close()
         self._side.close()
+
+
+def _forget_calls() -> None:
+    """Lets the errors being handled hold nothing of the calls that they came from, a client for example."""
+    error = sys.exc_info()[1]
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__

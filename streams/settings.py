@@ -45,6 +45,7 @@ class RunnerSettings:
     session_timeout_ms: int = 6_000
     transaction_timeout_ms: int = 10_000
     abort_ms_max: int = 3_000  # then another producer takes over, which aborts what the last one left
+    offsets_ms_max: int = 3_000  # it takes milliseconds, or does not come back
     poll_interval_ms_max: int = 120_000
     topics_refresh_ms: int = 3_000
     stuck_ms_max: int = 30_000

@@ -154,24 +154,10 @@ def test_what_a_client_cannot_abort_another_one_does(
     source, target = cluster.topic("in"), cluster.topic("out")
     cluster.write(source, numbers(5))
     step = Faltering(target, 2, Unavailable("the vault is away"))
-    chosen = settings(cluster, source, abort_ms_max=50, transaction_timeout_ms=30_000)
-    with working(chosen, step, cluster.client):
+    with working(settings(cluster, source, transaction_timeout_ms=30_000), step, cluster.client):
         until(lambda: len(cluster.read(target)) == 5, "the copies")
     assert payloads(cluster.read(target)) == list(range(5))
     assert Unable.made == 3
-
-
-def test_a_worker_whose_clients_cannot_abort_ends_at_last(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("streams.runner.Producer", Unable)
-    source, target = cluster.topic("in"), cluster.topic("out")
-    cluster.write(source, numbers(1))
-    step = Faltering(target, 1_000, Unavailable("the vault is away"))
-    chosen = settings(cluster, source, aborts_max=100, backoff_ms_max=10, abort_ms_max=50)
-    assert isinstance(Worker(chosen, step, cluster.client).join(), KafkaException)
-    assert step.failures == 1_000 - 5
-    assert cluster.read(target) == []
 
 
 def test_a_step_that_never_can_ends_the_worker_within_its_bound(cluster: Cluster) -> None:

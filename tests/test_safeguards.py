@@ -12,17 +12,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from connectors import deliveries
 from connectors import sender as sender_module
 from connectors.adapter import Outcome, Outgoing, Share
 from connectors.schedule import Schedule
 from connectors.sender import Attempt, Sender, awake_ms
-from streams.errors import Fenced
+from schemas.errors import Unavailable
+from streams.errors import Fenced, Stalled
 from streams.group import Group, generation
 from streams.runner import Runner
 from streams.settings import RunnerSettings
-from tests.delivery_scene import Keys, Nobody, event, now_ms, outbound, share_of
+from tests.delivery_scene import Keys, Nobody, event, now_ms, outbound, share_of, until
 
 SETTINGS = RunnerSettings("deliver", ("in",), "w-0", flush_first=True)
 PLACE = ("in", 0)
@@ -86,6 +88,8 @@ def runner(**parts: Any) -> Runner:
     """A runner of these parts alone."""
     made: Runner = object.__new__(Runner)
     made._settings, made._bound_ms, made._open = SETTINGS, SETTINGS.transaction_timeout_ms, False
+    made._lost = made._preparing = False
+    made._leaving, made._client, made._log = [], {}, Calls()  # type: ignore[assignment]
     made._batch, made._after, made._starts, made._targets, made._whole = [], {}, {}, {}, []
     for name, part in parts.items():
         setattr(made, name, part)
@@ -131,10 +135,113 @@ def test_a_transaction_that_writes_always_sends_an_offset() -> None:
     )._transact()
     (sent,) = [call for call in producer.log if call[0] == "send_offsets_to_transaction"]
     assert [(at.topic, at.partition, at.offset) for at in sent[1]] == [("in", 0, 7)]
-    order = [name for name in producer.names() if name != "produce"]
+    order = [name for name in producer.names() if name not in ("produce", "poll")]
     assert order == ["begin_transaction", "flush", "send_offsets_to_transaction", "commit_transaction"], (
         "rule 5: the intents are in their partition before the broker can take the offsets"
     )
+
+
+class Nothing:
+    """A step that writes nothing."""
+
+    def step(self, batch: object, out: Any) -> None:
+        return
+
+    def committed(self) -> None:
+        return
+
+
+def test_after_a_lost_connection_another_client_makes_the_next_transaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The old one might wait for ever for a coordinator that it has struck off its list."""
+    log: list[tuple[Any, ...]] = []
+    made = runner(
+        _group=member(Client(4)), _side=Calls({"ends": {}}), _step=Nothing(), _progress=Calls(), _aborts=0
+    )
+    made._producer = Calls({"poll": lambda *_: made._troubled(None)}, log)  # type: ignore
+    other = Calls(log=(later := []))
+    monkeypatch.setattr("streams.runner.Producer", lambda config: other)
+    made._transact()
+    assert [name for name, *_ in log] == ["poll"]
+    assert [name for name, *_ in later] == ["init_transactions", "begin_transaction", "commit_transaction"]
+    made._transact()
+    assert [name for name, *_ in later][3:] == ["poll", "begin_transaction", "commit_transaction"]
+
+
+@pytest.mark.parametrize(
+    ("error", "renewed"),
+    [
+        (KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION)), False),
+        (KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID)), False),
+        (KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS)), False),
+        (KafkaException(KafkaError(KafkaError._TIMED_OUT)), True),
+        (KafkaException(KafkaError(KafkaError.NOT_COORDINATOR)), True),
+        (Unavailable("the ends of topics cannot be known"), True),
+        (Stalled("the broker did not take the records of a transaction in time"), True),
+    ],
+)
+def test_what_only_the_group_says_costs_no_client(
+    error: KafkaException | Unavailable | Stalled, renewed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ordinary rebalance ends in an abort; whatever may come of a lost broker, with another client."""
+    producer, other = Calls(), Calls()
+    monkeypatch.setattr("streams.runner.Producer", lambda config: other)
+    group = Calls()
+    group.held = [PLACE]
+    made = runner(
+        _group=group,
+        _producer=producer,
+        _side=Calls(),
+        _step=Calls(),
+        _progress=Calls(),
+        _aborts=0,
+        _open=True,
+    )
+    made._start_over(error, threading.Event())
+    assert (made._producer is other) == renewed
+    assert producer.names() == ([] if renewed else ["abort_transaction"])
+    assert other.names() == (["init_transactions"] if renewed else [])
+    assert made._open is False
+
+
+LEFT: list[str] = []
+GATE = threading.Event()
+
+
+class Clinging:
+    """A client that does not let go, as after the death of a broker."""
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        self.config = config
+
+    def init_transactions(self, wait_s: float) -> None:
+        return
+
+    def abort_transaction(self, wait_s: float) -> None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    def __del__(self) -> None:
+        LEFT.append(threading.current_thread().name)
+        GATE.wait()
+
+
+def test_clients_are_let_go_elsewhere_and_too_many_that_do_not_go_end_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Letting go can take for ever: a loop that waited for it would be as dead as its client."""
+    monkeypatch.setattr("streams.runner.Producer", Clinging)
+    made = runner(_producer=Clinging(), _progress=Calls(), _open=True)
+    for _ in range(4):
+        made._abort()
+    until(lambda: len(LEFT) == 4)
+    assert set(LEFT) == {"given-up"}
+    with pytest.raises(Stalled):
+        made._abort()
+    GATE.set()
+    until(lambda: not any(one.is_alive() for one in made._leaving))
+    made._abort()
+    assert made._open is False
 
 
 def test_what_was_fetched_of_a_partition_is_dropped_with_it() -> None:

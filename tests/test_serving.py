@@ -8,7 +8,6 @@ import pytest
 
 from hub import serving, settings
 
-
 NOWHERE = {"bootstrap.servers": "nowhere.invalid:9"}
 
 

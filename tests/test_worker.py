@@ -32,7 +32,7 @@ def hangs():
 
 worker.BEAT_MS = 1
 told = Runner(), Pulse(pathlib.Path(sys.argv[3]), "admit"), ended
-watching = threading.Thread(target=worker._watch, args=told)
+watching = threading.Thread(target=worker.watch, args=told)
 watching.start()
 hangs()
 """

@@ -39,6 +39,19 @@ def log() -> list[Read]:
         ("identity", "Identity", link | {"kind": "unlinked", "at": 3}),
         ("quarantine", "Quarantined", refused | {"sealed": b"z"}),
         ("work", "Work", act("alert-acknowledged", alert="a-1") | {"by": "me", "participant": "p-1"}),
+        *(
+            (
+                "work",
+                "Work",
+                act(kind, stakeholder="reach", account="ana", **more) | {"by": "me", "participant": whom},
+            )
+            for kind, whom, more in (
+                ("caseload-assigned", "p-1", {}),
+                ("team-joined", "", {"team": "night", "lead": True}),
+                ("cover-arranged", "", {"cover": "ben", "starts_at": 1, "ends_at": 2}),
+                ("alert-seen", "p-1", {"alerts": ["a-1", "a-2"]}),
+            )
+        ),
         (
             "access",
             "Access",
@@ -78,7 +91,11 @@ def test_everything_gets_to_its_table(store: Store) -> None:
         "withheld": 1,
         "quarantine": 1,
         "event_status": 1,
-        "acts": 2,
+        "acts": 6,
+        "caseloads": 1,
+        "teams": 1,
+        "covers": 1,
+        "sightings": 2,
         "crosswalk": 1,
     }
     with store.read() as connection:
@@ -105,7 +122,7 @@ def test_what_is_projected_twice_stands_once(store: Store) -> None:
         with store.write() as connection:
             project(connection, once)
     counts = {name: len(rows) for name, rows in everything(store).items()}
-    assert (counts["decisions"], counts["outcomes"], counts["intents"], counts["acts"]) == (40, 360, 1, 2)
+    assert (counts["decisions"], counts["outcomes"], counts["intents"], counts["acts"]) == (40, 360, 1, 6)
 
 
 def test_a_directive_without_its_matter_is_kept_all_the_same(store: Store) -> None:

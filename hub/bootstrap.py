@@ -365,15 +365,20 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
 
 
 def run_auditor(hub: Hub, stop: threading.Event) -> None:
-    """Stage `auditor`: the projections; in threads of their own the transparency log, and the notices."""
+    """Stage `auditor`: the projections; in threads of their own the transparency log, the notices,
+    and the pausing of ways out that stand still."""
     from hub.auditor import Auditor  # noqa: PLC0415
     from hub.desk import Desk  # noqa: PLC0415
+    from hub.standstill import Standstill  # noqa: PLC0415
 
     pulse = Pulse(hub.settings.run_dir, "auditor")
     end_log = _keep_log(hub)
     notifier = _notifier(hub)
     telling = threading.Thread(target=lambda: asyncio.run(notifier.run(stop)), name="notifier", daemon=True)
     telling.start()
+    standing = Standstill(hub.store, hub.register, hub.appender, now_ms)
+    looking = threading.Thread(target=standing.run, args=(stop,), name="standstill", daemon=True)
+    looking.start()
     pulse.beat("starting")
     try:
         desk = Desk(hub.alert_rules, hub.settings.linking_desk, now_ms)
@@ -381,6 +386,7 @@ def run_auditor(hub: Hub, stop: threading.Event) -> None:
     finally:
         end_log()
         telling.join(TELLING_S_MAX)
+        looking.join(TELLING_S_MAX)
         pulse.close()
         hub.close()
 

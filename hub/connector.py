@@ -13,19 +13,15 @@ from rich.table import Column, Table
 from connectors.adapter import Closing, Outcome, Outgoing
 from connectors.log import KafkaHistory
 from connectors.projection import SOURCE
-from connectors.recheck import PAUSED
 from connectors.sender import awake_ms
 from connectors.views import TOPIC as VIEWS
-from hub import acts, bootstrap, settings, ways
+from hub import acts, bootstrap, pausing, settings, ways
 from hub.errors import OperatorError
-from hub.governance import write
 from hub.sent import SentFiles
 from schemas import codec, instant
 from schemas.errors import BadTime
 
 BY: Final = "operator"
-PAUSE: Final = "connector-paused"
-RESUME: Final = "connector-resumed"
 RESENT: Final = "connector-resent"
 TESTED: Final = "connector-tested"
 HERE: Final = frozenset({"alerts", "pull"})  # nothing is sent by these: it waits here
@@ -79,11 +75,11 @@ def list_(as_json: AsJson = False) -> None:
         table.add_row(
             row["stakeholder"],
             row["adapter"],
-            row["state"],
+            f"{row['state']} by {row['by']}" if row["by"] else row["state"],
             str(row["waits"]),
             (row["next_at"] or "")[:16],
             *map(str, counts),
-            row["code"] or "",
+            row["why"] or row["code"] or "",
         )
     Console(width=max(Console().width, 120)).print(table)
 
@@ -123,22 +119,18 @@ def pause(
 ) -> None:
     """Let deliveries wait, until `hub connector resume`. What is under way still ends."""
     with _hub() as hub:
-        _govern(hub, stakeholder, adapter, lambda kept: {**kept, PAUSED: reason or "paused"})
-        acts.access(hub.appender, PAUSE, BY, {"about": f"{stakeholder}/{adapter}", "reason": reason})
+        _known(hub, stakeholder, adapter)
+        now_ms = bootstrap.now_ms()
+        pausing.pause(hub.appender, hub.register(), stakeholder, adapter, reason, BY, now_ms)
     typer.echo(f"paused: deliveries to {stakeholder} by {adapter} wait, for 30 days at most")
 
 
 @app.command(epilog="Example: hub connector resume harbor-house webhook")
 def resume(stakeholder: Who, adapter: By) -> None:
-    """Deliver what waits, each decided anew; also to a recipient that had wanted nothing more (HTTP 410)."""
+    """Deliver what waits, each decided anew; also what the hub had paused by itself."""
     with _hub() as hub:
-        _govern(
-            hub,
-            stakeholder,
-            adapter,
-            lambda kept: {name: value for name, value in kept.items() if name != PAUSED},
-        )
-        acts.access(hub.appender, RESUME, BY, {"about": f"{stakeholder}/{adapter}"})
+        _known(hub, stakeholder, adapter)
+        pausing.resume(hub.appender, hub.register(), stakeholder, adapter, BY)
     typer.echo(f"resumed: {stakeholder} by {adapter}")
 
 
@@ -246,7 +238,7 @@ def _ways(hub: bootstrap.Hub) -> list[ways.Way]:
 
 
 def _row(way: ways.Way) -> dict[str, Any]:
-    times = {name: getattr(way, name) for name in ("next_at", "last_at")}
+    times = {name: getattr(way, name) for name in ("next_at", "last_at", "since")}
     return way._asdict() | {name: instant.format(at) if at else None for name, at in times.items()}
 
 
@@ -257,11 +249,3 @@ def _known(hub: bootstrap.Hub, stakeholder: str, adapter: str) -> Mapping[str, A
             found: Mapping[str, Any] = one["settings"]
             return found
     raise NoSuchWay(f"`{stakeholder}` has no subscription by `{adapter}`", "See `hub connector list`.")
-
-
-def _govern(hub: bootstrap.Hub, stakeholder: str, adapter: str, change: Any) -> None:
-    """Writes every subscription of that way anew, with its settings changed. Raises `NoSuchWay`."""
-    _known(hub, stakeholder, adapter)
-    for name, body in sorted(hub.register().subscriptions.items()):
-        if (body["stakeholder"], body["adapter"]) == (stakeholder, adapter):
-            write(hub.appender, "subscription", name, {**body, "settings": change(body["settings"])}, BY)

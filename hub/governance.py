@@ -41,6 +41,7 @@ class Register:
         self.policy: dict[str, Any] | None = None
         self.stakeholders: dict[str, dict[str, Any]] = {}
         self.subscriptions: dict[str, dict[str, Any]] = {}
+        self.written_at: dict[str, int] = {}  # of subscriptions, epoch milliseconds
         self._compiled = Governance()
         self._guard = threading.Lock()
 
@@ -53,6 +54,7 @@ class Register:
             self.stakeholders[name] = json.loads(record["body"])
         elif kind == "subscription":
             self.subscriptions[name] = json.loads(record["body"])
+            self.written_at[name] = record["at"]
         elif kind == "retired":
             self._retire(name, json.loads(record["body"]).get("kind"))
         with self._guard:

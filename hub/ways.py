@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from connectors import pull
 from connectors.adapter import Record
 from connectors.pending import ENDPOINT_OFFSET, Item, Left
-from connectors.recheck import PAUSED
+from hub import pausing
 from hub.governance import Register
 from hub.store import Store
 from hub.tables import intents, pulls, receipts, withheld
@@ -29,7 +29,8 @@ class Way(NamedTuple):
     """One recipient by one adapter. Counts are of a week, times in epoch milliseconds.
 
     `fails` says that the last try did, `code` how; then deliveries are tried one at a time, more and more
-    seldom, until one goes through. `ended` says that the recipient wanted nothing more.
+    seldom, until one goes through. `ended` says that the recipient wanted nothing more. `by`, `why` and
+    `since` say who paused it.
     """
 
     stakeholder: str
@@ -43,6 +44,9 @@ class Way(NamedTuple):
     refused: int
     code: str | None
     last_at: int | None
+    by: str | None = None
+    why: str | None = None
+    since: int | None = None
 
 
 class Past(Protocol):
@@ -97,11 +101,7 @@ class Backlog:
 def ways(store: Store, register: Register, items: Sequence[Item], now_ms: int) -> list[Way]:
     """Every way out that is subscribed to, or on which something waits; sorted."""
     subscribed = {(one["stakeholder"], one["adapter"]) for one in register.subscriptions.values()}
-    held = {
-        (one["stakeholder"], one["adapter"])
-        for one in register.subscriptions.values()
-        if PAUSED in one.get("settings", ())
-    }
+    held = pausing.held(register)
     waiting = Counter((item.lane.stakeholder, item.lane.adapter) for item in items)
     with store.read() as connection:
         ended = _counted(connection, receipts, now_ms, receipts.c.outcome)
@@ -124,6 +124,7 @@ def ways(store: Store, register: Register, items: Sequence[Item], now_ms: int) -
                     ended.get((who, adapter, "refused"), 0),
                     last.code if last else None,
                     last.at if last else None,
+                    *held.get((who, adapter), (None, None, None)),
                 )
             )
     return found

@@ -16,7 +16,7 @@ from connectors.recheck import PAUSED
 from connectors.sftp import Note
 from connectors.views import Views
 from consent import default_policy
-from hub import bootstrap, connector, outcomes, tables, ways
+from hub import bootstrap, connector, outcomes, pausing, tables, ways
 from hub.governance import POLICY_ID, write
 from hub.language import tongue
 from hub.registration import described
@@ -218,8 +218,17 @@ class Office:
             store=desk.store,
             signing=desk.signing,
             vault=desk.vault,
+            alert_rules=None,
+            alarms=None,
+            zone=None,
             client={"bootstrap.servers": "127.0.0.1:1", "log_level": 0},
-            settings=SimpleNamespace(partitions=1, send_ms_max=5_000, demo=True, private_webhooks=True),
+            settings=SimpleNamespace(
+                partitions=1,
+                send_ms_max=5_000,
+                demo=True,
+                private_webhooks=True,
+                webhook_certificate=None,
+            ),
         )
 
     def run(self, *words: str) -> Result:
@@ -320,14 +329,15 @@ def test_one_delivery_is_shown_whole_without_what_it_said(office: Office) -> Non
 def test_pausing_and_resuming_are_recorded_and_a_new_description_changes_neither(office: Office) -> None:
     before = dict(office.desk.register().subscriptions)
     assert office.run("pause", "harbor-house", "webhook", "--reason", "moving house").exit_code == 0
-    assert office.row()["state"] == "paused"
+    row = office.row()
+    assert (row["state"], row["by"], row["why"]) == ("paused", "operator", "moving house")
     registered(office.desk, name="Harbour House")
     assert office.row()["state"] == "paused", "whoever describes it anew does not end the pause"
     assert office.run("resume", "harbor-house", "webhook").exit_code == 0
     assert office.row()["state"] == "flows"
     assert office.desk.register().subscriptions == before
     about = "harbor-house/webhook"
-    assert office.acts() == [(connector.PAUSE, about), (connector.RESUME, about)]
+    assert office.acts() == [(pausing.PAUSE, about), (pausing.RESUME, about)]
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "show", "test"])

@@ -10,8 +10,9 @@ from fastapi.responses import Response
 from hub import health
 from hub.parts import Parts, parts
 from hub.rendering import render, speak
+from hub.standstill import BY
 from hub.tables import quarantine
-from hub.ways import ways
+from hub.ways import Way, ways
 from schemas.errors import Unavailable
 
 WEEK_MS: Final = 7 * 24 * 3_600_000
@@ -84,21 +85,38 @@ def _ways(of: Parts, words: Any, names: dict[str, str], now: int) -> list[dict[s
         return None
     urgencies = {"fails": "urgent", "ended": "urgent", "paused": "soon", "flows": "permit"}
     order = list(urgencies)
+
+    def urgency(one: Way) -> str:
+        return "urgent" if one.by == BY else urgencies[one.state]
+
     return [
         {
             "stakeholder": names.get(one.stakeholder, one.stakeholder),
             "adapter": words.term("adapter", one.adapter),
             "state": words.term("way", one.state),
-            "urgency": urgencies[one.state],
-            "code": one.code or "" if one.state in ("fails", "ended") else "",
+            "urgency": urgency(one),
+            "code": one.code or "" if one.state in ("fails", "ended") or one.by == BY else "",
+            "held": _held(one, words, now),
             "waits": words.number(one.waits),
             "next": words.ago(one.next_at, now) if one.next_at else "",
             "delivered": words.number(one.delivered),
             "withheld": words.number(one.withheld),
             "failed": words.number(one.failed + one.refused),
         }
-        for one in sorted(found, key=lambda one: (order.index(one.state), one.stakeholder, one.adapter))
+        for one in sorted(
+            found, key=lambda one: (one.by != BY, order.index(one.state), one.stakeholder, one.adapter)
+        )
     ]
+
+
+def _held(one: Way, words: Any, now: int) -> str:
+    """Who lets a way out wait, since when and why; nothing where nobody does."""
+    if one.by is None:
+        return ""
+    when = words.ago(one.since, now) if one.since else "–"
+    if one.by == BY:
+        return str(words.say("by the hub itself, %(when)s: resume it when it is mended", when=when))
+    return str(words.say("by an operator, %(when)s: %(why)s", when=when, why=one.why or "–"))
 
 
 def _refused(of: Parts, now: int) -> list[Any]:

@@ -13,6 +13,7 @@ from hub.store import Store, next_number, upsert
 from hub.tables import alerts
 
 KEPT_MS_MAX: Final = 90 * 24 * 3_600_000  # then even what nobody took back is no longer told
+LINES_MAX: Final = 100  # of one person's timeline that never were alerts; older ones go
 EXPIRED_MAX: Final = 1_000  # at a time
 DROPPED_MAX: Final = 100  # reminders of one matter whose alarms are taken back
 
@@ -70,17 +71,17 @@ class ShownAlerts:
                 _withdraw(connection, one)
 
     def expire(self, now_ms: int) -> int:
-        """Withdraw what has stood for too long. Out: how many, at most `EXPIRED_MAX`."""
-        old = (
-            sa.select(alerts.c.id)
-            .where(
-                alerts.c.withdrawn_at.is_(None),
-                sa.func.coalesce(alerts.c.due_at, alerts.c.at) < now_ms - KEPT_MS_MAX,
-            )
-            .limit(EXPIRED_MAX)
+        """Withdraw what has stood for too long, or behind too much. Out: how many, at most `EXPIRED_MAX`."""
+        standing = alerts.c.withdrawn_at.is_(None)
+        came = sa.func.coalesce(alerts.c.due_at, alerts.c.at)
+        place = sa.func.row_number().over(
+            partition_by=(alerts.c.stakeholder, alerts.c.participant), order_by=(came.desc(), alerts.c.id)
         )
+        lines = sa.select(alerts.c.id, place.label("place")).where(standing, alerts.c.rule == "").subquery()
+        old = sa.select(alerts.c.id).where(standing, came < now_ms - KEPT_MS_MAX)
+        many = sa.select(lines.c.id).where(lines.c.place > LINES_MAX)
         with self._store.read() as connection:
-            ids = list(connection.execute(old).scalars())
+            ids = list(connection.execute(sa.union(old, many).limit(EXPIRED_MAX)).scalars())
         if ids:
             self.withdraw(ids)
         return len(ids)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from connectors.adapter import Outgoing, Share
 from connectors.alert_rules import default
 from connectors.alerts import Alerts
+from hub import shown
 from hub.crosswalk import local_aad
 from hub.desk import NEWS_MS_MAX, Desk
 from hub.projections import Read
@@ -266,6 +267,20 @@ def test_what_stood_for_too_long_goes(town: Town) -> None:
     assert town.sink.expire(NOW + KEPT_MS_MAX + 1) == 1
     assert town.one("a").sealed == b""
     assert town.one("ahead").withdrawn_at is None
+
+
+def test_a_timeline_is_bounded_and_alerts_are_not_its_lines(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "LINES_MAX", 2)
+    for n in range(4):
+        town.now = NOW + n
+        town.alert(f"line-{n}", rule="")
+        town.alert(f"alert-{n}")
+    town.alert("others", "p-2", rule="")
+    assert town.sink.expire(town.now) == 2
+    gone = {row.id for row in town.rows() if row.withdrawn_at is not None}
+    assert gone == {"line-0", "line-1"}
 
 
 def test_silence_makes_one_alert_and_contact_ends_it(town: Town) -> None:

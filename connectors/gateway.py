@@ -19,9 +19,9 @@ from starlette.requests import ClientDisconnect
 
 from connectors.intake import Intake, Taken
 from connectors.problems import problem
-from connectors.together import Together
+from connectors.together import Together, each
 from schemas import cloudevents, strict
-from schemas.errors import HubError, Invalid, Problem, Refused, TooLarge
+from schemas.errors import Invalid, Problem, Refused, TooLarge
 
 body_bytes_max: Final = 12 * 1024 * 1024  # so much is read, so that one field too long can be kept whole
 quarantine_body_bytes_max: Final = 17 * 1024 * 1024  # the same in base64
@@ -93,7 +93,7 @@ def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str]
     """The routes. In: how to get the intake, and the id of the stakeholder who is asking."""
     routes = APIRouter(tags=["events"])
     in_flight = InFlight()
-    together = Together(_all_judged, together_max)
+    together = Together(each(_enclosed), together_max)
 
     @routes.post(
         "/v1/events", status_code=202, summary="Publish events", responses=_DESCRIBED, openapi_extra=_BODY
@@ -113,12 +113,12 @@ def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str]
             if refusal is not None:
                 return refusal
             asked = _Asked(to, agency, headers, body)
-            little = len(body) <= together_bytes_max
-            taken = await (together.ask(asked) if little else asyncio.to_thread(_judged, asked))
+            if len(body) <= together_bytes_max:
+                (taken,) = await together.ask(asked)
+            else:
+                taken = await asyncio.to_thread(_judged, asked)
             if isinstance(taken, Invalid):
                 return await _unreadable(to, agency, body, taken)
-            if isinstance(taken, HubError):
-                raise taken
             await to.append(taken)
             return JSONResponse([one.answer for one in taken], 202)
 
@@ -186,17 +186,15 @@ def _registered(to: Intake, agency: str) -> None:
         raise Refused("your organisation is not registered here, or not any more", code="not-registered")
 
 
-def _judged(asked: _Asked) -> list[Taken] | HubError:
-    """What becomes of one request's events, or why nothing does; `Invalid` where it can't be read."""
-    try:
-        _registered(asked.to, asked.agency)
-        return asked.to.examine(asked.agency, asked.headers, asked.body)
-    except HubError as error:
-        return error
+def _judged(asked: _Asked) -> list[Taken] | Invalid:
+    """What becomes of one request's events; `Invalid` where it can't be read. Raises `Refused`."""
+    _registered(asked.to, asked.agency)
+    return asked.to.examine(asked.agency, asked.headers, asked.body)
 
 
-def _all_judged(some: Sequence[_Asked]) -> list[list[Taken] | HubError]:
-    return [_judged(one) for one in some]
+def _enclosed(asked: _Asked) -> tuple[list[Taken] | Invalid]:
+    """The same in a tuple: `Invalid` is something to answer here, not to raise."""
+    return (_judged(asked),)
 
 
 def _unreadable_type(headers: dict[str, str]) -> Response | None:

@@ -20,7 +20,7 @@ from connectors import deliveries, projection
 from connectors.adapter import Adapter, Closing, Crosswalk, Log, Outcome, Outgoing, Share, Vault
 from connectors.deliveries import Parcel
 from connectors.schedule import Schedule, together
-from connectors.together import Together
+from connectors.together import Together, each
 from schemas import crash
 from schemas.errors import Erased, HubError
 
@@ -98,7 +98,7 @@ class Sender:
         self._receipts = receipts
         self._schedule = schedule
         self._now = now
-        self._preparing = Together(self._prepare_all, prepared_max)
+        self._preparing = Together(each(self._prepare), prepared_max)
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
         self._flying: dict[tuple[str, int], Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -179,24 +179,12 @@ class Sender:
         try:
             async with asyncio.timeout((attempt.deadline_ms - awake_ms()) / 1000):
                 outgoing = await self._preparing.ask(attempt)
-                if isinstance(outgoing, HubError):
-                    raise outgoing
                 if attempt.late:
                     return NOT_BEGUN
                 crash.point("deliver.sending")
                 return await self._adapters[attempt.adapter].deliver(outgoing)
         except (Exception, asyncio.CancelledError) as error:
             return _failure(error, attempt.adapter)
-
-    def _prepare_all(self, attempts: Sequence[Attempt]) -> list[Outgoing | HubError]:
-        """Each made ready, or why it can't be: what one meets is not the others'."""
-        found: list[Outgoing | HubError] = []
-        for attempt in attempts:
-            try:
-                found.append(self._prepare(attempt))
-            except HubError as error:
-                found.append(error)
-        return found
 
     def _prepare(self, attempt: Attempt) -> Outgoing:
         """Open what is permitted, and make the recipient's view of it. Raises `Erased`, `Unsealable`."""

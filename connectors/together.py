@@ -13,18 +13,37 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 
+def each(answer: Callable[[Question], Answer]) -> Callable[[Sequence[Question]], list[Answer | Exception]]:
+    """Answers several questions one by one, so that what one of them raises is not the others' trouble."""
+
+    def answers(questions: Sequence[Question]) -> list[Answer | Exception]:
+        found: list[Answer | Exception] = []
+        for question in questions:
+            try:
+                found.append(answer(question))
+            except Exception as error:
+                found.append(error)
+        return found
+
+    return answers
+
+
 class Together(Generic[Question, Answer]):
     """For one event loop at a time."""
 
-    def __init__(self, answer: Callable[[Sequence[Question]], Sequence[Answer]], together_max: int) -> None:
-        """In: what answers several questions, each by itself, in their order; it is called in a thread."""
+    def __init__(
+        self, answer: Callable[[Sequence[Question]], Sequence[Answer | Exception]], together_max: int
+    ) -> None:
+        """In: what answers several questions in their order; it is called in a thread. An exception among the
+        answers is for whoever asked that question, one that is raised for all of them.
+        """
         self._answer = answer
         self._together_max = together_max
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
         self._task: asyncio.Task[None] | None = None
 
     async def ask(self, question: Question) -> Answer:
-        """The answer, found after this call. Raises what answering raises, for everybody who was asking."""
+        """The answer, found after this call. Raises the exception that is the answer."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
         if self._task is None:
@@ -48,7 +67,11 @@ class Together(Generic[Question, Answer]):
         try:
             answers = await asyncio.to_thread(self._answer, [question for question, _ in some])
             for (_, future), answer in zip(some, answers, strict=True):
-                if not future.done():
+                if future.done():
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
                     future.set_result(answer)
         except Exception as error:
             for _, future in some:

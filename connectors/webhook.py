@@ -18,7 +18,7 @@ from standardwebhooks.webhooks import Webhook
 
 from connectors.adapter import Outcome, Outgoing, Secrets
 from connectors.http import TROUBLE, Http, HttpSettings, outcome, trouble
-from connectors.together import Together
+from connectors.together import Together, each
 
 ADAPTER: Final = "webhook"
 secrets_max: Final = 64  # recipients whose secrets are looked up at once
@@ -64,9 +64,10 @@ class Webhooks:
         return outcome(answer.status, answer.retry_after, self._now())
 
 
-def _found(secrets: Secrets, stakeholders: Sequence[str]) -> list[Sequence[str]]:
+def _found(secrets: Secrets, stakeholders: Sequence[str]) -> list[Sequence[str] | Exception]:
     """The secrets of several recipients, each looked up once."""
-    found = {one: secrets.webhook(one) for one in dict.fromkeys(stakeholders)}
+    names = list(dict.fromkeys(stakeholders))
+    found = dict(zip(names, each(secrets.webhook)(names), strict=True))
     return [found[one] for one in stakeholders]
 
 

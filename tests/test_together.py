@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from connectors.together import Together
+from connectors.together import Together, each
 
 
 async def test_each_question_has_its_own_answer_and_those_that_wait_are_asked_together() -> None:
@@ -28,7 +28,7 @@ async def test_each_question_has_its_own_answer_and_those_that_wait_are_asked_to
     assert asked == [[1], [2, 3, 4], [5, 6]]
 
 
-async def test_what_goes_wrong_is_told_to_those_who_asked_and_to_nobody_else() -> None:
+async def test_what_goes_wrong_for_all_is_told_to_those_who_asked_and_to_nobody_else() -> None:
     def picky(words: Sequence[str]) -> list[str]:
         if "bad" in words:
             raise ValueError("no")
@@ -38,6 +38,14 @@ async def test_what_goes_wrong_is_told_to_those_who_asked_and_to_nobody_else() -
     found = await asyncio.gather(together.ask("bad"), together.ask("beside it"), return_exceptions=True)
     assert [type(one) for one in found] == [ValueError, ValueError]
     assert await together.ask("later") == "later"
+
+
+async def test_what_one_question_raises_is_not_the_others_trouble() -> None:
+    together = Together(each(lambda number: 10 // number), 8)
+    found = await asyncio.gather(*(together.ask(number) for number in (1, 0, 5)), return_exceptions=True)
+    assert found[0] == 10
+    assert isinstance(found[1], ZeroDivisionError)
+    assert found[2] == 2
 
 
 async def test_too_few_answers_are_nobodys_answers() -> None:

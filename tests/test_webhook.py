@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,6 +29,7 @@ from connectors.http import HttpSettings, outcome, shown
 from connectors.webhook import Webhooks, signed
 from hub import authority, bootstrap, settings
 from hub.errors import SettingsInvalid
+from schemas.errors import Unsealable
 from tests.conftest import CHECKOUT
 from tests.delivery_scene import SECRET, Receiver, Secret
 
@@ -427,6 +429,23 @@ async def test_without_a_secret_nothing_is_sent(receiver: Receiver) -> None:
     assert await made.deliver(outgoing(receiver.url)) == Outcome("failed", "no-secret")
     await made.aclose()
     assert receiver.got == []
+
+
+async def test_one_recipients_broken_secret_is_not_the_others_trouble(receiver: Receiver) -> None:
+    class Some:
+        def webhook(self, stakeholder: str) -> list[str]:
+            if stakeholder == "broken":
+                raise Unsealable("sealed elsewhere")
+            return [SECRET]
+
+    made = Webhooks(Some(), LOOPBACK)
+    broken = replace(outgoing(receiver.url), stakeholder="broken")
+    first, second = await asyncio.gather(
+        made.deliver(broken), made.deliver(outgoing(receiver.url)), return_exceptions=True
+    )
+    await made.aclose()
+    assert isinstance(first, Unsealable)
+    assert second == Outcome("delivered", "http-204")
 
 
 async def test_connections_are_used_again() -> None:

@@ -260,3 +260,10 @@ def test_records_that_are_gone_stop_it(scene: Scene) -> None:
     scene.cluster.await_topics(["access"])
     with pytest.raises(Corrupt, match="records of `access/0` that have their places are gone"):
         scene.worker().run(lambda: False)
+    for deleted in admin.delete_topics([TOPIC]).values():
+        deleted.result()
+    until(lambda: TOPIC not in admin.list_topics(timeout=10).topics, "the topic to go")
+    topology.ensure(admin, PARTITIONS, 1, [])
+    scene.cluster.await_topics([TOPIC])
+    with pytest.raises(Corrupt, match=r"`ledger` ends at 0, and the log has read it up to \d+"):
+        scene.worker().run(lambda: False)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 
 from hub.ledger.commitment import SOURCES, Recorded, Salts, commitment, recorded
-from hub.ledger.note import Checkpoint, NoteInvalid, Verifier, opened
+from hub.ledger.note import NoteInvalid, Verifier
 from hub.ledger.places import Place
 from hub.ledger.reading import Found
 from hub.ledger.tiles import ENTRIES, LEVELS_MAX, WIDTH, Folder, name, widths
@@ -107,7 +107,7 @@ class Check:
 
     def _signed(self, where: str, note: str) -> Iterator[Finding]:
         try:
-            head = self._opened(note)
+            head = self._verifier.checkpoint(note)
         except NoteInvalid as error:
             yield Finding(where, f"the checkpoint in it is not good: {error.detail}")
             return
@@ -118,16 +118,9 @@ class Check:
                 where, f"its checkpoint over {head.size} leaves is not that of the records before it"
             )
 
-    def _opened(self, note: str) -> Checkpoint:
-        text, _ = opened(note, [self._verifier])
-        head = Checkpoint.of(text)
-        if head.origin != self._verifier.name:
-            raise NoteInvalid("it is of another log")
-        return head
-
     def _published(self) -> Iterator[Finding]:
         try:
-            head = self._opened((self._folder.path / CHECKPOINT).read_text("utf-8"))
+            head = self._verifier.checkpoint((self._folder.path / CHECKPOINT).read_text("utf-8"))
         except FileNotFoundError:
             if self._saved:
                 yield Finding(CHECKPOINT, "is missing")

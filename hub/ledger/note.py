@@ -80,6 +80,14 @@ class Verifier(NamedTuple):
             raise NoteInvalid(f"the signature of `{self.name}` is not over this text") from None
         return at
 
+    def checkpoint(self, note: str) -> "Checkpoint":
+        """What this log says in a checkpoint of its own. Raises `NoteInvalid`, also for another log's."""
+        text, _ = opened(note, [self])
+        head = Checkpoint.of(text)
+        if head.origin != self.name:
+            raise NoteInvalid("the checkpoint is of another log")
+        return head
+
 
 class Signer:
     """Signs notes under a name."""

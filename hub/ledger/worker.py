@@ -12,7 +12,7 @@ was signed or published ends the work for good.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -23,15 +23,16 @@ from confluent_kafka import (
     IsolationLevel,
     KafkaError,
     KafkaException,
+    Message,
     Producer,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from prometheus_client import Gauge
 
-from hub.ledger.commitment import SOURCES, Recorded, Salts, recorded
-from hub.ledger.note import Checkpoint, NoteInvalid, Signer, opened
-from hub.ledger.places import Place
+from hub.ledger.commitment import Salts
+from hub.ledger.note import Checkpoint, NoteInvalid, Signer
+from hub.ledger.placing import Placing, reading
 from hub.ledger.tree import MEND, Tree
 from schemas import codec, crash
 from schemas.errors import Unavailable
@@ -42,11 +43,9 @@ log = structlog.get_logger(__name__)
 
 TOPIC: Final = "ledger"
 GROUP: Final = "ledger"
-RUN_LEAVES_MAX: Final = 1_000
-BATCH_RECORDS_MAX: Final = 10_000
+READ_RECORDS_MAX: Final = 10_000
 BATCH_WAIT_MS_MAX: Final = 250
 ANSWER_MS_MAX: Final = 15_000
-QUEUED_KB_MAX: Final = 16_384
 
 _leaves = Gauge("hub_log_leaves", "Records that have a place in the transparency log")
 _signed = Gauge("hub_log_checkpoint_leaves", "Leaves under the last checkpoint that was published")
@@ -87,17 +86,16 @@ class Worker:
         self._bound_ms = transaction_timeout_ms
         self._wait_s = min(BATCH_WAIT_MS_MAX, interval_ms / 2) / 1000
         self._admin = AdminClient(self._client)
-        joining = self._reading(GROUP) | {"session.timeout.ms": session_timeout_ms}
+        joining = reading(self._client, GROUP) | {"session.timeout.ms": session_timeout_ms}
         joining["heartbeat.interval.ms"] = session_timeout_ms // 4
         if instance_id is not None:
             joining["group.instance.id"] = instance_id
-        self._follower = Consumer(joining | {"auto.offset.reset": "earliest"})
-        self._sources: Consumer | None = None
+        self._follower = Consumer(joining)
+        self._placing: Placing | None = None
         self._producer: Producer | None = None
         self._tree: Tree | None = None
         self._promised: Checkpoint | None = None
         self._target: int | None = None
-        self._next_leaf = 0
         self._tick = self._retry = 0.0
         self._shown = 0
         self._unpublished: str | None = None
@@ -121,31 +119,25 @@ class Worker:
     def turn(self) -> None:
         """Reads what was written to `ledger`, gives the next places, and signs where it is time."""
         due = time.monotonic() >= self._tick
-        behind = self._tree is None or self._target is not None or self._tree.size < self._next_leaf
-        self._follow(self._wait_s if behind and (due or self._sources is None) else 0)
+        waits = self._placing is None or (due and self._behind())
+        self._follow(self._wait_s if waits else 0)
         if self._tree is None or self._target is not None:
             return
-        if self._sources is None:
-            self._begin()
+        if self._placing is None:
+            self._placing = self._begin(self._tree)
         if not due:
-            self._give_places()
-        elif self._tree.size == self._next_leaf:  # or else it would stand behind leaves that it is not over
+            if values := self._placing.values(self._wait_s):
+                self._write(values)
+        elif not self._behind():  # or else it would stand behind leaves that it is not over
             self._sign()
         if self._tree.state.signed[0] > self._shown and time.monotonic() >= self._retry:
             self._publish(self._tree)
 
-    # -- becoming the one at work ---------------------------------------------------------------------------
+    def _behind(self) -> bool:
+        """Whether some of what was written has not been read back yet."""
+        return self._tree is None or self._placing is None or self._tree.size < self._placing.next_leaf
 
-    def _reading(self, group: str) -> dict[str, Any]:
-        return {
-            **self._client,
-            "group.id": group,
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 50,
-            "queued.max.messages.kbytes": QUEUED_KB_MAX,
-        }
+    # -- becoming the one at work ---------------------------------------------------------------------------
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if not partitions:
@@ -164,18 +156,16 @@ class Worker:
         )
         within(ANSWER_MS_MAX, self._producer.init_transactions)  # from here on the last one can write nothing
         self._target = self._end()
+        if self._target < tree.state.next:
+            raise Corrupt(f"`ledger` ends at {self._target}, and the log has read it up to {tree.state.next}")
         consumer.assign([TopicPartition(TOPIC, 0, tree.state.next or OFFSET_BEGINNING)])
         log.info("keeping the log", leaves=tree.size)
 
     def _read_note(self, note: str) -> Checkpoint:
         try:
-            text, _ = opened(note, [self._signer.verifier])
-            found = Checkpoint.of(text)
+            return self._signer.verifier.checkpoint(note)
         except NoteInvalid as error:
             raise Corrupt(f"a checkpoint is not what this log signed: {error.detail}") from None
-        if found.origin != self._signer.verifier.name:
-            raise Corrupt("a checkpoint is of another log")
-        return found
 
     def _end(self) -> int:
         """Everything written to `ledger` so far lies before this offset."""
@@ -192,50 +182,43 @@ class Worker:
         self._leave()
 
     def _leave(self) -> None:
-        if self._sources is not None:
-            self._sources.close()
-        self._tree = self._producer = self._sources = None
+        if self._placing is not None:
+            self._placing.close()
+        self._tree = self._producer = self._placing = None
 
-    def _begin(self) -> None:
+    def _begin(self, tree: Tree) -> Placing:
         """Everything in `ledger` is in the tree: now the records that have no place yet."""
-        assert self._tree is not None
-        state = self._tree.state
+        state = tree.state
         if self._promised is not None and self._promised.size > state.signed[0]:
             raise Corrupt(
                 f"`ledger` ends before the checkpoint at {self._promised.size} leaves: it lost records"
             )
-        self._next_leaf = self._tree.size
-        known = self._admin.list_topics(timeout=ANSWER_MS_MAX / 1000).topics
-        if missing := [topic for topic in SOURCES if topic not in known or not known[topic].partitions]:
-            raise Unavailable(f"topic `{missing[0]}` does not exist")
-        self._sources = Consumer(self._reading(f"{GROUP}-sources") | {"auto.offset.reset": "error"})
-        self._sources.assign(
-            [
-                TopicPartition(topic, number, state.positions.get((topic, number), 0) or OFFSET_BEGINNING)
-                for topic in SOURCES
-                for number in sorted(known[topic].partitions)
-            ]
-        )
+        return Placing(self._client, self._salts, state.positions, tree.size)
 
     # -- from `ledger` to the tree --------------------------------------------------------------------------
 
     def _follow(self, wait_s: float) -> None:
-        for message in self._follower.consume(1, wait_s) + self._follower.consume(BATCH_RECORDS_MAX, 0):
-            error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                if error.retriable() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    continue
-                raise KafkaException(error)
-            if self._tree is None:
-                continue
-            offset = message.offset() or 0
-            if error is None:
-                self._fold(self._tree, message.value() or b"")
-                offset += 1
-            self._tree.state.next = max(self._tree.state.next, offset)
+        for count, each_s in ((1, wait_s), (READ_RECORDS_MAX, 0.0)):
+            before = self._tree
+            messages = self._follower.consume(count, each_s)
+            if before is not None and self._tree not in (before, None):
+                raise Fenced("the log was given away and came back, and what was read may be of either time")
+            if (tree := self._tree) is not None:
+                for message in messages:
+                    self._take(tree, message)
         if self._tree is not None and self._target is not None and self._tree.state.next >= self._target:
             self._target = None
             log.info("the log is up to date", leaves=self._tree.size)
+
+    def _take(self, tree: Tree, message: Message) -> None:
+        error, offset = message.error(), message.offset() or 0
+        if error is None:
+            self._fold(tree, message.value() or b"")
+            tree.state.next = offset + 1
+        elif error.code() == KafkaError._PARTITION_EOF:  # its offset is behind markers and what was aborted
+            tree.state.next = max(tree.state.next, offset)
+        elif not error.retriable() and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise KafkaException(error)
 
     def _fold(self, tree: Tree, value: bytes) -> None:
         record = codec.decode_as("Ledger", value)
@@ -258,39 +241,7 @@ class Worker:
             raise Corrupt(f"another checkpoint at {signed.size} leaves was published: the log has forked")
         tree.state.signed = (signed.size, signed.root)
 
-    # -- from the records to `ledger` -----------------------------------------------------------------------
-
-    def _give_places(self) -> None:
-        assert self._sources is not None
-        found: dict[Place, list[Recorded]] = {}
-        for message in self._sources.consume(BATCH_RECORDS_MAX, self._wait_s):
-            topic, partition = message.topic() or "", message.partition() or 0
-            error = message.error()
-            if error is None:
-                one = recorded(
-                    topic, partition, message.offset() or 0, _bytes(message.key()), _bytes(message.value())
-                )
-                found.setdefault((topic, partition), []).append(one)
-            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-                raise Corrupt(f"records of `{topic}/{partition}` that have their places are gone")
-            elif error.code() != KafkaError._PARTITION_EOF and not error.retriable():
-                raise KafkaException(error)
-        if found:
-            self._write(
-                [value for place, records in sorted(found.items()) for value in self._runs(place, records)]
-            )
-
-    def _runs(self, place: Place, records: list[Recorded]) -> Iterator[bytes]:
-        """The next places, for records of one partition, as records of `ledger`."""
-        for start in range(0, len(records), RUN_LEAVES_MAX):
-            part = records[start : start + RUN_LEAVES_MAX]
-            leaves = [
-                {"offset": record.offset, "commitment": leaf}
-                for record, leaf in zip(part, self._salts.leaves(part), strict=True)
-            ]
-            run = {"first": self._next_leaf, "topic": place[0], "partition": place[1], "leaves": leaves}
-            yield codec.encode("Ledger", {"at": _now_ms(), "run": run})
-            self._next_leaf += len(part)
+    # -- to `ledger` ----------------------------------------------------------------------------------------
 
     def _write(self, values: Sequence[bytes]) -> None:
         """One transaction. Raises `Fenced` where another took over, or it cannot be known how it ended."""
@@ -337,10 +288,6 @@ class Worker:
         tree.publish(note)
         self._shown = size
         _signed.set(size)
-
-
-def _bytes(data: str | bytes | None) -> bytes | None:
-    return data.encode() if isinstance(data, str) else data
 
 
 def _now_ms() -> int:

@@ -64,6 +64,8 @@ class Notices:
 
     def plan(self) -> int:
         """One round: what has become urgent or escalated, and digests that are due. Out: notices planned."""
+        if not self._push and not self._mail:
+            return 0
         readers, now = self._readers(), self._now()
         with self._store.read() as connection:
             anew = [again for again in (False, True) if connection.execute(self._fresh(again, 1)).all()]

@@ -1,7 +1,8 @@
 """Who sees which alert and what they do to it: one wins, nobody's alert is nobody's, the log decides."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,29 +18,37 @@ from hub.shown import ShownAlerts
 from hub.store import Store, upsert
 from hub.tables import PROJECTED, alerts
 from schemas.errors import Invalid, Unavailable
+from tests import stores
 from tests.office import HOUR, NOW, ORG, Office, Who
 
 
 @pytest.fixture
-def office(store: Store) -> Office:
+def office(tmp_path: Path) -> Iterator[Office]:
+    with stores.opened(f"sqlite:///{tmp_path / 'hub.db'}") as store:
+        yield Office(store)
+
+
+@pytest.fixture
+def either(store: Store) -> Office:
+    """On both kinds of store, where what is asked of it is not simple."""
     return Office(store)
 
 
-def test_own_people_first_nobodys_for_everybody_and_others_not_at_all(office: Office) -> None:
-    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
-    office.caseloads.assign("person:lead", ORG, "p-2", "ben")
-    office.alert("of-nobody", "p-3")
-    office.now += 1
-    office.alert("of-ana", "p-1")
-    office.alert("of-ben", "p-2")
-    assert office.sees("ana") == ["of-ana", "of-nobody"]
-    assert office.sees("ben") == ["of-ben", "of-nobody"]
-    assert office.sees("cleo") == ["of-nobody"]
-    assert set(office.sees(None)) == {"of-ana", "of-ben", "of-nobody"}
-    assert [one.own for one in office.picture("ana").waiting] == [True, False]
-    office.caseloads.hand_over("person:lead", ORG, "p-1", "ana", "cleo")
-    assert office.sees("ana") == ["of-nobody"]
-    assert office.sees("cleo") == ["of-ana", "of-nobody"]
+def test_own_people_first_nobodys_for_everybody_and_others_not_at_all(either: Office) -> None:
+    either.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    either.caseloads.assign("person:lead", ORG, "p-2", "ben")
+    either.alert("of-nobody", "p-3")
+    either.now += 1
+    either.alert("of-ana", "p-1")
+    either.alert("of-ben", "p-2")
+    assert either.sees("ana") == ["of-ana", "of-nobody"]
+    assert either.sees("ben") == ["of-ben", "of-nobody"]
+    assert either.sees("cleo") == ["of-nobody"]
+    assert set(either.sees(None)) == {"of-ana", "of-ben", "of-nobody"}
+    assert [one.own for one in either.picture("ana").waiting] == [True, False]
+    either.caseloads.hand_over("person:lead", ORG, "p-1", "ana", "cleo")
+    assert either.sees("ana") == ["of-nobody"]
+    assert either.sees("cleo") == ["of-ana", "of-nobody"]
 
 
 def test_cover_lasts_as_long_as_it_was_arranged(office: Office) -> None:
@@ -61,31 +70,31 @@ def test_cover_lasts_as_long_as_it_was_arranged(office: Office) -> None:
             office.caseloads.cover("person:ana", ORG, *wrong)
 
 
-def test_a_teams_alert_is_the_teams_and_what_escalates_is_the_leaders(office: Office) -> None:
-    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
-    office.caseloads.join("person:admin", ORG, "night", "ana")
-    office.caseloads.join("person:admin", ORG, "night", "ben", lead=True)
-    office.alert("own")
-    office.alert("teams", audience="team")
-    assert set(office.sees("ana")) == {"own", "teams"}
-    assert office.sees("ben") == ["teams"]
-    assert office.sees("cleo") == []
-    with office.store.write() as connection:
+def test_a_teams_alert_is_the_teams_and_what_escalates_is_the_leaders(either: Office) -> None:
+    either.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    either.caseloads.join("person:admin", ORG, "night", "ana")
+    either.caseloads.join("person:admin", ORG, "night", "ben", lead=True)
+    either.alert("own")
+    either.alert("teams", audience="team")
+    assert set(either.sees("ana")) == {"own", "teams"}
+    assert either.sees("ben") == ["teams"]
+    assert either.sees("cleo") == []
+    with either.store.write() as connection:
         connection.execute(alerts.update().where(alerts.c.id == "own").values(escalated_at=NOW))
-    assert set(office.sees("ben")) == {"own", "teams"}
-    assert office.sees("cleo") == []
-    office.caseloads.leave("person:admin", ORG, "night", "ben")
-    assert office.sees("cleo") == ["own"], "where nobody leads, everybody sees what nobody took"
-    assert office.caseloads.leads(ORG, "cleo")
+    assert set(either.sees("ben")) == {"own", "teams"}
+    assert either.sees("cleo") == []
+    either.caseloads.leave("person:admin", ORG, "night", "ben")
+    assert either.sees("cleo") == ["own"], "where nobody leads, everybody sees what nobody took"
+    assert either.caseloads.leads(ORG, "cleo")
 
 
-def test_one_of_two_who_acknowledge_at_once_has_it_and_the_other_is_told_who(office: Office) -> None:
-    office.alert("a")
+def test_one_of_two_who_acknowledge_at_once_has_it_and_the_other_is_told_who(either: Office) -> None:
+    either.alert("a")
     results: dict[str, Any] = {}
     gate = threading.Barrier(2)
 
     def acknowledge(name: str) -> None:
-        desk = office.another()
+        desk = either.another()
         gate.wait(10)
         results[name] = desk.act(Who(name), "a", Act("acknowledge", 0))
 
@@ -98,15 +107,15 @@ def test_one_of_two_who_acknowledge_at_once_has_it_and_the_other_is_told_who(off
     assert sorted(outcomes.values()) == ["done", "lost"]
     winner = next(name for name, outcome in outcomes.items() if outcome == "done")
     loser = Who("ben" if winner == "ana" else "ana")
-    assert office.one("a").acknowledged_by == winner
-    told = office.handling.act(loser, "a", Act("acknowledge", 0))
+    assert either.one("a").acknowledged_by == winner
+    told = either.handling.act(loser, "a", Act("acknowledge", 0))
     assert (told.outcome, told.by) == ("lost", winner.title())
-    assert [one["by"] for one in office.log.values("work")] == [f"person:{winner}"], (
+    assert [one["by"] for one in either.log.values("work")] == [f"person:{winner}"], (
         "only who has it is written"
     )
-    (alert,) = office.picture(None).taken
+    (alert,) = either.picture(None).taken
     assert alert.acknowledged_by == winner.title()
-    assert office.sees(winner) == []
+    assert either.sees(winner) == []
 
 
 def test_what_was_queued_and_is_sent_again_is_done_once(office: Office) -> None:
@@ -145,17 +154,17 @@ def test_what_is_put_off_comes_back_and_the_clock_is_told(office: Office) -> Non
         assert office.handling.act(Who("ana"), "a", Act("snooze", 1, until=wrong)).outcome == "refused"
 
 
-def test_what_is_handed_over_is_theirs_and_nobody_elses(office: Office) -> None:
-    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
-    office.alert("a")
-    assert office.handling.act(Who("ana"), "a", Act("hand-over", 0, to="zoe")).outcome == "refused"
-    assert office.handling.act(Who("ana"), "a", Act("hand-over", 0, to="ben")).outcome == "done"
-    assert office.sees("ana") == []
-    (alert,) = office.picture("ben").waiting
+def test_what_is_handed_over_is_theirs_and_nobody_elses(either: Office) -> None:
+    either.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    either.alert("a")
+    assert either.handling.act(Who("ana"), "a", Act("hand-over", 0, to="zoe")).outcome == "refused"
+    assert either.handling.act(Who("ana"), "a", Act("hand-over", 0, to="ben")).outcome == "done"
+    assert either.sees("ana") == []
+    (alert,) = either.picture("ben").waiting
     assert (alert.handed_to, alert.own) == ("Ben", True)
-    office.caseloads.cover("person:ben", ORG, "ben", "cleo", NOW, NOW + HOUR)
-    assert office.sees("cleo") == ["a"], "who covers for ben has what was handed to him"
-    assert office.handling.act(Who("ben"), "a", Act("acknowledge", 1)).outcome == "done"
+    either.caseloads.cover("person:ben", ORG, "ben", "cleo", NOW, NOW + HOUR)
+    assert either.sees("cleo") == ["a"], "who covers for ben has what was handed to him"
+    assert either.handling.act(Who("ben"), "a", Act("acknowledge", 1)).outcome == "done"
 
 
 def test_another_organisations_alert_is_not_there(office: Office) -> None:
@@ -185,20 +194,20 @@ def test_who_died_before_writing_keeps_nobody_waiting_for_long(office: Office) -
     assert office.handling.act(Who("ben"), "a", Act("acknowledge", 0)).outcome == "done"
 
 
-def test_of_two_records_of_one_version_the_first_counts_in_any_order(office: Office) -> None:
+def test_of_two_records_of_one_version_the_first_counts_in_any_order(either: Office) -> None:
     """A reservation ran out, and its holder's record was in the log all the same."""
-    office.alert("a")
-    office.log.lose_answers = True
+    either.alert("a")
+    either.log.lose_answers = True
     with pytest.raises(Unavailable):
-        office.handling.act(Who("ana"), "a", Act("acknowledge", 0))
-    office.log.lose_answers = False
-    assert office.handling.act(Who("ben"), "a", Act("acknowledge", 0)).outcome == "done"
-    assert office.one("a").acknowledged_by == "ben", "as far as anybody knows"
-    office.replay()
-    assert office.one("a").acknowledged_by == "ana", "what stands first in the log"
-    office.replay()
-    assert office.one("a").acknowledged_by == "ana"
-    assert office.handling.act(Who("ben"), "a", Act("acknowledge", 0)).by == "Ana"
+        either.handling.act(Who("ana"), "a", Act("acknowledge", 0))
+    either.log.lose_answers = False
+    assert either.handling.act(Who("ben"), "a", Act("acknowledge", 0)).outcome == "done"
+    assert either.one("a").acknowledged_by == "ben", "as far as anybody knows"
+    either.replay()
+    assert either.one("a").acknowledged_by == "ana", "what stands first in the log"
+    either.replay()
+    assert either.one("a").acknowledged_by == "ana"
+    assert either.handling.act(Who("ben"), "a", Act("acknowledge", 0)).by == "Ana"
 
 
 def test_who_saw_what_is_written_once(office: Office) -> None:
@@ -213,20 +222,20 @@ def test_who_saw_what_is_written_once(office: Office) -> None:
     assert office.handling.seen_by(shown[0].id) == [("Ana", NOW), ("Ben", NOW + HOUR)]
 
 
-def test_all_of_it_is_in_the_log_and_can_be_built_again(office: Office) -> None:
-    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
-    office.now += 1
-    office.caseloads.unassign("person:lead", ORG, "p-1", "ana")
-    office.now += 1
-    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
-    office.caseloads.join("person:admin", ORG, "night", "ana", lead=True)
-    office.caseloads.cover("person:ana", ORG, "ana", "ben", NOW, NOW + HOUR)
-    office.alert("a")
-    office.handling.saw(Who("ana"), office.picture("ana").waiting)
-    office.handling.act(Who("ana"), "a", Act("acknowledge", 0))
+def test_all_of_it_is_in_the_log_and_can_be_built_again(either: Office) -> None:
+    either.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    either.now += 1
+    either.caseloads.unassign("person:lead", ORG, "p-1", "ana")
+    either.now += 1
+    either.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    either.caseloads.join("person:admin", ORG, "night", "ana", lead=True)
+    either.caseloads.cover("person:ana", ORG, "ana", "ben", NOW, NOW + HOUR)
+    either.alert("a")
+    either.handling.saw(Who("ana"), either.picture("ana").waiting)
+    either.handling.act(Who("ana"), "a", Act("acknowledge", 0))
 
     def rows() -> dict[str, Sequence[Any]]:
-        with office.store.read() as connection:
+        with either.store.read() as connection:
             return {
                 table.name: sorted(map(tuple, connection.execute(sa.select(table))))
                 for table in PROJECTED
@@ -235,19 +244,19 @@ def test_all_of_it_is_in_the_log_and_can_be_built_again(office: Office) -> None:
 
     before = rows()
     assert all(before.values())
-    office.replay()
+    either.replay()
     assert rows() == before, "applied twice"
-    with office.store.write() as connection:
+    with either.store.write() as connection:
         for table in PROJECTED:
             connection.execute(table.delete())
-    office.replay()
+    either.replay()
     assert rows() == before, "built again"
-    assert office.one("a").acknowledged_by == "ana"
-    assert b"Person" not in office.log.text()
+    assert either.one("a").acknowledged_by == "ana"
+    assert b"Person" not in either.log.text()
 
 
-def test_a_burst_is_bounded_counted_and_grouped(office: Office) -> None:
-    with office.store.write() as connection:
+def test_a_burst_is_bounded_counted_and_grouped(either: Office) -> None:
+    with either.store.write() as connection:
         rows = [
             {
                 "id": f"b-{n}",
@@ -264,7 +273,7 @@ def test_a_burst_is_bounded_counted_and_grouped(office: Office) -> None:
             for n in range(5_000)
         ]
         upsert(connection, alerts, rows)
-    seen = office.picture("ana")
+    seen = either.picture("ana")
     assert len(seen.waiting) == today.ALERTS_MAX
     assert seen.counts == {"urgent": 2_500, "soon": 2_500}
     assert sum(one.also + 1 for one in seen.waiting) + seen.more == 5_000, "none is lost"
@@ -282,27 +291,27 @@ def test_many_of_one_person_and_rule_are_one_line(office: Office) -> None:
     assert office.picture("ana").waiting[0].also == 3, "the next one stands there now"
 
 
-def test_a_person_is_found_and_told_about_only_by_who_may(office: Office) -> None:
-    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
-    office.caseloads.assign("person:lead", ORG, "p-2", "ben")
-    office.alert("a", "p-1", occurred_at=NOW - HOUR)
-    office.alert("quiet", "p-1", rule="", urgency="information", occurred_at=NOW)
-    office.alert("later", "p-1", rule="hearing-ahead", due_at=NOW + HOUR)
-    crosswalk = Crosswalk(office.store, office.vault)
+def test_a_person_is_found_and_told_about_only_by_who_may(either: Office) -> None:
+    either.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    either.caseloads.assign("person:lead", ORG, "p-2", "ben")
+    either.alert("a", "p-1", occurred_at=NOW - HOUR)
+    either.alert("quiet", "p-1", rule="", urgency="information", occurred_at=NOW)
+    either.alert("later", "p-1", rule="hearing-ahead", due_at=NOW + HOUR)
+    crosswalk = Crosswalk(either.store, either.vault)
 
     def found(account: str, text: str = "") -> list[Any]:
-        return search(office.store, office.vault, crosswalk, ORG, account, NOW, text)
+        return search(either.store, either.vault, crosswalk, ORG, account, NOW, text)
 
     (one,) = found("ana")
     assert (one.participant, one.name, one.waiting) == ("p-1", "Person p-1", 1)
     assert found("ana", "PERSON P-1") == [one]
     assert found("ana", "nobody") == []
-    name = handle(office.vault, ORG, "p-1")
+    name = handle(either.vault, ORG, "p-1")
     assert one.handle == name != "p-1"
-    assert resolve(office.store, office.vault, ORG, "ana", NOW, name) == "p-1"
-    assert resolve(office.store, office.vault, ORG, "ben", NOW, name) is None
-    assert resolve(office.store, office.vault, "elsewhere", "zoe", NOW, name) is None
-    lines = timeline(office.store, office.vault, ORG, "p-1")
+    assert resolve(either.store, either.vault, ORG, "ana", NOW, name) == "p-1"
+    assert resolve(either.store, either.vault, ORG, "ben", NOW, name) is None
+    assert resolve(either.store, either.vault, "elsewhere", "zoe", NOW, name) is None
+    lines = timeline(either.store, either.vault, ORG, "p-1")
     assert [line.id for line in lines] == ["quiet", "a"], "newest first, without reminders"
     assert [line.said for line in agreed(lines)] == [{"en": "x"}], "each line once"
 

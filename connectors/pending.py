@@ -159,6 +159,10 @@ class Table:
         """How many items wait in one outbox partition."""
         return self._count.get((stakeholder, partition), 0)
 
+    def waiting(self, partition: int) -> int:
+        """How many items wait in all outboxes of one partition."""
+        return sum(count for (_, number), count in self._count.items() if number == partition)
+
     def recipients(self) -> list[tuple[str, str]]:
         """Every (stakeholder, adapter) with something due."""
         return [name for name, queue in self._queues.items() if queue.ready]

@@ -169,13 +169,10 @@ class Stock:
         if cut is not None:
             self._history.trim(TOPIC, *cut)
         for partition, grown in self._grown.items():
-            if grown >= self._records_max and grown >= waiting_share * self._waiting(partition):
+            if grown >= self._records_max and grown >= waiting_share * self.table.waiting(partition):
                 try:
                     self._end = partition, self._history.end(TOPIC, partition)
                 except Unavailable as error:
                     log.warning("how long `pending` is cannot be known", error=error.code)
                     self._grown[partition] = 0
                 return
-
-    def _waiting(self, partition: int) -> int:
-        return sum(item.partition == partition for item in self.table)

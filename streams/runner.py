@@ -273,7 +273,9 @@ class Runner:
     def _start_over(self, error: KafkaException | Unavailable | Stalled, stop: threading.Event) -> None:
         """Back to the committed offsets with empty memory. Raises when that cannot help, or did not."""
         reason = code(error)
-        fatal = isinstance(error, KafkaException) and cause(error).fatal()
+        fatal = isinstance(error, KafkaException) and (
+            cause(error).fatal() or cause(error).code() == KafkaError.FENCED_INSTANCE_ID
+        )
         self._log.warning("starting over", reason=reason, aborts=self._aborts)
         metrics.ABORTS.labels(self._settings.group, reason).inc()
         self._aborts += 1

@@ -71,6 +71,9 @@ def test_counts_by_outbox_partition() -> None:
     for number in range(5):
         table.add(item(number, f"p{number}", partition=number % 2))
     assert (table.count("reach", 0), table.count("reach", 1), len(table)) == (3, 2, 5)
+    table.add(item(9, "p9", "shelter"))
+    assert (table.waiting(0), table.waiting(1), table.waiting(2)) == (4, 2, 0)
+    table.drop("shelter", 0)
     assert table.in_flight(("reach", "webhook")) == 0
     assert len(taken(table)) == 5
     assert table.in_flight(("reach", "webhook")) == 5

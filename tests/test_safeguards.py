@@ -244,6 +244,16 @@ def test_clients_are_let_go_elsewhere_and_too_many_that_do_not_go_end_the_worker
     assert made._open is False
 
 
+def test_whose_place_another_has_makes_no_other_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take the name of its successor's, which would be fenced in turn."""
+    other = Calls()
+    monkeypatch.setattr("streams.runner.Producer", lambda config: other)
+    made = runner(_producer=Calls(), _aborts=0, _open=True)
+    with pytest.raises(Fenced):
+        made._start_over(KafkaException(KafkaError(KafkaError.FENCED_INSTANCE_ID)), threading.Event())
+    assert other.names() == []
+
+
 def test_what_was_fetched_of_a_partition_is_dropped_with_it() -> None:
     """Rule 2. Else it would be decided, and sent, by somebody who does not own it any more."""
     group = member(Client(4))

@@ -102,7 +102,7 @@ class Http:
     ) -> Answer:
         """Post, and read a short answer for at most so long. Raises `TROUBLE`, which `trouble` names."""
         async with self._opened().post(
-            URL(url, encoded=True), headers=list(headers), data=content, allow_redirects=False
+            URL(url), headers=list(headers), data=content, allow_redirects=False
         ) as response:
             body = await _read(response, read_ms_max)
             if body is None:

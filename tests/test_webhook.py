@@ -281,6 +281,12 @@ async def test_an_unfit_url_is_never_tried(url: Any) -> None:
     assert await post(url) == Outcome("failed", "url-unfit")
 
 
+async def test_an_address_smuggles_no_header(receiver: Receiver) -> None:
+    assert (await post(receiver.url + "/a b HTTP/1.1\r\nX-Other: 1\r\n\r\n")).state == "delivered"
+    ((_, _, _, headers),) = receiver.got
+    assert "x-other" not in headers
+
+
 async def test_http_without_tls_has_to_be_allowed(receiver: Receiver) -> None:
     assert await post(receiver.url, HttpSettings(private=True)) == Outcome("failed", "url-unfit")
     assert receiver.got == []

@@ -15,10 +15,9 @@ from connectors.adapter import Alarm, Alert, AlertSink, Outcome, Outgoing, Vault
 from connectors.alert_rules import MINUTE_MS, URGENCIES, Rule, Rules, default, dues, flat, time_of
 from connectors.standing import seal
 from schemas import crash
+from schemas.bells import ALERT, ESCALATION
 
 ADAPTER: Final = "alerts"
-RINGS: Final = "alert"  # kinds of alarms
-ESCALATES: Final = "escalation"
 NOBODY: Final = ""  # the rule of what is told on a person's page alone
 
 
@@ -68,12 +67,12 @@ class Alerts:
         crash.point("alerts.kept")
         participant = made.alerts[0].participant
         for alert, due_at in rings.wanted:
-            self._alarm.set(participant, RINGS, alert, due_at)
+            self._alarm.set(participant, ALERT, alert, due_at)
         for alert in rings.unwanted:
-            self._alarm.set(participant, RINGS, alert, 0)
+            self._alarm.set(participant, ALERT, alert, 0)
         first = made.alerts[0]
         if first.escalates_at is not None:
-            self._alarm.set(participant, ESCALATES, first.id, first.escalates_at)
+            self._alarm.set(participant, ESCALATION, first.id, first.escalates_at)
         crash.point("alerts.rung")
 
     def made(self, outgoing: Outgoing) -> Made:

@@ -13,14 +13,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from connectors.alert_rules import Rules
-from connectors.alerts import ESCALATES, RINGS
 from hub.casetables import custody
 from hub.projections import Read
 from hub.store import next_number, upsert
 from hub.tables import alerts
 from schemas import instant
+from schemas.bells import ALERT, ESCALATION, EXPIRES_SOON
 from schemas.errors import BadTime
-from streams.clock import EXPIRES_SOON
 
 NEWS_MS_MAX: Final = 7 * 24 * 3_600_000  # what is older is no news: projections may be built again
 _FROM: Final = "stakeholder:"
@@ -45,9 +44,9 @@ class Desk:
                 self._parked(connection, record.value)
 
     def _rung(self, connection: sa.Connection, bell: Mapping[str, Any]) -> None:
-        if bell["kind"] == RINGS:
+        if bell["kind"] == ALERT:
             _ring(connection, bell["ref"], bell["due_at"])
-        elif bell["kind"] == ESCALATES:
+        elif bell["kind"] == ESCALATION:
             _escalate(connection, bell["ref"], bell["due_at"])
         elif bell["kind"] == EXPIRES_SOON:
             consent, _, days = bell["ref"].rpartition("/")

@@ -13,13 +13,13 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import sqlalchemy as sa
 
 from connectors.adapter import Alarm
-from connectors.alerts import RINGS
 from hub import acts
 from hub.appender import Appender
 from hub.caseloads import Caseloads, Colleague
 from hub.casetables import sightings
 from hub.store import Store, next_number, upsert
 from hub.tables import accounts, alerts
+from schemas.bells import ALERT
 from schemas.errors import Unavailable
 
 SNOOZE_MS_MAX: Final = 7 * 24 * 3_600_000
@@ -155,7 +155,7 @@ class Handling:
         )
         try:
             if act.kind == "snooze" and act.until is not None:
-                self._alarm.set(row.participant, RINGS, alert, act.until)
+                self._alarm.set(row.participant, ALERT, alert, act.until)
             place = acts.write(self._appender, work, row.participant)
         except Unavailable:
             self._release(row, now)

@@ -18,6 +18,7 @@ import faust
 import structlog
 
 from schemas import codec, instant
+from schemas.bells import EXPIRES_SOON, FOR_PEOPLE
 from schemas.calendar import days_before
 from schemas.errors import BadTime, HubError
 from schemas.topics import partition_of
@@ -29,8 +30,6 @@ APP: Final = "faust"
 TABLE: Final = "timers"
 tick_ms: Final = 500
 dues_max: Final = 1_000  # of one participant, for decisions; and as many for people
-EXPIRES_SOON: Final = "consent-expires-soon"
-FOR_PEOPLE: Final = frozenset({"alert", "escalation", EXPIRES_SOON})  # told on `rings`
 stuck_ms_max: Final = 30_000
 
 _log = structlog.get_logger()

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import codec, instant, topics
+from schemas.bells import EXPIRES_SOON
 from schemas.topics import partition_of
 from streams import topology
-from streams.clock import EXPIRES_SOON, Due, ahead, changed, dues, dues_max, kept
+from streams.clock import Due, ahead, changed, dues, dues_max, kept
 from tests.streams_kit import Cluster, Process, until
 
 

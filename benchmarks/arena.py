@@ -63,9 +63,12 @@ def hub(batch: int = 4_000, workers: int = 1) -> Contender:
 
 
 class Arena:
-    """A broker of its own with `people` participants and `events` events. A context manager."""
+    """A broker of its own with `people` participants and `events` events. A context manager.
 
-    def __init__(self, people: int, events: int) -> None:
+    The participants signed one of nine forms, or, where they are not `alike`, each a form of their own.
+    """
+
+    def __init__(self, people: int, events: int, *, alike: bool = True) -> None:
         self.people, self.events = people, events
         self.folder = Path(tempfile.mkdtemp(prefix="arena-"))
         self._broker = broker.start(settings.load(data=self.folder / "data"))
@@ -76,7 +79,7 @@ class Arena:
         self._admin = AdminClient({"bootstrap.servers": self.bootstrap, **_QUIET})
         topology.ensure(self._admin, PARTITIONS, 1, population.RECIPIENTS)
         self._stamp("decisions")
-        population.send(self.bootstrap, "consent", PARTITIONS, population.directives(people))
+        population.send(self.bootstrap, "consent", PARTITIONS, population.directives(people, alike=alike))
         population.send(self.bootstrap, "governance", 1, population.governance_records(default_policy()))
         population.send(self.bootstrap, "contact", PARTITIONS, population.events(events, people))
 

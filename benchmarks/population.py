@@ -15,7 +15,7 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from consent import default_policy
-from schemas import codec
+from schemas import codec, instant
 from schemas.topics import partition_of
 
 RECIPIENTS: Final = tuple(f"recipient-{n}" for n in range(1, 10))
@@ -26,6 +26,7 @@ START_MS: Final = 1_760_000_000_000
 PERMITTED: Final = 3  # of the nine
 PARTITIONS: Final = 4
 FOREVER: Final = "2099-01-01T00:00:00.000Z"
+SINCE: Final = "2024-01-01T00:00:00.000Z"
 AGREED: Final = {"from": "2020-01-01T00:00:00.000Z", "until": None}
 
 
@@ -85,7 +86,7 @@ def consent(form: int, number: str) -> bytes:
             "categories": categories,
             "labels": ["part2", "mental-health"],
             "compartments": ["subject", "occurrence", "activity"],
-            "data_from": "2024-01-01T00:00:00.000Z",
+            "data_from": SINCE,
             "data_until": None,
         }
 
@@ -109,9 +110,14 @@ def consent(form: int, number: str) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def directives(people: int) -> Iterator[tuple[str, bytes]]:
-    """Participant and directive of each."""
-    return ((participant(number), directive(number)) for number in range(people))
+def directives(people: int, *, alike: bool = True) -> Iterator[tuple[str, bytes]]:
+    """Participant and directive of each; by one of nine forms, or each by a form of their own."""
+    for number in range(people):
+        said = directive(number)
+        if not alike:  # no two data periods begin at the same instant
+            own = instant.format(instant.parse(SINCE) + number).encode()
+            said = said.replace(SINCE.encode(), own)
+        yield participant(number), said
 
 
 def directive(number: int) -> bytes:

@@ -51,7 +51,7 @@ class Runner:
         self._idle: Callable[[], bool] = getattr(step, "idle", bool)
         self._since: Callable[[], int] = getattr(step, "since", int)
         self._admin = AdminClient(dict(client))
-        self._lost = False
+        self._lost = threading.Event()
         self._producer = self._made()
         self._leaving: list[threading.Thread] = []
         self._side = SideInputs(settings, client, self._admin, step.apply)
@@ -220,8 +220,8 @@ class Runner:
         batch, after = self._batch, self._after
         self._batch, self._after = [], {}
         positions = {**self._group.positions, **after}
-        self._producer.poll(0)  # serves `_troubled`
-        if self._lost:
+        self._producer.poll(0)  # tells whether a connection was lost
+        if self._lost.is_set():
             self._renew()
         out = Transaction(self._producer, self._side, positions, self._settings.partitions)
         self._producer.begin_transaction()
@@ -328,14 +328,13 @@ class Runner:
         self._leaving.append(thread)
         thread.start()
         self._within(self._settings.join_ms_max, self._producer.init_transactions)
-        self._open = self._lost = False
+        self._open = False
+        self._lost.clear()
 
     def _made(self) -> Producer:
-        return Producer({**self._settings.producer(self._client), "error_cb": self._troubled})
-
-    def _troubled(self, _: KafkaError) -> None:
-        """A connection was lost: whom the client takes for a coordinator may be none any more."""
-        self._lost = True
+        """A client that sets `_lost` when a connection was: its coordinator may be none any more."""
+        lost = self._lost
+        return Producer({**self._settings.producer(self._client), "error_cb": lambda _: lost.set()})
 
     def _within(self, ms: int, act: Callable[[float], object]) -> None:
         """`within`, watched: the client has been seen never to come back from a call with a timeout."""

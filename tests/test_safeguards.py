@@ -88,7 +88,7 @@ def runner(**parts: Any) -> Runner:
     """A runner of these parts alone."""
     made: Runner = object.__new__(Runner)
     made._settings, made._bound_ms, made._open = SETTINGS, SETTINGS.transaction_timeout_ms, False
-    made._lost = made._preparing = False
+    made._lost, made._preparing = threading.Event(), False
     made._leaving, made._client, made._log = [], {}, Calls()  # type: ignore[assignment]
     made._batch, made._after, made._starts, made._targets, made._whole = [], {}, {}, {}, []
     for name, part in parts.items():
@@ -159,7 +159,7 @@ def test_after_a_lost_connection_another_client_makes_the_next_transaction(
     made = runner(
         _group=member(Client(4)), _side=Calls({"ends": {}}), _step=Nothing(), _progress=Calls(), _aborts=0
     )
-    made._producer = Calls({"poll": lambda *_: made._troubled(None)}, log)  # type: ignore
+    made._producer = Calls({"poll": lambda *_: made._lost.set()}, log)  # type: ignore
     other = Calls(log=(later := []))
     monkeypatch.setattr("streams.runner.Producer", lambda config: other)
     made._transact()

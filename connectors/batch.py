@@ -13,7 +13,7 @@ from schemas import cloudevents, strict
 from schemas.cloudevents import CloudEvent
 from schemas.errors import HubError, Invalid, Problem
 
-rows_max: Final = 250
+rows_max: Final = 500
 bytes_max: Final = 4 * 1024 * 1024
 where_max: Final = 5  # problems of one record that its line tells
 VIA: Final = "file"

@@ -72,6 +72,7 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("POST", "/cases/looks", roles=CASE_MANAGER, passive=True),
         Rule("GET", "/cases/people", roles=CASE_MANAGER),
         Rule("POST", "/cases/people", roles=CASE_MANAGER),
+        Rule("GET", "/cases/caseload", roles=CASE_MANAGER, passive=True),
         Rule("GET", "/cases/people/{person}", roles=CASE_MANAGER),
         Rule("GET", "/cases/people/{person}/timeline", roles=CASE_MANAGER, passive=True),
         Rule("GET", "/cases/wishes", roles=CASE_MANAGER),

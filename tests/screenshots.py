@@ -48,7 +48,7 @@ def populate(side: Side) -> None:
     taken = side.alert("Alma Reyes", ago_ms=200 * MINUTE)
     with side.person("case-manager") as manager:
         manager.post(f"/cases/alerts/{taken}/acknowledgements", data={"version": "0"}).raise_for_status()
-    _assign(side, rosa)
+    assign(side, rosa)
     for number in range(140):
         ago = (number * number * 13 % 1_390) * MINUTE
         if number % 3:
@@ -72,7 +72,7 @@ def populate(side: Side) -> None:
     _refused(side)
 
 
-def _assign(side: Side, participant: str) -> None:
+def assign(side: Side, participant: str) -> None:
     """The case manager works with that person."""
     row = {"stakeholder": REACH, "participant": participant, "account": "case-manager"}
     row |= {"since": 1, "until": None, "by": "person:lead", "offset": 1}

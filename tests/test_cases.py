@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 from hub.preferences import Preferences
 from hub.sessions import Sessions
 from tests.browser import at, chromium, complaints, launched
+from tests.screenshots import assign
 from tests.webside import NORTH, Side, records
 
 pytestmark = [
@@ -206,6 +207,31 @@ def test_a_persons_page_is_live_and_goes_with_the_consent(
     side.withdraw(alert)
     page.wait_for_url("**/cases")
     expect(page.get_by_text(name)).to_have_count(0)
+
+
+def test_ones_own_people_are_found_without_telling_the_hub(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    names = [named("Ana"), named("Bruno")]
+    for name in names:
+        who = "p-" + secrets.token_hex(13)
+        assign(side, who)
+        shown(name, participant=who)
+    page = live(at(context, "case-manager", "/cases/people"))
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    page.get_by_role("searchbox").fill(names[0].upper())
+    expect(page.get_by_role("link", name=names[0])).to_be_visible()
+    expect(page.get_by_role("link", name=names[1])).to_be_hidden()
+    page.get_by_role("searchbox").fill("nobody at all")
+    expect(page.get_by_text("None of your people is called that.")).to_be_visible()
+    accessible(page)
+    assert not [url for url in asked if "people" in url or "caseload" in url]
+    page.goto("/cases")
+    page.get_by_role("searchbox").fill(names[1])
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_role("link", name=names[1])).to_be_visible()
+    assert page.url.endswith("/cases/people"), "whom somebody looked for stands in an address"
 
 
 def test_a_burst_is_bounded_counted_and_grouped(context: BrowserContext, side: Side) -> None:
@@ -457,6 +483,21 @@ def test_what_was_taken_back_meanwhile_goes_from_the_device_on_coming_back(
     offline(page)
     expect(page.get_by_text("This is how it was on")).to_be_visible()
     expect(page.get_by_text(name)).to_have_count(0)
+
+
+def test_today_stays_readable_beside_the_person_that_was_read_last(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    name = named("Beside")
+    alert = shown(name)
+    page = live(at(context, "case-manager", "/cases"))
+    page.locator(f"#alert-{alert} a[href^='/cases/people/']").click()
+    installed(page)
+    until(page, "kept.read('/cases').then(found => found !== null)")
+    offline(page)
+    expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
+    page.goto("/cases")
+    expect(page.locator(f"#alert-{alert}")).to_contain_text(name)
 
 
 def test_signing_out_destroys_what_was_kept(

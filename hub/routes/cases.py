@@ -93,7 +93,8 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
     @contextlib.asynccontextmanager
     async def picture(seen: str) -> AsyncIterator[tuple[str, str] | None]:
         if request.query_params.get("as") == "mark":  # a page of another kind, which looks by itself
-            yield f"{await mark()}.", ""
+            at = f"{await mark()}."
+            yield None if at == seen else (at, "")
             return
         async with live.drawing:
             now = await picture_of(of, who)

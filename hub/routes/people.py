@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from starlette.background import BackgroundTask
 
 from connectors.viewer import Permission
-from hub import cards, people
+from hub import cards, people, today
 from hub.access import FORM_FIELDS_MAX, person
 from hub.parts import Parts, parts
 from hub.people import Agreed, Entry, Found
@@ -28,18 +28,25 @@ routes = APIRouter(include_in_schema=False)
 @routes.get("/cases/people")
 async def everybody(request: Request, of: Parts = Depends(parts)) -> Response:
     """One's own caseload."""
-    return await _listed(request, of, "")
+    return await _listed(request, of, "people.html")
+
+
+@routes.get("/cases/caseload")
+async def again(request: Request, of: Parts = Depends(parts)) -> Response:
+    """The same as a part of the page."""
+    return await _listed(request, of, "_people.html")
 
 
 @routes.post("/cases/people")
 async def like(request: Request, of: Parts = Depends(parts)) -> Response:
     """Those of it whose name or number is like what was typed, which no address shall hold."""
     form = await request.form(max_fields=FORM_FIELDS_MAX, max_files=0)
-    return await _listed(request, of, str(form.get("who", ""))[:WANTED_CHARS_MAX])
+    return await _listed(request, of, "people.html", str(form.get("who", ""))[:WANTED_CHARS_MAX])
 
 
-async def _listed(request: Request, of: Parts, wanted: str) -> Response:
+async def _listed(request: Request, of: Parts, template: str, wanted: str = "") -> Response:
     who, account = reader(request), person(request).account
+    mark = await run_in_threadpool(today.cursor, of.store, who.organisation)  # of before what is read
     listed: Sequence[Found] = await run_in_threadpool(
         people.search, of.store, of.vault, of.crosswalk, who.organisation, account, of.clock_ms(), wanted
     )
@@ -57,7 +64,9 @@ async def _listed(request: Request, of: Parts, wanted: str) -> Response:
         }
         for one in listed
     ]
-    return await _leaving(request, permission, "people.html", people=lines, wanted=bool(wanted))
+    return await _leaving(
+        request, permission, template, people=lines, wanted=wanted, mark=f"{mark}.", live=living(request, of)
+    )
 
 
 @routes.get("/cases/people/{person}")
@@ -83,6 +92,7 @@ async def _person(request: Request, of: Parts, handle: str, template: str) -> Re
     if template == "person.html":
         kept = await run_in_threadpool(of.preferences.of, account)
         who = who._replace(since_ms=kept.looked_at or 0)
+    mark = await run_in_threadpool(today.cursor, of.store, who.organisation)
     entries: Sequence[Entry] = await run_in_threadpool(
         people.timeline, of.store, of.vault, who.organisation, participant
     )
@@ -97,6 +107,7 @@ async def _person(request: Request, of: Parts, handle: str, template: str) -> Re
         partial(of.handling.saw, person(request), [one for one in shown if one.rule]),
         name=_name(shown) or words.say("One of your people"),
         handle=handle,
+        mark=f"{mark}.",
         entries=lines,
         new_since=cards.new_since(lines, who.since_ms, words, now),
         agreed=[_agreed(one, words.language) for one in people.agreed(shown)],

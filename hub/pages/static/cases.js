@@ -4,10 +4,11 @@
   "use strict";
   const page = document.querySelector("[data-live]");
   if (!page) return;
-  const ASK_MS = 15000, SILENCE_MS = 40000, AGAIN_MS_MAX = 30000;
+  const TODAY = "/cases", ASK_MS = 15000, SILENCE_MS = 40000, AGAIN_MS_MAX = 30000;
   const target = document.getElementById(page.dataset.live), here = location.pathname;
   const shell = page.dataset.session === undefined;  // the page without a network: nobody's, until what was kept is opened
   let source = null, heard = Date.now(), failed = 0, held = null, paused = false, leaving = false;
+  let keeping = Promise.resolve(), newest = null;
   let mark = seen(target) || page.dataset.mark || "";
 
   function seen(where) {
@@ -24,21 +25,38 @@
     kept.forget().then(gone, gone);
   }
 
-  function keep(html) {
+  // Keep this page, and today's beside it, as both are now. What was kept before something changed goes.
+  async function keepNow(html) {
     if (shell || leaving) return;
-    kept.only(here).then(function () { return kept.save(page.dataset.session, here, html); }).catch(function () { /* no room */ });
+    const cursor = mark.split(".")[0], there = await kept.only(cursor, TODAY);
+    await kept.save(page.dataset.session, here, html, cursor);
+    if (here === TODAY || there) return;
+    const answer = await fetch(TODAY + "/alerts", { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+    if (!answer.ok || leaving) return;
+    const read = parsed(await answer.text());
+    await kept.save(page.dataset.session, TODAY, read.innerHTML, seen(read.content).split(".")[0]);
+  }
+
+  // One after the other, so that the newest is what stays; those in between needn't be kept.
+  function keep(html) {
+    newest = html;
+    keeping = keeping.then(function () { return newest === html ? keepNow(html) : null; }).catch(function () { /* no room */ });
+  }
+
+  function parsed(html) {
+    const read = document.createElement("template");
+    read.innerHTML = html;
+    return read;
   }
 
   // What is not in the newest picture any more goes, whether or not the page is paused.
   function take(html) {
     heard = Date.now();
+    const asks = dialog(), next = parsed(html);
+    mark = seen(next.content) || mark;
     keep(html);
-    const asks = dialog();
     if (!paused && !asks) return shown(html);
     held = html;
-    const next = document.createElement("template");
-    next.innerHTML = html;
-    mark = seen(next.content) || mark;
     const now = hub.ids(next.content), before = hub.ids(target);
     before.filter(function (id) { return !now.includes(id); }).forEach(function (id) { document.getElementById(id).remove(); });
     if (asks && !now.includes(asks.dataset.about)) asks.close();
@@ -52,7 +70,7 @@
 
   function shown(html) {
     const fresh = hub.swap(target, html);
-    mark = seen(target) || mark;
+    document.dispatchEvent(new CustomEvent("hub:shown"));
     if (fresh.some(function (id) { return document.getElementById(id).classList.contains("urgent"); })) ring();
   }
 
@@ -97,7 +115,7 @@
       return false;
     }
     if (answer.status === 401) leave();
-    else if (answer.status === 404) location.replace("/cases");  // whom this page is about may not be seen any more
+    else if (answer.status === 404) location.replace(TODAY);  // whom this page is about may not be seen any more
     else if (!answer.ok) hub.show("behind");
     else {
       if (shell) { location.reload(); return true; }

@@ -38,7 +38,11 @@
 
   function after(target) {
     opened.forEach(function (id) { const one = document.getElementById(id); if (one) one.open = true; });
-    typed.forEach(function (pair) { const one = document.getElementById(pair[0]); if (one) one.value = pair[1]; });
+    typed.forEach(function (pair) {
+      const one = document.getElementById(pair[0]);
+      const offered = one && (!one.options || Array.from(one.options).some(function (choice) { return choice.value === pair[1]; }));
+      if (offered) one.value = pair[1];
+    });
     const known = (target.dataset.known || "").split(" ");
     const fresh = target.dataset.known === undefined ? [] : ids(target).filter(function (id) { return !known.includes(id); });
     fresh.forEach(function (id) { document.getElementById(id).classList.add("fresh"); });

@@ -72,16 +72,22 @@
     await asked((await store(kind, "readwrite")).delete(name));
   }
 
+  async function wipe() {
+    await asked((await store("keys", "readwrite")).delete("pages"));
+    await asked((await store("pages", "readwrite")).clear());
+  }
+
   const kept = {
     can: can,
 
-    // Keep the page at this path as it is now; too many or too old ones go.
-    async save(session, path, html) {
+    // Keep the page at this path as it was when the hub's alerts had come to `cursor`; too many or too old ones go.
+    async save(session, path, html, cursor) {
       if (!can || over) return;
-      const row = await seal(await key("pages", session), "pages", html);
+      const row = Object.assign(await seal(await key("pages", session), "pages", html), { cursor: cursor });
       await asked((await store("pages", "readwrite")).put(row, path));
       const rest = (await entries("pages")).sort(function (one, other) { return other[1].at - one[1].at; });
       for (const one of rest.slice(PAGES_MAX)) await drop("pages", one[0]);
+      if (over) await wipe();  // the session ended meanwhile
     },
 
     // The page at this path as {html, at}; null where there is none, or none young enough.
@@ -94,17 +100,20 @@
       return held && row ? { html: await unseal(held, "pages", row), at: row.at } : null;
     },
 
-    // The hub was reached: nothing but this path is known to be still allowed.
-    async only(path) {
-      if (!can) return;
-      for (const one of await entries("pages")) if (one[0] !== path) await drop("pages", one[0]);
+    // The hub was reached, and its alerts have come to `cursor`: what was kept before may not be allowed any more.
+    // Out: whether the page at `path` stays.
+    async only(cursor, path) {
+      if (!can) return true;
+      const rows = await entries("pages"), stay = rows.filter(function (one) { return one[1].cursor === cursor; });
+      for (const one of rows) if (!stay.includes(one)) await drop("pages", one[0]);
+      return stay.some(function (one) { return one[0] === path; });
     },
 
     // A session is over: its key, and so every page.
     async forget() {
       if (!can) return;
-      await asked((await store("keys", "readwrite")).delete("pages"));
-      await asked((await store("pages", "readwrite")).clear());
+      over = true;
+      await wipe();
     },
 
     // Somebody signed out: everything.

@@ -18,6 +18,7 @@ from hub.tables import intents, pulls, receipts, withheld
 WEEK_MS: Final = 7 * 24 * 3_600_000
 LOOK_MS: Final = 3_000  # between two looks into the log
 SKEW_MS: Final = 10_000  # between the clocks of workers
+ANEW_MS: Final = 3_600_000  # since the last look; far less than the log remembers what was done
 TOPIC: Final = "pending"
 GONE: Final = "http-410"
 DELIVERIES_MAX: Final = 50
@@ -91,6 +92,9 @@ class Backlog:
     def _look(self) -> None:
         if self._past is None:
             self._past = self._connect()
+        if self._looked_at is not None and self._now() - self._looked_at >= ANEW_MS:
+            self._left = [Left() for _ in self._left]
+            self._since = [None] * len(self._left)
         for partition, left in enumerate(self._left):
             for record in self._past.read(TOPIC, partition, self._since[partition]):
                 left.apply(record)

@@ -204,6 +204,19 @@ def test_the_backlog_is_read_once_and_then_only_what_is_new() -> None:
     assert past.closed
 
 
+def test_after_hours_the_backlog_is_read_anew() -> None:
+    """What was done meanwhile may be gone from the log, and that it was done, too."""
+    past, clock = Past(), [NOW]
+    backlog = ways.Backlog(lambda: past, 1, lambda: clock[0])
+    for offset in (1, 2):
+        past.put(item(offset).ref, item(offset).encode(), NOW)
+    assert len(backlog.items()) == 2
+    clock[0] += ways.ANEW_MS
+    past.records.clear()
+    past.put(item(3).ref, item(3).encode(), clock[0])
+    assert [one.offset for one in backlog.items()] == [3]
+
+
 # -- what an operator sees and does
 
 

@@ -1,7 +1,7 @@
 """Who is to be told that an alert waits, and how: rows of `notifications`, made once for each alert.
 
-A burst is one notice. Quiet hours put a notice off until they end; but an urgent alert is never kept from
-everybody: where all whom it concerns are quiet, those who work with the person are told all the same.
+A burst is one notice. Quiet hours put a notice off until they end, but for urgent alerts about the people of
+one's own caseload; and one that all whom it concerns would sleep through is told to all of them.
 """
 
 import hashlib
@@ -127,10 +127,9 @@ class Notices:
             for name, is_own in connection.execute(sa.select(alerts.c.id, own).where(seen)):
                 theirs[name].append((reader, bool(is_own)))
         for name, concerned in theirs.items():
-            quiet = [reader for reader, _ in concerned if reader.quiet(now, self._zone)]
+            quiet = [reader for reader, is_own in concerned if not is_own and reader.quiet(now, self._zone)]
             if len(quiet) == len(concerned):
-                owners = [reader for reader, is_own in concerned if is_own]
-                quiet = [reader for reader in quiet if owners and reader not in owners]
+                quiet = []
             for reader, _ in concerned:
                 late = reader in quiet
                 at = reader.awake_at(now, self._zone) if late else now

@@ -259,7 +259,13 @@ async def test_quiet_hours_put_it_off_but_never_keep_it_from_everybody(town: Tow
     town.now += 1
     town.alert("hers", "p-1")
     town.notices.plan()
-    assert ("ana", "push", "urgent", NOW + 1) in town.planned(), "nobody else would have known"
+    assert ("ana", "push", "urgent", NOW + 1) in town.planned(), "her own people"
+    town.wishes.set("ben", quiet_from=minute, quiet_until=(minute + 90) % 1440)
+    town.now += 1
+    town.alert("at-night", "p-3")
+    town.notices.plan()
+    told = [account for account, _, kind, at in town.planned() if (kind, at) == ("urgent", NOW + 2)]
+    assert told == ["ana", "ben"], "else nobody would know until the morning"
 
 
 def _minute(town: Town) -> int:

@@ -54,6 +54,12 @@ def long(value: int) -> bytes:
     """A number as Avro writes it: zigzag, then seven bits a byte, least first."""
     if -64 <= value < 64:
         return _SMALL[value]
+    if 8192 <= value < 1 << 27:  # three or four bytes, as of most offsets
+        rest = value << 1
+        high = rest >> 14
+        if high < 128:
+            return bytes((rest & 127 | 128, rest >> 7 & 127 | 128, high))
+        return bytes((rest & 127 | 128, rest >> 7 & 127 | 128, high & 127 | 128, high >> 7))
     rest = (value << 1) ^ (value >> 63)
     out = bytearray()
     while rest > 127:

@@ -6,7 +6,7 @@ says is written for the others with the names of their own grants in it (`consen
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from consent import Decision, Event, Governance, State, Subscription, decide_all
 from consent.alike import Alike, standing, unchanged
@@ -19,6 +19,7 @@ seen_max: Final = 8_192  # of which it is known how often they came
 often_min: Final = 4  # until it pays to make a pattern: many are of one participant alone
 
 Together = tuple[Alike, Pattern]
+_UNKNOWN: Final[Any] = object()
 
 
 class Kind:
@@ -76,8 +77,9 @@ class Decider:
             return self._by_itself(cut, [one for one, _ in left], [one for _, one in left], at, state)
         common = standing(state, at, cut.occurred_at)
         if common is not None:
-            key = kind, common
-            known = self._alike[key] if key in self._alike else self._together(key, cut, at, state)
+            known: Together | None = self._alike.get((kind, common), _UNKNOWN)
+            if known is _UNKNOWN:
+                known = self._together((kind, common), cut, at, state)
             if known is not None:
                 alike, pattern = known
                 self._filled.append(pattern)

@@ -1,8 +1,10 @@
 """The hot path's bytes are the codec's bytes."""
 
+from io import BytesIO
 from typing import Any
 
 import pytest
+from fastavro import schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +61,15 @@ def test_only_the_permitted_compartments_are_passed_on(event: dict[str, Any], wa
     passed = codec.decode(codec.header("Event") + cut.envelope + raw.permitted(found, kept))[1]
     assert passed == {"envelope": event["envelope"], "sealed": {name: event["sealed"][name] for name in kept}}
     assert raw.permitted(found, found) == cut.sealed
+
+
+@pytest.mark.parametrize("edge", [0, 64, 8192, 1 << 20, 1 << 27, 1 << 34, 1 << 62])
+@pytest.mark.parametrize("off", [-1, 0, 1])
+def test_a_number_is_written_as_the_codec_does_at_each_of_its_lengths(edge: int, off: int) -> None:
+    for value in (edge + off, -edge + off):
+        out = BytesIO()
+        schemaless_writer(out, {"type": "long"}, value)
+        assert raw.long(value) == out.getvalue()
 
 
 def test_every_cut_of_an_envelope_is_found_out() -> None:

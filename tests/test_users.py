@@ -6,6 +6,7 @@ With a real broker that knows who asks, and stock clients.
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -44,6 +45,7 @@ from connectors.follower import Follower
 from hub import agency, authority, broker, clients, doctor, health, settings, users
 from hub.bootstrap import prepare
 from hub.settings import Settings
+from tests.conftest import CHECKOUT
 from tests.streams_kit import until
 
 pytestmark = pytest.mark.broker
@@ -118,6 +120,7 @@ def client_of(found: dict[str, str]) -> Client:
         "sasl.username": found["username"],
         "sasl.password": found["password"],
         "ssl.ca.location": found["ca"],
+        "broker.address.family": "v4",  # where `localhost` is another address first, that is no refusal
         "log_level": 0,
     }
 
@@ -204,11 +207,44 @@ def _read_by_kcat(jail: Client) -> None:
         pytest.skip(
             "librdkafka's own clients have done it all; `kcat` is not installed: `apt-get install kcat`"
         )
-    four = {"broker.address.family": "v4"}  # it gives up where `localhost` is another address first
-    words = [word for name, value in (jail | four).items() for word in ("-X", f"{name}={value}")]
+    words = [word for name, value in jail.items() for word in ("-X", f"{name}={value}")]
     asked = [program, *words, "-C", "-t", "feed.county-jail", "-e", "-q"]
     ran = subprocess.run(asked, capture_output=True, text=True, timeout=WAIT_S_MAX, check=False)
     assert (ran.stdout, ran.stderr) == ("feed.county-jail\n", "")
+
+
+def documented(kind: str, client: Client) -> str:
+    """The settings that the documentation shows, with what this agency was given."""
+    page = (CHECKOUT / "docs" / "connectors" / "kafka.md").read_text()
+    (block,) = re.findall(rf"```{kind}\n(.*?)```", page, re.S)
+    given = {
+        "kafka.example.org:9094": client["bootstrap.servers"],
+        "agency.county-jail": client["sasl.username"],
+        "…": client["sasl.password"],
+        "hub-ca.pem": client["ssl.ca.location"],
+    }
+    for shown, value in given.items():
+        assert shown in block
+        block = block.replace(shown, value)
+    return str(block)
+
+
+def test_the_settings_of_the_documentation_are_those_that_work(
+    agencies: dict[str, Client], tmp_path: Path
+) -> None:
+    jail = agencies["county-jail"]
+    lines = [line.split("=", 1) for line in documented("ini", jail).splitlines()]
+    assert write(dict(lines), "inbox.county-jail") is None
+    java = tmp_path / "java.properties"
+    java.write_text(documented("properties", jail))
+    if shutil.which("javac") is None:
+        pytest.skip("all but Java's client has done it: `apt-get install default-jdk-headless`")
+    source = CHECKOUT / "tests" / "peers" / "kafka" / "Send.java"
+    words = ("-XX:TieredStopAtLevel=1", "-cp", f"{settings.load().jars}/*")
+    asked = ["java", *words, str(source), str(java), "inbox.county-jail", "booked"]
+    ran = subprocess.run(asked, capture_output=True, text=True, timeout=2 * WAIT_S_MAX, check=False)
+    assert ran.returncode == 0, ran.stderr[-2_000:]
+    assert ran.stdout.strip().isdigit()
 
 
 def test_and_nothing_else(agencies: dict[str, Client]) -> None:
@@ -256,7 +292,9 @@ def test_and_nothing_else(agencies: dict[str, Client]) -> None:
         admin.create_acls([more]),
         admin.alter_user_scram_credentials([weak]),
         admin.delete_records([TopicPartition(own, 0, 1)]),
-        admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, own, None, [for_ever])]),
+        admin.incremental_alter_configs(
+            [ConfigResource(ResourceType.TOPIC, own, incremental_configs=[for_ever])]
+        ),
     ):
         assert refused(asked) in DENIED
 
@@ -404,7 +442,7 @@ def test_an_agency_of_the_name_of_another_user_is_another_user(
     assert made.username == "agency.hub"
     known.end("hub")
     there = settings.load(**{name[4:].lower(): value for name, value in with_a_password.items()})
-    assert not turned_away({**there.kafka(), "log_level": 0})
+    assert not turned_away({**there.kafka(), "log_level": 0, "broker.address.family": "v4"})
 
 
 def test_brokers_that_let_everybody_do_everything_are_told(kafka: str) -> None:

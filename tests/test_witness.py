@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from hub.ledger import merkle, note
+from hub.ledger.commitment import Salts
 from hub.ledger.merkle import Unproven
 from hub.ledger.note import Checkpoint, NoteInvalid, Signer, Verifier, opened
 from hub.ledger.tree import Tree
 from hub.ledger.witness import Witness
+from hub.ledger.worker import Worker
 from schemas.errors import Unavailable
 
 SIGNER = Signer("hub.example/log", b"\7" * 32)
@@ -168,3 +170,34 @@ def test_a_witness_that_is_away_is_unavailable(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     with pytest.raises(Unavailable, match="does not answer"):
         Witness("http://127.0.0.1:9", WITNESS).cosign(grown(tree, 5), tree)
+
+
+class Away:
+    """A witness that does not answer until it is told to."""
+
+    back = False
+
+    def cosign(self, signed: str, tree: Tree) -> str:
+        if not self.back:
+            raise Unavailable("the witness does not answer")
+        text, _ = note.split(signed)
+        return signed + note.cosign(WITNESS.name, SEED, text, 1_700_000_000)
+
+
+def test_nothing_is_published_until_the_witness_has_signed(tmp_path: Path) -> None:
+    nowhere = {"bootstrap.servers": "127.0.0.1:9", "log_level": 0}
+    witness = Away()
+    salts = Salts(None)  # type: ignore[arg-type]
+    worker = Worker(nowhere, tmp_path, salts, SIGNER, interval_ms=100, witness=witness)
+    tree = Tree(tmp_path)
+    tree.state.note = grown(tree, 300)
+    tree.state.signed = (300, tree.root())
+    worker._publish(tree)
+    assert (tree.published(), worker._unpublished) == ("", "the witness does not answer")
+    grown(tree, 310)  # more records have come since
+    witness.back = True
+    worker._publish(tree)
+    assert opened(tree.published(), [SIGNER.verifier, WITNESS])[1] == {SIGNER.verifier, WITNESS}
+    assert worker._unpublished is None
+    assert (tmp_path / "tile/0/001.p/44").is_file()  # what the checkpoint over 300 leaves needs
+    worker._follower.close()

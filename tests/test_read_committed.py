@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.ledger.placing import reading
 from streams.lookup import Lookup
 from streams.settings import RunnerSettings
 from streams.side import SideInputs
@@ -17,6 +18,8 @@ CLIENTS = {"Consumer", "AIOKafkaConsumer"}
 ELSEWHERE = {  # built from settings that are looked at below, or in a test of their own
     ("streams/group.py", "settings.consumer(client)"),
     ("streams/side.py", "self._config"),
+    ("hub/ledger/placing.py", "reading(client, 'ledger-sources')"),
+    ("hub/ledger/worker.py", "joining"),
 }
 
 
@@ -82,7 +85,7 @@ def test_the_search_tells_them_apart(source: str, expected: bool) -> None:
 def test_no_client_setting_loosens_the_runner() -> None:
     settings = RunnerSettings("g", ("t",), "i")
     client = {"isolation.level": "read_uncommitted", "enable.auto.commit": True}
-    for config in (settings.consumer(client), settings.side_consumer(client)):
+    for config in (settings.consumer(client), settings.side_consumer(client), reading(client, "g")):
         assert config["isolation.level"] == "read_committed"
         assert config["enable.auto.commit"] is False
 

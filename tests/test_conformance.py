@@ -1,8 +1,8 @@
 """What leaves the hub is taken by others' programs: Standard Webhooks for JavaScript, and HAPI's FHIR server.
 
 Elsewhere: Standard Webhooks for Python and the published vectors (`test_webhook.py`), the CloudEvents SDK
-(`test_cloudevents.py`, `test_feed.py`), Confluent's Avro consumer and `kcat` (`test_feed.py`,
-`test_users.py`), the columns of HMIS (`test_hmis.py`).
+(`test_cloudevents.py`, `test_feed.py`), Confluent's Avro consumer and `kcat` (`test_feed.py`), Java's own
+client (`test_users.py`), the columns of HMIS (`test_hmis.py`).
 """
 
 import asyncio

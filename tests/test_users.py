@@ -198,19 +198,6 @@ def test_an_agency_writes_its_inbox_and_reads_its_receipts_and_feed(
     for topic in ("receipts.county-jail", "feed.county-jail"):
         assert write(ours, topic, topic.encode()) is None
         assert read(jail, topic, "county-jail.app") == topic.encode()
-    _read_by_kcat(jail)
-
-
-def _read_by_kcat(jail: Client) -> None:
-    program = shutil.which("kcat")
-    if program is None:
-        pytest.skip(
-            "librdkafka's own clients have done it all; `kcat` is not installed: `apt-get install kcat`"
-        )
-    words = [word for name, value in jail.items() for word in ("-X", f"{name}={value}")]
-    asked = [program, *words, "-C", "-t", "feed.county-jail", "-e", "-q"]
-    ran = subprocess.run(asked, capture_output=True, text=True, timeout=WAIT_S_MAX, check=False)
-    assert (ran.stdout, ran.stderr) == ("feed.county-jail\n", "")
 
 
 def documented(kind: str, client: Client) -> str:

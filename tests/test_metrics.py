@@ -67,7 +67,8 @@ def test_what_is_told_is_the_text_format_with_one_head_for_each_metric(tmp_path:
     assert "# TYPE hub_batch_records histogram" in heads
 
 
-LABELS = {"stage", "topic", "partition", "reason", "effect", "status", "type", "agency", "adapter", "outcome"}
+LABELS = {"stage", "topic", "partition", "reason", "effect", "status", "type"}
+LABELS |= {"agency", "adapter", "channel", "outcome"}
 
 
 def test_every_metric_is_described_with_its_labels_and_no_label_is_about_a_person() -> None:
@@ -77,6 +78,7 @@ def test_every_metric_is_described_with_its_labels_and_no_label_is_about_a_perso
         "connectors.sender",
         "connectors.taking",
         "hub.live",
+        "hub.notifying",
         "hub.supervisor",
     ):
         importlib.import_module(module)

@@ -58,7 +58,8 @@ class Schedule:
 def first_at(settings: Mapping[str, Any], now_ms: int) -> int:
     """When what comes now leaves: at the end of its hour or day in UTC; 0, at once, if nothing is gathered.
 
-    In: a subscription's settings, of which `every` is `hour` or `day`, if it is there. Times in epoch ms.
+    In: a subscription's settings, of which `every` is `hour`, `day` or `at-once`, if it is there. Times in
+    epoch ms.
     """
     period = PERIODS_MS.get(settings.get("every", ""))
     return 0 if period is None else (now_ms // period + 1) * period

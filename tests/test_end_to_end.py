@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,12 +26,14 @@ import psutil
 import pytest
 
 from examples.county.comparison import compare
-from examples.county.endpoints import Arrival
+from examples.county.events import CHANNELS
 from examples.county.expected import Reckoner
 from examples.county.hubside import Hub, Visitor
 from examples.county.journal import kept
 from examples.county.plan import Plan, plan
 from examples.county.running import command, policy
+from examples.county.shelf import Arrival
+from examples.county.summary import OUT
 from examples.county.waiting import moments
 
 pytestmark = pytest.mark.broker
@@ -250,6 +253,50 @@ def test_a_decision_can_be_explained(performance: Performance) -> None:
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
     assert "proceedings" in json.dumps(told)
+
+
+def test_every_way_in_and_out_was_used(performance: Performance) -> None:
+    agencies = performance.plan.agencies
+    by: Counter[str] = Counter()
+    for who, line in performance.account.items():
+        for way, count in line["by"].items():
+            by[agencies[who].way_form(way)] += count
+    assert set(by) == set(OUT)
+    assert min(by.values()) > 0
+    told = {event.channel for scene in performance.plan.scenes for event in scene.events}
+    assert told == set(CHANNELS)
+
+
+def test_a_file_is_sent_once_more_when_an_operator_asks_a_running_hub(performance: Performance) -> None:
+    """Decided anew, under the same id, in a file of its own."""
+    path = performance.folder / "demo" / "arrivals.jsonl"
+
+    def files_with(key: str) -> set[str]:
+        return {one["place"] for one in kept(path) if one["key"] == key}
+
+    plan = performance.plan
+    broad = {person.locals["harbor-house"] for person in plan.people if person.profile == "broad"}
+    key = next(
+        one.key
+        for one in performance.arrivals()
+        if one.stakeholder == "harbor-house" and one.body.get("local_id") in broad
+    )
+    assert len(files_with(key)) == 1
+    ran = subprocess.run(
+        command("connector", "resend", "harbor-house", "sftp", "--delivery", key, "--json"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "HUB_DATA": str(performance.folder)},
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == {"deliveries": 1, "more": False}
+    deadline = time.monotonic() + goes_ms_max / 1000 * 3
+    while len(files_with(key)) < 2:
+        assert time.monotonic() < deadline, "it was not sent once more"
+        time.sleep(0.1)
+    assert len({one["body"]["id"] for one in kept(path) if one["key"] == key}) == 1
 
 
 def test_nothing_personal_is_in_what_the_hub_says_of_itself(performance: Performance) -> None:

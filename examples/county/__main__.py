@@ -12,22 +12,25 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 
 from examples.county.comparison import Line, compare
-from examples.county.endpoints import Endpoints, Shelf
+from examples.county.expected import Due
 from examples.county.files import Files, watched
 from examples.county.hubside import Hub, NotDone, now
+from examples.county.inbox import Inbox
 from examples.county.journal import Journal, write_whole
 from examples.county.officers import Officers
 from examples.county.plan import Plan, plan
 from examples.county.play import Play
-from examples.county.running import RunningHub, known, policy, register
+from examples.county.running import RunningHub, kafka, known, policy, register
 from examples.county.showing import Showing
 from examples.county.summary import exact, show
+from examples.county.systems import Systems
 
 people_default = 120
 seed_default = 2026
@@ -76,44 +79,52 @@ def perform(chosen: argparse.Namespace, folder: Path, console: Console) -> bool:
         county = planned(folder, chosen.people, chosen.seed)
         journal = Journal(folder / "journal.jsonl")
         stack.callback(journal.close)
-        endpoints = Endpoints(Shelf(folder / "arrivals.jsonl"), journal.done.get("port", 0))
-        journal.keep("port", endpoints.port)
-        endpoints.start()
-        stack.callback(endpoints.stop)
-        endpoints.trust(known(folder).secrets)
-        running = stack.enter_context(RunningHub(folder, {"HUB_FILES": watched(folder)}))
+        systems = stack.enter_context(Systems(folder, journal, county.agencies))
+        systems.trust(known(folder))
+        running = stack.enter_context(RunningHub(folder, {"HUB_FILES": watched(folder, systems.mailbox)}))
         running.ready()
-        credentials = register(county, folder, endpoints)
-        endpoints.trust(credentials.secrets)
+        credentials = register(county, folder, systems)
+        client = kafka()
+        systems.connect(running.address, credentials, client)
         running.invite(console)
-        hub = Hub(running.address, credentials.tokens, running.alive)
+
+        def alive() -> None:
+            running.alive()
+            systems.alive()
+
+        hub = Hub(running.address, credentials.tokens, alive)
         stack.callback(hub.close)
-        files = Files(folder / "files", running.address, credentials.tokens)
+        files = Files(folder / "files", systems.hand_in())
+        inbox = Inbox(client, running.address)
         officers = stack.enter_context(Officers(running.address))
-        play = Play(county, policy(), journal, endpoints.shelf, hub, files, officers, showing)
+        play = Play(county, policy(), journal, systems.shelf, hub, files, inbox, officers, showing)
         stack.callback(play.close)
         dues = play.run()
-        lines = compare(county, dues, endpoints.shelf.all(), play.closed_at())
-        told(lines, endpoints)
+        lines = compare(county, dues, systems.shelf.all(), play.closed_at())
+        told(lines, systems, county, dues)
         showing.stop()
         if chosen.json:
             print(json.dumps({who: line.as_json() for who, line in lines.items()}, indent=1))
         else:
-            show(console, lines)
+            show(console, county, lines)
         if not chosen.once:
             console.print("The hub goes on. Ctrl-C stops everything.")
             running.wait()
     return exact(lines)
 
 
-def told(lines: dict[str, Line], endpoints: Endpoints) -> None:
-    """Adds what only the endpoints know: repeats, forged signatures, bodies that changed under one key."""
+def told(lines: dict[str, Line], systems: Systems, county: Plan, dues: Sequence[Due]) -> None:
+    """Adds what only the systems know: repeats, forged signatures, bodies that changed under one key, what
+    the alerts page shows in the end.
+    """
     for stakeholder, line in lines.items():
-        line.repeated = endpoints.shelf.repeats[stakeholder]
-        if endpoints.forged[stakeholder]:
-            line.unexplained.append(f"a signature that does not fit: {endpoints.forged[stakeholder]} times")
-    for arrival in endpoints.shelf.changed:
+        line.repeated = systems.shelf.repeats[stakeholder]
+        if forged := systems.endpoints.forged[stakeholder]:
+            line.unexplained.append(f"a signature that does not fit: {forged} times")
+    for arrival in systems.shelf.changed:
         lines[arrival.stakeholder].unexplained.append(f"another body under one key: {arrival.key}")
+    for desk in systems.desks:
+        lines[desk.stakeholder].unexplained += desk.amiss(dues, county.people)
 
 
 def main(given: list[str] | None = None) -> int:

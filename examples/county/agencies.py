@@ -26,7 +26,10 @@ class Subscription:
 
 @dataclass(frozen=True)
 class Agency:
-    """One stakeholder, with its agreement's period in milliseconds since 1970."""
+    """One stakeholder, with its agreement's period in milliseconds since 1970.
+
+    `form` is the format of its files, where it gets files; `signed` how its webhook is.
+    """
 
     id: str
     name: str
@@ -36,6 +39,16 @@ class Agency:
     part2: bool
     agreement: tuple[int, int]
     subscriptions: tuple[Subscription, ...]
+    form: str = "csv"
+    signed: str = "hmac"
+
+    def ways_for(self, category: str) -> tuple[str, ...]:
+        """The ways by which it is told of a category, each once; none where it does not want it."""
+        return tuple(dict.fromkeys(one.adapter for one in self.subscriptions if one.wants(category)))
+
+    def way_form(self, way: str) -> str:
+        """What its own system reads: a way's name, of files their format."""
+        return self.form if way == "sftp" else way
 
     def as_json(self) -> dict[str, Any]:
         """The stakeholder as the disclosure rule looks at it."""
@@ -70,8 +83,10 @@ def _agency(row: dict[str, Any], anchor: int) -> Agency:
                 id=f"{row['id']}-{number}",
                 purpose=one["purpose"],
                 categories=tuple(one["categories"]),
-                adapter=one.get("adapter", "webhook"),
+                adapter=one.get("adapter", row.get("by", "webhook")),
             )
             for number, one in enumerate(row["subscriptions"], start=1)
         ),
+        form=row.get("form", "csv"),
+        signed=row.get("signed", "hmac"),
     )

@@ -7,28 +7,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from examples.county.endpoints import Arrival
 from examples.county.expected import Due
+from examples.county.forms import arrived
 from examples.county.plan import Plan
-from examples.county.sight import arrived, leaks, seen
+from examples.county.shelf import Arrival
+from examples.county.sight import leaks, seen
 
 
 @dataclass
 class Line:
-    """The account of one stakeholder. What was published is permitted, denied or raced; nothing else."""
+    """The account of one stakeholder. What was published is permitted, denied or raced; nothing else.
+
+    `by` counts what was delivered by each way.
+    """
 
     published: int = 0
     permitted: int = 0
     denied: Counter[str] = field(default_factory=Counter)
     raced: int = 0
     delivered: int = 0
+    by: Counter[str] = field(default_factory=Counter)
     withheld: int = 0
     repeated: int = 0
     unexplained: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """The line as JSON."""
-        return {**self.__dict__, "denied": dict(sorted(self.denied.items()))}
+        return {
+            **self.__dict__,
+            "denied": dict(sorted(self.denied.items())),
+            "by": dict(sorted(self.by.items())),
+        }
 
 
 def compare(
@@ -39,14 +48,19 @@ def compare(
     `closed_at`: by person, when the hub said that what was taken back in the race can no longer go (ms).
     """
     lines = {stakeholder: Line() for stakeholder in plan.agencies}
-    came: dict[str, list[Arrival]] = defaultdict(list)
+    came: dict[tuple[str, str], list[Arrival]] = defaultdict(list)
     for arrival in arrivals:
-        came[arrival.stakeholder].append(arrival)
-    wanted: dict[str, list[Due]] = defaultdict(list)
+        came[arrival.stakeholder, arrival.way].append(arrival)
+    wanted: dict[tuple[str, str], list[Due]] = defaultdict(list)
     for due in dues:
-        wanted[due.stakeholder].append(due)
+        wanted[due.stakeholder, due.way].append(due)
+    for stakeholder, way in sorted(set(came) | set(wanted)):
+        these = (wanted[stakeholder, way], came[stakeholder, way])
+        _account(plan, lines[stakeholder], stakeholder, way, *these, closed_at or {})
     for stakeholder, line in lines.items():
-        _account(plan, line, stakeholder, wanted[stakeholder], came[stakeholder], closed_at or {})
+        _names(
+            line, [one for arrivals in came.values() for one in arrivals if one.stakeholder == stakeholder]
+        )
     return lines
 
 
@@ -54,20 +68,25 @@ def _account(
     plan: Plan,
     line: Line,
     stakeholder: str,
+    way: str,
     dues: Sequence[Due],
     came: Sequence[Arrival],
     closed_at: Mapping[int, int],
 ) -> None:
+    form = plan.agencies[stakeholder].way_form(way)
     left: dict[str, list[Arrival]] = defaultdict(list)
     for one in came:
-        left[arrived(one.body)].append(one)
-    line.published = len(dues)
-    line.delivered = len(came)
-    _identities(line, came)
+        left[arrived(one.body, form)].append(one)
+    line.published += len(dues)
+    line.delivered += len(came)
+    line.by[way] += len(came)
+    events = Counter(str(one.body.get("id")) for one in came)
+    line.unexplained += [f"doubled: {event}" for event, times in events.items() if times > 1]
     for due in sorted(dues, key=lambda one: one.raced):
         person = plan.people[due.event.person]
         ways = [
-            None if share is None else seen(due.event, share, person, stakeholder) for share in due.variants
+            None if share is None else seen(due.event, share, person, stakeholder, form)
+            for share in due.variants
         ]
         found = next((way for way in ways if way is not None and left.get(way)), None)
         arrival = left[found].pop() if found is not None else None
@@ -94,9 +113,7 @@ def _too_late(
     return closed is not None and found != ways[-1] and arrival.began_at > closed
 
 
-def _identities(line: Line, came: Sequence[Arrival]) -> None:
-    events = Counter(str(arrival.body.get("id")) for arrival in came)
-    line.unexplained += [f"doubled: {event}" for event, times in events.items() if times > 1]
+def _names(line: Line, came: Sequence[Arrival]) -> None:
     people: dict[str, set[str]] = defaultdict(set)
     numbers: dict[str, set[str]] = defaultdict(set)
     for arrival in came:

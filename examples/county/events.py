@@ -12,35 +12,31 @@ from random import Random
 from typing import Any
 
 from examples.county.agencies import Agency
-from examples.county.calendar import DAY_MS, HOUR_MS, MINUTE_MS, local_clock, noon, rfc3339
+from examples.county.calendar import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, local_clock, noon, rfc3339
+from examples.county.details import PLACES, court, details, hearing, outreach, stay
 from examples.county.people import Person
 
-PLACES = (
-    "Pier 4 underpass",
-    "Cedar Street library",
-    "Third Avenue bus hub",
-    "Old cannery lot",
-    "Harbor steps",
-    "Millrace park",
-)
-STAFF = ("J. Okafor", "M. Lindqvist", "T. Reyes", "A. Bellweather")
-NEEDS = ("dry socks", "a phone charger", "an ID card", "a bus pass", "insulin", "storage for belongings")
-LIVING = {
-    "116": "A place not meant for habitation",
-    "118": "Safe haven",
-    "302": "Transitional housing",
-    "336": "A friend's home",
-}
-HEARINGS = {"SET": "set", "RESET": "moved", "STRICKEN": "cancelled", "HELD": "held"}
+REQUESTS = ("offered", "paused", "completed")
 VISITS = ("offered", "started", "ongoing", "paused", "completed")
 NARRATIVES = ("Asked about the winter beds.", "Wants to call a sister.", "Was in good spirits.")
+CHANNELS = {
+    "http": "HTTP, in batches",
+    "http-single": "HTTP, one by one",
+    "http-binary": "HTTP, binary mode",
+    "kafka": "Kafka, `inbox.<id>`",
+    "fhir": "FHIR, Encounters and ServiceRequests",
+    "hmis": "watched folder, HMIS export",
+    "docket": "watched folder, court docket",
+    "niem": "watched folder, NIEM XML",
+    "roster": "SFTP account, jail roster",
+}
 
 
 @dataclass(frozen=True)
 class Event:
     """One event as its sender tells it.
 
-    `fields` are the data, `occurred_at` is in milliseconds, `channel` one of http, fhir, hmis, docket, niem.
+    `fields` are the data, `occurred_at` is in milliseconds, `channel` one of `CHANNELS`.
     """
 
     id: str
@@ -105,28 +101,28 @@ WEEKS = (
     Habit("harbor-house", "service.basic-needs", 0.4),
     Habit("harbor-house", "service.benefits", 0.3),
     Habit("tideline-clinic", "service.substance-use", 0.8),
-    Habit("tideline-clinic", "service.mental-health", 0.4, ("mental-health",)),
+    Habit("tideline-clinic", "service.mental-health", 0.4, ("mental-health",), channel="fhir"),
     Habit("tideline-clinic", "service.mental-health", 0.2, ("mental-health", "counselling-notes")),
     Habit("tideline-clinic", "service.medical", 0.3, ("hiv",), channel="fhir"),
-    Habit("county-ems", "contact.crisis", 0.3, ("mental-health",)),
-    Habit("county-ems", "contact.overdose", 0.3),
+    Habit("county-ems", "contact.crisis", 0.3, ("mental-health",), channel="kafka"),
+    Habit("county-ems", "contact.overdose", 0.3, channel="kafka"),
     Habit("harbor-pd", "contact.law-enforcement", 0.6),
-    Habit("harbor-pd", "court.warrant", 0.3),
+    Habit("harbor-pd", "court.warrant", 0.3, channel="http-single"),
     Habit("harbor-pd", "referral.arrest-diversion", 0.5),
     Habit("downtown-bia", "referral.social-contact", 0.3),
     Habit("waterfront-council", "referral.community", 0.2),
-    Habit("county-jail", "contact.custody-booking", 0.3),
-    Habit("county-jail", "contact.custody-release", 0.3),
+    Habit("county-jail", "contact.custody-booking", 0.3, channel="roster"),
+    Habit("county-jail", "contact.custody-release", 0.3, channel="roster"),
     Habit("municipal-court", "court.hearing", 0.9, channel="docket"),
     Habit("municipal-court", "court.disposition", 0.2),
     Habit("city-attorney", "court.charge", 0.5, channel="niem"),
-    Habit("public-defense", "service.legal-aid", 0.3),
+    Habit("public-defense", "service.legal-aid", 0.3, channel="http-binary"),
 )
 AFTER = (
     Habit("reach", "contact.case-management"),
     Habit("harbor-house", "service.housing"),
     Habit("tideline-clinic", "service.substance-use", 0.5),
-    Habit("county-jail", "contact.custody-booking", 0.4),
+    Habit("county-jail", "contact.custody-booking", 0.4, channel="roster"),
     Habit("municipal-court", "court.hearing", 0.6, channel="docket"),
 )
 RACE = (
@@ -170,119 +166,27 @@ def _event(person: Person, identity: str, habit: Habit, moment: int, dice: Rando
     if habit.channel == "hmis":
         moment = noon(moment)
         fields["occurred_at"] = rfc3339(moment)
-        fields |= _outreach(dice)
+        fields |= outreach(dice)
     elif habit.channel == "docket":
         moment = local_clock(moment)
         fields |= {"name": person.name, "birth_date": person.birth_date, "occurred_at": rfc3339(moment)}
-        fields |= _hearing(person, moment, dice)
+        fields |= hearing(person, moment, dice)
     elif habit.channel == "niem":
         fields |= {"name": person.name, "birth_date": person.birth_date, "occurred_at": rfc3339(moment)}
-        fields |= _court("charge", person, dice)
+        fields |= court("charge", person, dice)
     elif habit.channel == "fhir":
+        steps = VISITS if habit.category == "service.medical" else REQUESTS
         fields |= {"occurred_at": rfc3339(moment), "provider": "Tideline Clinic"}
-        fields |= {"service_code": f"S{dice.randrange(100, 999)}", "step": dice.choice(VISITS)}
+        fields |= {"service_code": f"S{dice.randrange(100, 999)}", "step": dice.choice(steps)}
+    elif habit.channel == "roster":
+        moment = local_clock(moment // SECOND_MS * SECOND_MS)
+        fields |= {"name": person.name, "birth_date": person.birth_date, "occurred_at": rfc3339(moment)}
+        fields |= stay(habit.category, moment, dice)
     else:
         fields |= {"name": person.name, "birth_date": person.birth_date, "occurred_at": rfc3339(moment)}
         fields["place"] = {"description": dice.choice(PLACES), "district": str(dice.randrange(1, 8))}
         fields["narrative"] = dice.choice(NARRATIVES)
-        fields |= _details(habit.category, person, moment, dice)
+        fields |= details(habit.category, person, moment, dice)
     return Event(
         identity, person.number, habit.source, habit.category, habit.labels, moment, fields, habit.channel
     )
-
-
-def _outreach(dice: Random) -> dict[str, Any]:
-    where, more = dice.choice(list(LIVING.values())), dice.choice(PLACES)
-    return {
-        "phase": "outreach",
-        "staff": f"U{dice.randrange(10, 99)}",
-        "place": {"description": f"{where}: {more}"},
-    }
-
-
-def _hearing(person: Person, moment: int, dice: Random) -> dict[str, Any]:
-    at = noon(moment + dice.randrange(7, 40) * DAY_MS)
-    return {
-        "court": "Municipal Court",
-        "case_number": f"26-{person.number:05d}",
-        "hearing": {
-            "id": f"H{dice.randrange(10**7):07d}",
-            "status": dice.choice(list(HEARINGS.values())),
-            "at": rfc3339(at),
-            "kind": dice.choice(("review", "arraignment", "pre-trial")),
-            "room": dice.choice(("1A", "2C", "301")),
-        },
-    }
-
-
-def _details(category: str, person: Person, moment: int, dice: Random) -> dict[str, Any]:
-    kind, _, refined = category.partition(".")
-    if kind == "contact":
-        return _contact(refined, moment, dice)
-    if kind == "service":
-        return _service(refined, dice)
-    if kind == "court":
-        return _court(refined, person, dice)
-    door = {"arrest-diversion": "arrest diversion", "social-contact": "social contact"}.get(
-        refined, "community"
-    )
-    return {
-        "door": door,
-        "referred_by": dice.choice(STAFF),
-        "handoff_due_at": rfc3339(moment + 2 * HOUR_MS),
-        "harm": "A broken shop window; the owner was frightened.",
-        "engaged": True,
-        "phase": "outreach",
-    }
-
-
-def _contact(refined: str, moment: int, dice: Random) -> dict[str, Any]:
-    details: dict[str, Any] = {"mode": dice.choice(("in person", "phone", "message"))}
-    if refined in ("custody-booking", "custody-release"):
-        details |= {"facility": "County Jail", "booking_number": f"B{dice.randrange(10**6):06d}"}
-        details["booked_at" if refined == "custody-booking" else "released_at"] = rfc3339(moment)
-        return details
-    details |= {"staff": dice.choice(STAFF), "needs": sorted(dice.sample(NEEDS, 2))}
-    if refined == "crisis":
-        details["crisis_level"] = dice.choice(("moderate", "high"))
-    elif refined == "overdose":
-        details["overdose_reversed"] = True
-    else:
-        details |= {
-            "engaged": True,
-            "phase": "active",
-            "gender": "self-described",
-            "race_ethnicity": ["asked"],
-        }
-    return details
-
-
-def _service(refined: str, dice: Random) -> dict[str, Any]:
-    details: dict[str, Any] = {
-        "program": f"{refined} {dice.choice(('north', 'south'))}",
-        "service_code": f"S{dice.randrange(100, 999)}",
-        "step": dice.choice(("offered", "accepted", "started", "ongoing", "paused", "completed")),
-        "units": dice.randrange(1, 9),
-        "engaged": True,
-        "phase": dice.choice(("intake", "active")),
-    }
-    if refined in ("substance-use", "mental-health", "medical"):
-        code = dice.choice(
-            (("F11.20", "Opioid dependence"), ("F32.1", "Depressive episode"), ("Z21", "Carrier"))
-        )
-        details["codes"] = [
-            {"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": code[0], "display": code[1]}
-        ]
-        details["medication"] = dice.choice(("buprenorphine", "sertraline", "none"))
-    return details
-
-
-def _court(refined: str, person: Person, dice: Random) -> dict[str, Any]:
-    details: dict[str, Any] = {"court": "Municipal Court", "case_number": f"26-{person.number:05d}"}
-    if refined == "warrant":
-        details["warrant"] = {"number": f"W{dice.randrange(10**6):06d}", "status": "issued"}
-    elif refined == "charge":
-        details["charge"] = {"statute": "9A.52.070", "description": "trespass", "severity": "misdemeanor"}
-    else:
-        details["disposition"] = "dismissed on completion of the program"
-    return details

@@ -40,14 +40,17 @@ class Share:
 
 @dataclass(frozen=True)
 class Due:
-    """One event and one stakeholder that wanted it. `variants` are the ways in which it may rightly have come
-    (None: not at all): one where the outcome is certain, two where a revocation raced it.
+    """One event, one stakeholder that wanted it, and the way by which it is told. `variants` are the shares
+    that may rightly have come (None: nothing): one where the outcome is certain, two where a revocation raced
+    it. `stands` says that nothing narrowed what came afterwards: a page goes on showing it.
     """
 
     event: Event
     stakeholder: str
+    way: str
     variants: tuple[Share | None, ...]
     reason: str
+    stands: bool = False
 
     @property
     def raced(self) -> bool:
@@ -75,41 +78,50 @@ class Reckoner:
             self.spoken.setdefault(one.person, []).append((SCENES.index(scene), one.body))
 
     def dues(self) -> list[Due]:
-        """Every event paired with every other stakeholder whose subscriptions want it."""
+        """Every event paired with every other stakeholder whose subscriptions want it, by each way."""
         found = []
         for scene, event in self.plan.events():
             for stakeholder in self.plan.agencies.values():
-                wanted = any(one.wants(event.category) for one in stakeholder.subscriptions)
-                if wanted and stakeholder.id != event.source:
-                    found.append(self.due(event, stakeholder.id, SCENES.index(scene)))
+                if stakeholder.id != event.source:
+                    ways = stakeholder.ways_for(event.category)
+                    found += [self.due(event, stakeholder.id, way, SCENES.index(scene)) for way in ways]
         return found
 
-    def due(self, event: Event, stakeholder: str, known: int) -> Due:
+    def due(self, event: Event, stakeholder: str, way: str, known: int) -> Due:
         """What should become of one event for one stakeholder, known to the hub from scene `known` on."""
         racing = self.plan.people[event.person].profile in RACING and SCENES[known] == "race"
         if racing:
-            before, _ = self.share(event, stakeholder, known, narrowed=False)
-            after, reason = self.share(event, stakeholder, known, narrowed=True)
+            before, _ = self.share(event, stakeholder, way, known, narrowed=False)
+            after, reason = self.share(event, stakeholder, way, known, narrowed=True)
             same = (before is None and after is None) or before == after
-            return Due(event, stakeholder, (before,) if same else (before, after), reason)
+            return Due(event, stakeholder, way, (before,) if same else (before, after), reason)
         reasons = "no-consent"
         spoke = {said for said, _ in self.spoken.get(event.person, [])}
         for scene in range(known, len(SCENES)):
             if scene not in spoke and scene not in (known, len(SCENES) - 1):
                 continue  # nobody said anything: as before, but for time, which the last scene sees to
-            share, reasons = self.share(event, stakeholder, scene, narrowed=True)
+            share, reasons = self.share(event, stakeholder, way, scene, narrowed=True)
             if share is not None:
-                return Due(event, stakeholder, (share,), "permit")
-        return Due(event, stakeholder, (None,), reasons)
+                stands = way == "alerts" and self.stands(event, stakeholder, share, scene)
+                return Due(event, stakeholder, way, (share,), "permit", stands)
+        return Due(event, stakeholder, way, (None,), reasons)
+
+    def stands(self, event: Event, stakeholder: str, shown: Share, scene: int) -> bool:
+        """Whether an alert that was shown in a scene was permitted, as it was, in all that followed."""
+        later = (
+            self.share(event, stakeholder, "alerts", after, narrowed=True)[0]
+            for after in range(scene + 1, len(SCENES))
+        )
+        return all(one is not None and set(one.compartments) >= set(shown.compartments) for one in later)
 
     def share(
-        self, event: Event, stakeholder: str, scene: int, *, narrowed: bool
+        self, event: Event, stakeholder: str, way: str, scene: int, *, narrowed: bool
     ) -> tuple[Share | None, str]:
-        """What the stakeholder may see in a scene, or why nothing; `narrowed`: after its revocations."""
+        """What a stakeholder sees by a way in a scene, or why nothing; `narrowed`: after its revocations."""
         answers = [
             (one.purpose, self.ask(event, stakeholder, one.purpose, scene, narrowed=narrowed))
             for one in self.plan.agencies[stakeholder].subscriptions
-            if one.adapter == "webhook" and one.wants(event.category)
+            if one.adapter == way and one.wants(event.category)
         ]
         permitted = [(purpose, one) for purpose, one in answers if one.permitted]
         if not permitted:

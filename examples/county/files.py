@@ -1,5 +1,5 @@
-"""What agencies hand in as files: a whole HMIS export and NIEM messages, put into folders that the hub
-watches, and a court's docket, sent by `hub publish`.
+"""What agencies hand in as files: a whole HMIS export, a court's docket and NIEM messages, put into folders
+that the hub watches, and a jail's roster, which the hub fetches from the county's SFTP server.
 """
 
 from __future__ import annotations
@@ -18,30 +18,55 @@ from pathlib import Path
 from typing import Any
 
 from examples.county.calendar import local
-from examples.county.events import HEARINGS, LIVING, Event
+from examples.county.details import HEARINGS, LIVING
+from examples.county.events import Event
 from examples.county.hubside import NotDone
 from examples.county.journal import write_whole
+from examples.county.mailbox import Mailbox, private_key
 from examples.county.messages import charge_case, filing
 from examples.county.plan import Scene
 from examples.county.record import instant
-from examples.county.running import ran
 
-MAPPINGS = {"hmis": "hmis-export", "docket": "court-docket", "niem": "niem-charge-filing"}
-ENDINGS = {"hmis": ".zip", "docket": ".csv", "niem": ".xml"}
+MAPPINGS = {
+    "hmis": "hmis-export",
+    "docket": "court-docket",
+    "niem": "niem-charge-filing",
+    "roster": "jail-roster",
+}
+ENDINGS = {"hmis": ".zip", "docket": ".csv", "niem": ".xml", "roster": ".csv"}
 EXPORTED = "CurrentLivingSituation.csv"
-WATCHED = {"reach": "hmis", "city-attorney": "niem"}  # who puts what into a folder
+WATCHED = {
+    "reach": "hmis",
+    "city-attorney": "niem",
+    "municipal-court": "docket",
+}  # who puts what into a folder
+JAIL = "county-jail"  # from whose account the hub fetches
 result_ms_max = 120_000
+look_ms = 1_000  # between two looks of the hub into the account
 
 
-def watched(folder: Path) -> str:
-    """The hub's setting `files` for a county that is played in that folder; the watched ones are made."""
-    sources = []
+def watched(folder: Path, mailbox: Mailbox) -> str:
+    """The hub's setting `files` for a county that is played in that folder; places and keys are made."""
+    sources: list[dict[str, Any]] = []
     for agency, channel in WATCHED.items():
         place = folder / "watched" / agency
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         mappings = {"*" + ENDINGS[channel]: MAPPINGS[channel]}
         # Files get their name when they are whole, so that there is nothing to wait for.
         sources.append({"agency": agency, "folder": str(place), "mappings": mappings, "settle_ms": 0})
+    key = folder / "jail-account-key"
+    mailbox.trust(JAIL, private_key(key).export_public_key("openssh").decode().strip())
+    account = {
+        "host": "127.0.0.1",
+        "port": mailbox.port,
+        "username": JAIL,
+        "key": str(key),
+        "host_key": mailbox.public_key,
+        "folder": "out",
+        "every_ms": look_ms,
+    }
+    mappings = {"*" + ENDINGS["roster"]: MAPPINGS["roster"]}
+    sources.append({"agency": JAIL, "sftp": account, "mappings": mappings, "settle_ms": 0})
     return json.dumps(sources)
 
 
@@ -51,7 +76,6 @@ class Sheet:
 
     path: Path
     source: str
-    mapping: str
     good: int
     bad: int
 
@@ -59,22 +83,22 @@ class Sheet:
 class Files:
     """Writes the scenes' files and hands them in."""
 
-    def __init__(self, folder: Path, address: str, tokens: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, places: Mapping[str, Path]) -> None:
+        """In: where they are written; by agency the folder that the hub looks into."""
         self.folder = folder
-        self.address = address
-        self.tokens = tokens
+        self.places = places
 
     def written(self, scene: Scene) -> list[Sheet]:
         """The scene's files, written; the same ones when it is played again."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         sheets = []
-        for channel, mapping in MAPPINGS.items():
+        for channel in MAPPINGS:
             events = [event for event in scene.events if event.channel == channel]
             if not events:
                 continue
             path = self.folder / f"{scene.name}-{channel}{ENDINGS[channel]}"
             bad = self._write(path, channel, events, spoil=scene.name == "weeks")
-            sheets.append(Sheet(path, events[0].source, mapping, len(events), bad))
+            sheets.append(Sheet(path, events[0].source, len(events), bad))
         return sheets
 
     def _write(self, path: Path, channel: str, events: Sequence[Event], *, spoil: bool) -> int:
@@ -95,12 +119,11 @@ class Files:
         return len(bad)
 
     def hand_in(self, sheet: Sheet) -> dict[str, Any]:
-        """Hands in one file. Raises `NotDone` where not exactly the good lines were accepted."""
-        return self.leave(sheet) if sheet.source in WATCHED else self.publish(sheet)
+        """Puts a file where the hub looks, once, and waits for the result beside it.
 
-    def leave(self, sheet: Sheet) -> dict[str, Any]:
-        """Puts a file into the watched folder, once, and waits for the result beside it."""
-        place, name = self.folder.parent / "watched" / sheet.source, sheet.path.name
+        Raises `NotDone` where not exactly the good lines were accepted.
+        """
+        place, name = self.places[sheet.source], sheet.path.name
         if not list(place.rglob(f"*{name}")):
             part = place / f"{name}.part"
             shutil.copyfile(sheet.path, part)
@@ -108,28 +131,14 @@ class Files:
         deadline = time.monotonic() + result_ms_max / 1000
         while not (found := list((place / "done").glob(f"*-{name}.result.csv"))):
             if time.monotonic() > deadline:
-                raise NotDone(f"{name} was not taken from its folder in two minutes")
+                raise NotDone(f"{name} was not taken in two minutes")
             time.sleep(0.1)
         with found[0].open(newline="", encoding="utf-8") as file:
             said = Counter(line["status"] for line in csv.DictReader(file))
         refused = said["rejected"] + said["unreadable"]
         if (said["accepted"], refused) != (sheet.good, sheet.bad):
-            raise NotDone(f"{name} from its folder: {said['accepted']} of {sheet.good} accepted")
+            raise NotDone(f"{name}: {said['accepted']} of {sheet.good} accepted")
         return {"accepted": said["accepted"], "refused": refused}
-
-    def publish(self, sheet: Sheet) -> dict[str, Any]:
-        """Sends one file. Raises `NotDone` where not exactly the good lines were accepted."""
-        words = ["publish", str(sheet.path), "--mapping", sheet.mapping, "--agency", sheet.source]
-        done = ran([*words, "--url", self.address, "--json"], {"HUB_TOKEN": self.tokens[sheet.source]})
-        if done.returncode != (1 if sheet.bad else 0):
-            raise NotDone(
-                f"hub publish {sheet.path.name} ended with {done.returncode}: {done.stderr[-2000:]}"
-            )
-        told = json.loads(done.stdout)
-        refused = told["rejected"] + told["unreadable"]
-        if (told["accepted"], refused) != (sheet.good, sheet.bad):
-            raise NotDone(f"hub publish {sheet.path.name}: {told['accepted']} of {sheet.good} accepted")
-        return {"accepted": told["accepted"], "refused": refused}
 
 
 def _zip(path: Path, text: str) -> None:
@@ -205,6 +214,31 @@ def docket_row(event: Event) -> dict[str, str]:
     }
 
 
+ROSTER = (
+    "BookingNumber", "InmateID", "InmateName", "DateOfBirth", "BookedAt", "ReleaseExpected", "ReleasedAt",
+    "Facility", "District", "MedicalNeeds", "Status",
+)  # fmt: skip
+NEEDS = {"MED": "medication", "WD": "withdrawal care", "OTHER": "medical care"}
+
+
+def roster_row(event: Event) -> dict[str, str]:
+    """A stay in jail as a line of its roster."""
+    fields = event.fields
+    times = {"BookedAt": fields["booked_at"], "ReleasedAt": fields.get("released_at")}
+    said = {name: local(instant(text) or 0) for name, text in times.items() if text}
+    return {
+        "BookingNumber": fields["booking_number"],
+        "InmateID": fields["local_id"],
+        "InmateName": fields["name"],
+        "DateOfBirth": fields["birth_date"],
+        "Facility": fields["facility"],
+        "District": fields["place"]["district"],
+        "MedicalNeeds": "/".join(_code(NEEDS, need) for need in fields["needs"]),
+        "Status": "CLOSED" if "released_at" in fields else "HELD",
+        **{name: f"{at:%m/%d/%Y %H:%M:%S}" for name, at in said.items()},
+    }
+
+
 def _code(table: Mapping[str, str], meaning: str) -> str:
     return next(code for code, one in table.items() if one == meaning)
 
@@ -214,6 +248,8 @@ def spoilt(channel: str, row: dict[str, str]) -> list[dict[str, str]]:
     if channel == "hmis":
         changes = [{"InformationDate": "2026-02-30"}, {"CurrentLivingSituation": "777"}, {"PersonalID": ""}]
         return [{**row, "CurrentLivingSitID": f"spoilt-{n}", **change} for n, change in enumerate(changes)]
+    if channel == "roster":
+        return [{**row, "BookingNumber": "spoilt-0", "BookedAt": "noon", "ReleasedAt": ""}]
     changes = [{"HearingStatus": "FTA"}, {"EntryType": "GOSSIP"}]
     return [{**row, "EntryID": f"spoilt-{n}", **change} for n, change in enumerate(changes)]
 
@@ -221,4 +257,5 @@ def spoilt(channel: str, row: dict[str, str]) -> list[dict[str, str]]:
 LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[Event], dict[str, str]]]] = {
     "hmis": (HMIS, hmis_row),
     "docket": (DOCKET, docket_row),
+    "roster": (ROSTER, roster_row),
 }

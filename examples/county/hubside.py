@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,8 @@ from examples.county.events import Event
 from examples.county.wishes import Directive
 
 BATCH = "application/cloudevents-batch+json"
+STRUCTURED = "application/cloudevents+json"
+FHIR = "application/fhir+json"
 wait_ms_max = 60_000
 doubt_ms_max = 15_000
 pause_ms_max = 2_000
@@ -103,9 +106,25 @@ class Hub:
         )
         return results(answer)
 
+    def single(self, source: str, event: Event) -> dict[str, Any]:
+        """Publishes one event by itself, in structured mode; gives back its result."""
+        content = {"json": event.cloudevent(), "headers": {"content-type": STRUCTURED}}
+        return results(self.call("POST", "/v1/events", source, expect=(202,), **content))[0]
+
+    def binary(self, source: str, event: Event) -> dict[str, Any]:
+        """Publishes one event in binary mode: attributes as headers, the data as the body."""
+        headers, body = in_binary(event)
+        answer = self.call("POST", "/v1/events", source, content=body, headers=headers, expect=(202,))
+        return results(answer)[0]
+
+    def consent(self, sender: str, resource: dict[str, Any]) -> None:
+        """Hands in a FHIR Consent."""
+        headers = {"content-type": FHIR}
+        self.call("POST", "/v1/consents", sender, json=resource, headers=headers, expect=(200, 201))
+
     def bundle(self, source: str, resources: dict[str, Any]) -> list[str]:
         """Hands in a FHIR Bundle; gives back the status of each entry."""
-        headers = {"content-type": "application/fhir+json"}
+        headers = {"content-type": FHIR}
         answer = self.call("POST", "/v1/fhir", source, json=resources, headers=headers, expect=(200,))
         return [one["response"]["status"] for one in answer.json()["entry"]]
 
@@ -141,8 +160,22 @@ def as_sent(one: Directive, participant: str) -> dict[str, Any]:
     """A directive as it is handed in: with a consent goes who saw it signed."""
     body = dict(one.body)
     if body["type"] == "consent-granted":
-        body["witness"] = {"name": "T. Reyes", "organisation": one.sender}
+        body["witness"] = witness(one.sender)
     return {"id": one.id, "participant": participant, **body}
+
+
+def in_binary(event: Event) -> tuple[dict[str, str], bytes]:
+    """The headers and the body of an event in CloudEvents' binary mode."""
+    told = event.cloudevent()
+    data = told.pop("data")
+    headers = {f"ce-{name}": str(value) for name, value in told.items()}
+    headers["content-type"] = headers.pop("ce-datacontenttype")
+    return headers, json.dumps(data).encode()
+
+
+def witness(sender: str) -> dict[str, str]:
+    """Who saw a form signed."""
+    return {"name": "T. Reyes", "organisation": sender}
 
 
 def now() -> int:
@@ -151,8 +184,10 @@ def now() -> int:
 
 
 def results(answer: httpx.Response) -> list[dict[str, Any]]:
-    """The results of a batch, whether they stand alone or under a name."""
+    """The results of a batch, whether they stand alone or under a name; or the one of a single event."""
     told = answer.json()
+    if isinstance(told, dict) and "results" not in told:
+        return [told]
     return list(told if isinstance(told, list) else told["results"])
 
 

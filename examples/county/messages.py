@@ -1,4 +1,4 @@
-"""Events as two agencies' own systems write them: charges in NIEM XML, visits as FHIR resources."""
+"""Events as two agencies' own systems write them: charges in NIEM XML, visits and requests as FHIR."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ STATUSES = {
     "paused": "onleave",
     "completed": "finished",
 }
+REQUESTED = {"offered": "active", "paused": "on-hold", "completed": "completed"}
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 SENSITIVE = {"hiv": "HIV", "mental-health": "MH"}
 
@@ -82,6 +83,27 @@ def encounter(event: Event) -> dict[str, Any]:
     }
 
 
+def service_request(event: Event) -> dict[str, Any]:
+    """A service that was asked for, as a FHIR R4 ServiceRequest."""
+    fields = event.fields
+    return {
+        "resourceType": "ServiceRequest",
+        "identifier": [{"system": "urn:example:requests", "value": event.id}],
+        "meta": {"security": [{"system": ACT_CODE, "code": SENSITIVE[label]} for label in event.labels]},
+        "status": REQUESTED[fields["step"]],
+        "intent": "order",
+        "code": {"text": fields["service_code"]},
+        "subject": {"identifier": {"system": "urn:example:patients", "value": fields["local_id"]}},
+        "authoredOn": fields["occurred_at"],
+        "performer": [{"display": fields["provider"]}],
+    }
+
+
+def resource(event: Event) -> dict[str, Any]:
+    """A visit, or what was asked for, as the clinic's record has it."""
+    return encounter(event) if event.category == "service.medical" else service_request(event)
+
+
 def batch(events: Iterable[Event]) -> dict[str, Any]:
-    """Visits as a FHIR Bundle, each to be taken by itself."""
-    return {"resourceType": "Bundle", "type": "batch", "entry": [{"resource": encounter(e)} for e in events]}
+    """Such resources as a FHIR Bundle, each to be taken by itself."""
+    return {"resourceType": "Bundle", "type": "batch", "entry": [{"resource": resource(e)} for e in events]}

@@ -14,22 +14,25 @@ from random import Random
 from typing import Any, TypeVar
 
 from examples.county.bad import conflicting, refused, strangers
-from examples.county.endpoints import Shelf
 from examples.county.events import Event
 from examples.county.expected import Due, Reckoner
 from examples.county.files import Files
-from examples.county.hubside import Hub, NotDone, as_sent, now
+from examples.county.hubside import Hub, NotDone, as_sent, now, witness
+from examples.county.inbox import Inbox
 from examples.county.journal import Journal
 from examples.county.messages import batch
 from examples.county.officers import Officers
 from examples.county.people import REACHED_BY
 from examples.county.plan import RACING, Plan, Scene, Submission
+from examples.county.shelf import Shelf
+from examples.county.signed import BY_FHIR, resource
 from examples.county.waiting import Show, Waiting, moments
 from examples.county.wishes import Directive
 
 Thing = TypeVar("Thing")
 
 hands = 8
+ALONE = frozenset({"http-single", "http-binary"})
 batch_events_max = 100
 strangers_count = 12
 repeats_share = 20  # one in so many is sent twice
@@ -47,6 +50,7 @@ class Play:
         shelf: Shelf,
         hub: Hub,
         files: Files,
+        inbox: Inbox,
         officers: Officers,
         show: Show,
     ) -> None:
@@ -56,10 +60,11 @@ class Play:
         self.shelf = shelf
         self.hub = hub
         self.files = files
+        self.inbox = inbox
         self.officers = officers
         self.show = show
         self.pool = ThreadPoolExecutor(hands, thread_name_prefix="hand")
-        self.waiting = Waiting(plan, policy, shelf, show)
+        self.waiting = Waiting(plan, policy, shelf, show, hub.alive)
 
     def run(self) -> list[Due]:
         """Plays what is left to play; gives back everything that was due. Raises `NotDone`."""
@@ -151,6 +156,9 @@ class Play:
         elif one.sender == "officer":
             self.officers.file(one, person)
             at = now()
+        elif body["type"] == "consent-granted" and self.plan.people[one.person].profile in BY_FHIR:
+            self.hub.consent(one.sender, resource(body["consent"], person, witness(one.sender)))
+            at = now()
         else:
             answer = self.hub.directive(one, person)
             at = self.hub.closed(one.sender, answer["fence"]) if answer.get("fence") else now()
@@ -170,24 +178,24 @@ class Play:
     # ---- events --------------------------------------------------------------------------------------
 
     def publish(self, scene: Scene) -> None:
-        """Publishes the scene's events: by HTTP in batches, by files, and the bad ones among them."""
-        by_source: dict[str, list[Event]] = defaultdict(list)
-        for event in scene.events:
-            if event.channel == "http":
-                by_source[event.source].append(event)
-        batches = [
-            batch
-            for events in by_source.values()
-            for batch in chunks(sorted(events, key=lambda one: one.occurred_at), batch_events_max)
-        ]
+        """Publishes the scene's events, each by its agency's own way, and the bad ones among them."""
+        batches = chunked(scene, "http")
         self.step(f"{scene.name}/http", lambda: sum(self.each("events", batches, self._publish)))
-        visits = list(chunks([event for event in scene.events if event.channel == "fhir"], batch_events_max))
+        alone = [event for event in scene.events if event.channel in ALONE]
+        self.step(f"{scene.name}/alone", lambda: sum(self.each("events one by one", alone, self._one)))
+        visits = chunked(scene, "fhir")
         self.step(f"{scene.name}/fhir", lambda: sum(self.each("visits", visits, self._publish_visits)))
+        records = chunked(scene, "kafka")
+        self.step(f"{scene.name}/kafka", lambda: sum(self.each("records", records, self.inbox.publish)))
         files = self.files.written(scene)
         self.step(f"{scene.name}/files", lambda: self.each("files", files, self.files.hand_in))
         if scene.name == "weeks":
             self.step("weeks/again", lambda: sum(self.each("repeats", batches, self._publish_again)))
             self.step("weeks/bad", self._publish_bad)
+
+    def _one(self, event: Event) -> int:
+        send = self.hub.binary if event.channel == "http-binary" else self.hub.single
+        return self._accepted([send(event.source, event)])
 
     def _publish(self, events: Sequence[Event]) -> int:
         return self._accepted(self.hub.publish(events[0].source, events))
@@ -249,6 +257,16 @@ class Play:
     def dues(self) -> list[Due]:
         """Everything that was due, by the moments at which the scenes began."""
         return Reckoner(self.plan, self.policy, moments(self.journal.done)).dues()
+
+
+def chunked(scene: Scene, channel: str) -> list[Sequence[Event]]:
+    """The scene's events of one channel, oldest first, each agency's in groups."""
+    by_source: dict[str, list[Event]] = defaultdict(list)
+    for event in scene.events:
+        if event.channel == channel:
+            by_source[event.source].append(event)
+    ordered = (sorted(events, key=lambda one: one.occurred_at) for events in by_source.values())
+    return [group for events in ordered for group in chunks(events, batch_events_max)]
 
 
 def chunks(things: Sequence[Thing], size: int) -> list[Sequence[Thing]]:

@@ -10,16 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 from rich.console import Console
 
 import hub.leash
-from examples.county.endpoints import Endpoints
+import hub.settings
+from examples.county.agencies import Agency
 from examples.county.hubside import NotDone
 from examples.county.journal import write_whole
 from examples.county.plan import Plan
@@ -47,17 +48,35 @@ def command(*words: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What each stakeholder holds: its bearer token, and the secret that deliveries to it are signed with."""
+    """What each stakeholder was given: its bearer token, the secret by which it verifies, and the
+    public key with which the hub signs in at its SFTP server.
+    """
 
-    tokens: dict[str, str]
-    secrets: dict[str, str]
+    tokens: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
 
     def take(self, made: dict[str, Any]) -> None:
         """Adds what a command of the hub has just made."""
         if made.get("token"):
             self.tokens[made["id"]] = made["token"]
-        if made.get("webhook_secret"):
-            self.secrets[made["id"]] = made["webhook_secret"]
+        if verifier := made.get("webhook_secret") or made.get("webhook_public_key"):
+            self.secrets[made["id"]] = verifier
+        if made.get("ssh_public_key"):
+            self.keys[made["id"]] = made["ssh_public_key"]
+
+
+class Places(Protocol):
+    """Where the stakeholders' own systems are."""
+
+    def webhook(self, stakeholder: str) -> str:
+        """An address to post to."""
+
+    def fhir(self, stakeholder: str) -> str:
+        """The base address of a FHIR server."""
+
+    def sftp(self, one: Agency) -> dict[str, str]:
+        """A folder on an SFTP server, as `hub agency load` wants it described."""
 
 
 class RunningHub:
@@ -144,12 +163,18 @@ def _free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def ran(words: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """One of the hub's commands, to its end; it ends with this process, should that be killed meanwhile."""
+def ran(
+    words: Sequence[str], environment: Mapping[str, str], said: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """One of the hub's commands, to its end; it ends with this process, should that be killed meanwhile.
+
+    In: `said`, what it reads from its standard input.
+    """
     leash = [sys.executable, "-I", "-S", str(Path(hub.leash.__file__)), str(os.getpid())]
     return subprocess.run(
         [*leash, *command(*words)],
         capture_output=True,
+        input=said,
         text=True,
         timeout=command_ms_max / 1000,
         env={**os.environ, **environment},
@@ -160,26 +185,43 @@ def ran(words: Sequence[str], environment: Mapping[str, str]) -> subprocess.Comp
 def known(folder: Path) -> Credentials:
     """What the stakeholders were given when this county was begun; nothing where it is new."""
     path = folder / "credentials.json"
-    return Credentials(**json.loads(path.read_text("utf-8"))) if path.exists() else Credentials({}, {})
+    return Credentials(**json.loads(path.read_text("utf-8"))) if path.exists() else Credentials()
 
 
-def register(county: Plan, folder: Path, endpoints: Endpoints) -> Credentials:
+def register(county: Plan, folder: Path, places: Places) -> Credentials:
     """Makes the stakeholders known with `hub agency load`, and keeps what they are given: it is shown once.
 
     Raises `NotDone` where the hub refuses.
     """
     table = folder / "stakeholders.json"
-    write_whole(table, json.dumps({"stakeholder": _stakeholders(county, endpoints)}, indent=1))
+    described = [_described(one, places) for one in county.agencies.values()]
+    write_whole(table, json.dumps({"stakeholder": described}, indent=1))
     given = known(folder)
     for made in _json("agency", "load", str(table)):
         given.take(made)
-    for one in county.agencies:  # a kill may have come between their making and our keeping them
-        if one not in given.tokens:
-            given.take(_json("agency", "token", one))
-        if one not in given.secrets:
-            given.take(_json("agency", "secret", one))
+    for one in described:  # a kill may have come between their making and our keeping them
+        if one["id"] not in given.tokens:
+            given.take(_json("agency", "token", one["id"]))
+        if "webhook" in one and one["id"] not in given.secrets:
+            given.take(_json("agency", "secret", one["id"]))
+        if "sftp" in one and one["id"] not in given.keys:
+            given.take(_json("agency", "ssh-key", one["id"]))
     write_whole(folder / "credentials.json", json.dumps(asdict(given)))
     return given
+
+
+def hand_over(stakeholder: str, token: str) -> None:
+    """Gives the hub the token of a stakeholder's FHIR server. Raises `NotDone`."""
+    done = ran(["agency", "fhir-token", stakeholder], surroundings(), token)
+    if done.returncode != 0:
+        raise NotDone(f"hub agency fhir-token ended with {done.returncode}: {done.stderr[-2000:]}")
+
+
+def kafka() -> dict[str, Any]:
+    """What a Kafka client of the county starts from: the brokers' address, and how to sign in there."""
+    configured = hub.settings.load()
+    own = _json("broker", "status")["bootstrap"] if configured.embedded else None
+    return configured.kafka(own)
 
 
 def _json(*words: str) -> Any:
@@ -190,22 +232,23 @@ def _json(*words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def _stakeholders(county: Plan, endpoints: Endpoints) -> list[dict[str, Any]]:
-    return [
-        {
-            **one.as_json(),
-            "name": one.name,
-            "part2": one.part2,
-            "webhook": endpoints.address(one.id),
-            "subscriptions": [
-                {
-                    "id": each.id,
-                    "purpose": each.purpose,
-                    "categories": list(each.categories),
-                    "adapter": each.adapter,
-                }
-                for each in one.subscriptions
-            ],
-        }
-        for one in county.agencies.values()
-    ]
+def _described(one: Agency, places: Places) -> dict[str, Any]:
+    """A stakeholder as the hub's operator registers it, with where its own system is."""
+    ways = {each.adapter for each in one.subscriptions}
+    return {
+        **one.as_json(),
+        "name": one.name,
+        "part2": one.part2,
+        **({"webhook": places.webhook(one.id), "webhook_signature": one.signed} if "webhook" in ways else {}),
+        **({"fhir": places.fhir(one.id)} if "fhir" in ways else {}),
+        **({"sftp": places.sftp(one)} if "sftp" in ways else {}),
+        "subscriptions": [
+            {
+                "id": each.id,
+                "purpose": each.purpose,
+                "categories": list(each.categories),
+                "adapter": each.adapter,
+            }
+            for each in one.subscriptions
+        ],
+    }

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from itertools import zip_longest
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from examples.county.comparison import Line
+from examples.county.events import CHANNELS
+from examples.county.plan import Plan
+from examples.county.signed import BY_FHIR
 
 HYPHENATED = {
     "published": "pub-\nlished",
@@ -17,6 +22,15 @@ HYPHENATED = {
     "withheld": "with-\nheld",
     "repeated": "re-\npeated",
     "unexplained": "unex-\nplained",
+}
+OUT = {
+    "webhook": "webhook",
+    "pull": "fetched, `/v1/outbox`",
+    "csv": "SFTP, CSV files",
+    "jsonl": "SFTP, JSON lines",
+    "fhir": "FHIR server, transactions",
+    "feed": "Kafka, `feed.<id>`",
+    "alerts": "alerts page",
 }
 wide_columns_min = 100
 unexplained_shown_max = 20
@@ -64,10 +78,32 @@ def denials(lines: Mapping[str, Line]) -> Table:
     return table
 
 
-def show(console: Console, lines: Mapping[str, Line]) -> None:
+def ways(county: Plan, lines: Mapping[str, Line]) -> Table:
+    """By which ways it came in and went out, and how much by each."""
+    table = Table(title="By which ways", box=SIMPLE_HEAD)
+    table.add_column("in", no_wrap=True)
+    table.add_column("taken", justify="right")
+    table.add_column("out", no_wrap=True)
+    table.add_column("delivered", justify="right")
+    taken = Counter(event.channel for scene in county.scenes for event in scene.events)
+    along = sum(len(one.events) for scene in county.scenes for one in scene.submissions)
+    coming = [(CHANNELS[one], taken[one]) for one in CHANNELS] + [("HTTP, with a signed consent", along)]
+    signed = sum(county.people[one.person].profile in BY_FHIR for _, one in county.directives())
+    coming.append(("FHIR, Consents", signed))
+    delivered: Counter[str] = Counter()
+    for stakeholder, line in lines.items():
+        for way, count in line.by.items():
+            delivered[OUT[county.agencies[stakeholder].way_form(way)]] += count
+    going = [(name, delivered[name]) for name in OUT.values()]
+    for entering, leaving in zip_longest(coming, going, fillvalue=("", "")):
+        table.add_row(entering[0], str(entering[1]), leaving[0], str(leaving[1]))
+    return table
+
+
+def show(console: Console, county: Plan, lines: Mapping[str, Line]) -> None:
     """Prints the tables, what they mean, and the first of whatever is unexplained."""
     headings = {} if console.width >= wide_columns_min else HYPHENATED
-    console.print(denials(lines), accounts(lines, headings))
+    console.print(denials(lines), ways(county, lines), accounts(lines, headings))
     console.print(
         "published = permitted + denied + raced. What raced a revocation may go either way; withheld are "
         "those that did not go. Repeated came again under the same idempotency key, and counts once.",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from examples.county.endpoints import Shelf
 from examples.county.expected import Reckoner
+from examples.county.forms import arrived
 from examples.county.hubside import now
 from examples.county.plan import Plan
-from examples.county.sight import arrived, seen
+from examples.county.shelf import Shelf
+from examples.county.sight import seen
 from examples.county.wishes import SCENES, STARTS_DURING_PLAY_MS
 
 arrival_stall_ms_max = 180_000  # longer than the pause before a third try
@@ -31,11 +33,17 @@ class Show(Protocol):
 class Waiting:
     """Knows what is due in each scene, and watches the shelf for it."""
 
-    def __init__(self, plan: Plan, policy: dict[str, Any], shelf: Shelf, show: Show) -> None:
-        """Reckons at once, while nothing moves yet; the account at the end is reckoned anew."""
+    def __init__(
+        self, plan: Plan, policy: dict[str, Any], shelf: Shelf, show: Show, alive: Callable[[], None]
+    ) -> None:
+        """Reckons at once, while nothing moves yet; the account at the end is reckoned anew.
+
+        In: `alive`, which raises where there is nothing more to wait for.
+        """
         self.plan = plan
         self.shelf = shelf
         self.show = show
+        self.alive = alive
         self.dues = [due for due in Reckoner(plan, policy, foreseen(plan.anchor)).dues() if due.certain]
 
     def arrive(self, scene: str) -> None:
@@ -43,17 +51,21 @@ class Waiting:
 
         Gives up when nothing moves for three minutes: then the account says what is missing.
         """
-        wanted: Counter[tuple[str, str]] = Counter()
+        wanted: Counter[tuple[str, str, str]] = Counter()
         for due in self.dues:
             share = due.certain
             if share is not None and SCENES.index(share.scene) <= SCENES.index(scene):
                 person = self.plan.people[due.event.person]
-                wanted[(due.stakeholder, seen(due.event, share, person, due.stakeholder))] += 1
+                form = self.plan.agencies[due.stakeholder].way_form(due.way)
+                sight = seen(due.event, share, person, due.stakeholder, form)
+                wanted[due.stakeholder, due.way, sight] += 1
         total, counted, moved = wanted.total(), 0, time.monotonic()
         while wanted and time.monotonic() - moved < arrival_stall_ms_max / 1000:
+            self.alive()
             arrivals = self.shelf.all()
             for arrival in arrivals[counted:]:
-                what = (arrival.stakeholder, arrived(arrival.body))
+                form = self.plan.agencies[arrival.stakeholder].way_form(arrival.way)
+                what = (arrival.stakeholder, arrival.way, arrived(arrival.body, form))
                 if wanted[what] <= 1:
                     del wanted[what]
                 else:

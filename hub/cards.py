@@ -133,10 +133,10 @@ def laters(words: Tongue, now_ms: int) -> list[tuple[int, str]]:
 
 
 def new_since(cards: Sequence[Mapping[str, Any]], since_ms: int, words: Tongue, now_ms: int) -> str:
-    """What happened since somebody last looked, in one sentence; empty where they never did."""
-    if not since_ms:
-        return ""
+    """What happened since somebody last looked, in a sentence; empty where nothing did or they never did."""
     count = sum(card["fresh"] for card in cards)
+    if not since_ms or not count:
+        return ""
     when = words.moment(since_ms, now_ms)
     return words.say("New since you last looked, %(time)s: %(count)s.", time=when, count=words.number(count))
 

@@ -260,7 +260,7 @@ def test_the_reader_chooses_the_language(plain: BrowserContext, side: Side) -> N
     page = at(plain, "case-manager", "/cases")
     page.get_by_role("button", name="Español").click()
     expect(page.get_by_role("heading", name="¿Quién me necesita ahora?")).to_be_visible()
-    expect(page.get_by_text("Ingresaron a Luz Ferreira en County Jail.")).to_be_visible()
+    expect(page.get_by_text("Luz Ferreira ingresó en County Jail.")).to_be_visible()
     assert page.locator("html").get_attribute("lang") == "es"
     side.withdraw(alert)
 

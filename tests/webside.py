@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from connectors.adapter import Outgoing, Share
 from connectors.alerts import Alerts
 from connectors.viewer import Permission
+from consent import notices
 from hub import bootstrap, broker, health, settings, tables, tokens
 from hub.bootstrap import Hub
 from hub.registration import described
@@ -26,6 +27,13 @@ from hub.store import upsert
 from schemas import instant
 
 UP_MS_MAX = 30_000
+SCOPE = {
+    "purpose": "care-coordination",
+    "compartments": ["occurrence", "subject"],
+    "grant": "c/g",
+    "until": "2027-03-01T08:00:00Z",
+    "said": notices.scopes("care-coordination", ("occurrence", "subject"), 1_803_888_000_000, on_exit=False),
+}
 REACH, NORTH, HARBOR, CLINIC, JAIL, ATTORNEY, DEFENSE = (
     "reach",
     "north-shore",
@@ -190,7 +198,13 @@ def outgoing(
         adapter="alerts",
         attempt=1,
         settings={},
-        view={"type": "contact", "participant": "x", "purposes": ["care-coordination"], "data": data},
+        view={
+            "type": "contact",
+            "participant": "x",
+            "purposes": ["care-coordination"],
+            "consent_scope": [SCOPE],
+            "data": data,
+        },
         envelope={"id": f"e-{key}", "participant": participant, "category": "contact.custody-booking"},
         shares=(Share("s", "care-coordination", "consent", ("c/g",), ("occurrence", "subject"), ()),),
     )

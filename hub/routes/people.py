@@ -12,6 +12,7 @@ from starlette.background import BackgroundTask
 from connectors.viewer import Permission
 from hub import cards, people, today
 from hub.access import FORM_FIELDS_MAX, person
+from hub.language import Tongue
 from hub.parts import Parts, parts
 from hub.people import Agreed, Entry, Found
 from hub.rendering import render, speak
@@ -110,7 +111,7 @@ async def _person(request: Request, of: Parts, handle: str, template: str) -> Re
         mark=f"{mark}.",
         entries=lines,
         new_since=cards.new_since(lines, who.since_ms, words, now),
-        agreed=[_agreed(one, words.language) for one in people.agreed(shown)],
+        agreed=[_agreed(one, words) for one in people.agreed(shown)],
         since=who.since_ms,
         live=living(request, of),
     )
@@ -121,8 +122,15 @@ def _name(entries: Sequence[Entry]) -> str | None:
     return next((str(name) for name in names if name), None)
 
 
-def _agreed(one: Agreed, language: str) -> str:
-    return one.said[language]
+def _agreed(one: Agreed, words: Tongue) -> str:
+    """A line of what they agreed to; in plain terms where it came without a sentence of its own."""
+    if said := one.said.get(words.language):
+        return said
+    return words.say(
+        "%(parts)s, for %(purpose)s",
+        parts=words.listed(words.term("compartment", part) for part in one.compartments),
+        purpose=words.term("purpose", one.purpose),
+    )
 
 
 async def _leaving(

@@ -4,11 +4,11 @@
   "use strict";
   const page = document.querySelector("[data-live]");
   if (!page) return;
-  const TODAY = "/cases", ASK_MS = 15000, SILENCE_MS = 40000, AGAIN_MS_MAX = 30000;
+  const TODAY = "/cases", ASK_MS = 15000, SILENCE_MS = 40000, AGAIN_MS_MAX = 30000, LOOKED_MS = 1000;
   const target = document.getElementById(page.dataset.live), here = location.pathname;
   const shell = page.dataset.session === undefined;  // the page without a network: nobody's, until what was kept is opened
   let source = null, heard = Date.now(), failed = 0, held = null, paused = false, leaving = false;
-  let keeping = Promise.resolve(), newest = null;
+  let keeping = Promise.resolve(), newest = null, looking = null;
   let mark = seen(target) || page.dataset.mark || "";
 
   function seen(where) {
@@ -70,6 +70,7 @@
 
   function shown(html) {
     const fresh = hub.swap(target, html);
+    looked();
     document.dispatchEvent(new CustomEvent("hub:shown"));
     if (fresh.some(function (id) { return document.getElementById(id).classList.contains("urgent"); })) ring();
   }
@@ -118,8 +119,12 @@
     else if (answer.status === 404) location.replace(TODAY);  // whom this page is about may not be seen any more
     else if (!answer.ok) hub.show("behind");
     else {
-      if (shell) { location.reload(); return true; }
       const html = await answer.text();
+      if (shell) {  // what was kept before something changed may not be allowed any more
+        await kept.only(seen(parsed(html).content).split(".")[0], TODAY).catch(function () { /* none is kept */ });
+        location.reload();
+        return true;
+      }
       if (leaving) return true;
       take(html);
       hub.show(open() ? "live" : "joining");
@@ -193,16 +198,20 @@
 
   // ---- from the start to the end
 
-  // Until now it was in view: what it showed is not new any more.
+  // It is in view: what it shows is not new any more.
   function looked() {
-    if (!shell && !leaving) navigator.sendBeacon("/cases/looks", new URLSearchParams({ csrf: page.dataset.csrf }));
+    clearTimeout(looking);
+    looking = setTimeout(function () {
+      if (shell || leaving || document.hidden || !navigator.onLine) return;
+      const body = new URLSearchParams({ csrf: page.dataset.csrf });
+      fetch("/cases/looks", { method: "POST", headers: { "HX-Request": "true" }, body: body, credentials: "same-origin" }).catch(function () { /* next time */ });
+    }, LOOKED_MS);
   }
 
   async function start() {
     document.querySelectorAll("[data-pause]").forEach(function (one) { one.hidden = false; });
     setInterval(due, ASK_MS);
-    document.addEventListener("visibilitychange", function () { if (document.hidden) looked(); else due(); });
-    window.addEventListener("pagehide", looked);
+    document.addEventListener("visibilitychange", function () { if (!document.hidden) { due(); looked(); } });
     window.addEventListener("online", function () { setTimeout(ask, 0); });
     window.addEventListener("pageshow", function (event) { if (event.persisted) ask(); });
     if (!shell) {

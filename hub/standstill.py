@@ -1,9 +1,9 @@
 """A way out that stands still is paused by the hub itself, with a word to its operator.
 
 Some failures nobody mends by trying again: the recipient wants nothing more, another server answers, or the
-server does not know the hub's key. Others are tried at shorter and then longer pauses; when only the daily
-tries are left and not one has gone through, it is the operator's to say when they go on. Paused, nothing is
-given up: deliveries wait as positions, 30 days.
+server does not take the hub's key for an hour. Others are tried at shorter and then longer pauses; when only
+the daily tries are left and not one has gone through, it is the operator's to say when they go on. Paused,
+nothing is given up: deliveries wait as positions, 30 days.
 """
 
 import threading
@@ -25,7 +25,9 @@ from schemas.errors import HubError
 BY: Final = "hub"
 LOOK_MS: Final = 15_000
 AWAY: Final = frozenset({"webhook", "sftp", "fhir"})  # by the others nothing leaves for another's system
-FOR_GOOD: Final = frozenset({"http-410", "host-key", "login"})
+FOR_GOOD: Final = frozenset({"http-410", "host-key"})
+LOGIN: Final = "login"
+LOGIN_MS: Final = HOUR_MS  # a server whose people were just given the hub's key has so long to take it
 OURS: Final = frozenset({"not-begun", "erased", "stopped", "outbox-expired"})  # says nothing of a recipient
 FAILURES_MIN: Final = 5
 QUICK_MS: Final = sum(pause for pause in Schedule().pauses_ms if pause < 24 * HOUR_MS)  # 22.7 hours
@@ -52,6 +54,8 @@ def verdict(run: Run | None) -> str | None:
     if run is None:
         return None
     if run.code in FOR_GOOD:
+        return run.code
+    if run.code == LOGIN and run.last - run.since >= LOGIN_MS:
         return run.code
     return run.code if run.failures >= FAILURES_MIN and run.last - run.since >= QUICK_MS else None
 

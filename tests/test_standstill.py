@@ -45,7 +45,8 @@ def test_the_quick_part_of_the_schedule_ends_where_only_daily_tries_are_left() -
         (None, None),
         (Run("http-410", 1, 0, 0), "http-410"),
         (Run("host-key", 1, 0, 0), "host-key"),
-        (Run("login", 1, 0, 0), "login"),
+        (Run("login", 500, 0, HOUR_MS - 1), None),
+        (Run("login", 2, 0, HOUR_MS), "login"),
         (Run("http-500", 500, 0, QUICK_MS - 1), None),
         (Run("http-500", FAILURES_MIN - 1, 0, QUICK_MS), None),
         (Run("timeout", FAILURES_MIN, 0, QUICK_MS), "timeout"),
@@ -137,13 +138,13 @@ def test_a_pause_from_before_it_was_told_who_paused_is_still_one(office: Office)
 def test_the_page_says_first_what_the_hub_paused_and_what_to_do(
     office: Office, language: str, words: str
 ) -> None:
-    office.receipt(1, "failed", "login", later())
+    office.receipt(1, "failed", "host-key", later())
     watching(office).look()
     backlog = ways.Backlog(lambda: office.past, 1, later)
     of = SimpleNamespace(store=office.desk.store, register=office.desk.register, backlog=backlog)
     rows = operator._ways(of, tongue(language, "UTC"), {}, later())  # type: ignore[arg-type]
     assert rows is not None
-    assert (rows[0]["urgency"], rows[0]["code"]) == ("urgent", "login")
+    assert (rows[0]["urgency"], rows[0]["code"]) == ("urgent", "host-key")
     template = _environment(language).get_template("_stages.html")
     assert words in template.render(
         stages=[], ways=rows, refused=[], as_of="", tongue=tongue(language, "UTC")

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 CONNECTORS: Final = "connectors"
 TELLING_S_MAX: Final = 5.0  # for what is being sent when the auditor stops
 DELIVERY_BATCH_MAX: Final = 1_000  # records: while a batch is taken in, no revocation is acknowledged
+DELIVERY_WAIT_MS_MAX: Final = 10  # for more to deliver: what ends meanwhile makes room, and wakes nobody
 
 
 class Hub:
@@ -357,7 +358,8 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
     )
     sender.start()
     try:
-        _run(hub, CONNECTORS, engine, stop, flush_first=True, batch_records_max=DELIVERY_BATCH_MAX)
+        bounds = {"batch_records_max": DELIVERY_BATCH_MAX, "batch_wait_ms_max": DELIVERY_WAIT_MS_MAX}
+        _run(hub, CONNECTORS, engine, stop, flush_first=True, **bounds)
     finally:
         sender.stop(settings.send_ms_max)
         log.close()

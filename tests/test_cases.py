@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 from hub.preferences import Preferences
 from hub.sessions import Sessions
 from tests.browser import at, chromium, complaints, launched
+from tests.relay import Relay
 from tests.screenshots import assign
 from tests.webside import NORTH, Side, records
 
@@ -37,6 +38,23 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser, side: Side) -> Iterator[BrowserContext]:
     made = browser.new_context(base_url=side.address, locale="en-US")
+    made.set_default_timeout(WAIT_MS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def wire(side: Side) -> Iterator[Relay]:
+    """What is between the browser and the hub, and can be cut."""
+    made = Relay(side.address)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def field(browser: Browser, wire: Relay) -> Iterator[BrowserContext]:
+    """A browser at the end of that wire."""
+    made = browser.new_context(base_url=wire.address, locale="en-US")
     made.set_default_timeout(WAIT_MS)
     yield made
     made.close()
@@ -82,12 +100,18 @@ def until(page: Page, true: str) -> None:
         page.wait_for_timeout(20)
 
 
-def offline(page: Page) -> Page:
+def offline(page: Page, wire: Relay) -> Page:
     """The page as it opens without a network."""
-    page.context.set_offline(True)
+    wire.cut()
     page.reload()
     expect(page.locator("[data-state=offline]")).to_be_visible()
     return page
+
+
+def online(page: Page, wire: Relay) -> None:
+    """There is a network again, and the device says so."""
+    wire.mend()
+    page.evaluate("window.dispatchEvent(new Event('online'))")
 
 
 def accessible(page: Page) -> None:
@@ -251,25 +275,32 @@ def test_what_happened_since_somebody_last_looked_is_new_once(
 ) -> None:
     wishes = Preferences(side.hub.store, side.hub.vault)
 
-    def leave() -> None:
-        before = time.time_ns() // 1_000_000
-        page.goto("/cases/wishes")
+    def looked(since: int) -> None:
         deadline = time.monotonic() + WAIT_MS / 1000
-        while (wishes.of("case-manager").looked_at or 0) < before:
-            assert time.monotonic() < deadline, "the page did not say until when it was looked at"
+        while (wishes.of("case-manager").looked_at or 0) < since:
+            assert time.monotonic() < deadline, "it is not known when the page was looked at"
             page.wait_for_timeout(20)
+
+    def now() -> int:
+        return time.time_ns() // 1_000_000
 
     old = shown(named("Old"))
     page = live(at(context, "case-manager", "/cases"))
-    leave()
+    page.goto("/cases/wishes")
+    page.wait_for_timeout(50)
     new = shown(named("Newer"))
+    began = now()
     page.goto("/cases")
     expect(page.locator(f"#alert-{new} .new")).to_be_visible()
     expect(page.locator(f"#alert-{old} .new")).to_have_count(0)
-    leave()
+    looked(began)
+    came = shown(named("Came"))
+    expect(page.locator(f"#alert-{came} .new")).to_be_visible()
+    looked(now())  # while it is in view
     page.goto("/cases")
-    expect(page.locator(f"#alert-{new}")).to_be_visible()
-    expect(page.locator(f"#alert-{new} .new")).to_have_count(0)
+    for one in (new, came):
+        expect(page.locator(f"#alert-{one}")).to_be_visible()
+        expect(page.locator(f"#alert-{one} .new")).to_have_count(0)
 
 
 def test_sound_is_for_what_is_urgent_and_for_whoever_asked(
@@ -400,18 +431,18 @@ STORED = """async () => {
 
 
 def test_without_a_network_the_last_state_stays_readable_and_sealed(
-    context: BrowserContext, side: Side, shown: Callable[..., str]
+    field: BrowserContext, wire: Relay, side: Side, shown: Callable[..., str]
 ) -> None:
     name = named("Carried")
     shown(name)
-    page = installed(at(context, "case-manager", "/cases"))
+    page = installed(at(field, "case-manager", "/cases"))
     until(page, f"kept.read('/cases').then(found => found.html.includes('{name}'))")
     stored = page.evaluate(STORED)
     assert stored["extractable"] is False
     assert len(stored["pages"]) == 1
     assert name.split()[0] not in stored["pages"][0]
     assert "card" not in stored["pages"][0], "it is not sealed"
-    offline(page)
+    offline(page, wire)
     expect(page.get_by_text(name)).to_be_visible()
     expect(page.get_by_text("This is how it was on")).to_be_visible()
     assert "Dana Whitfield" not in page.locator("header").inner_text(), "the kept page is nobody's"
@@ -423,16 +454,16 @@ def test_without_a_network_the_last_state_stays_readable_and_sealed(
 
 
 def test_what_is_done_without_a_network_is_done_once_there_is_one(
-    context: BrowserContext, side: Side, shown: Callable[..., str]
+    field: BrowserContext, wire: Relay, side: Side, shown: Callable[..., str]
 ) -> None:
     alert = shown(named("Queued"))
-    page = offline(installed(at(context, "case-manager", "/cases")))
+    page = offline(installed(at(field, "case-manager", "/cases")), wire)
     before = acts(side, alert)
     page.locator(f"#acknowledgements-{alert}").click()
     expect(page.locator("[data-toast]")).to_contain_text("Kept. It is sent when there is a network.")
     page.reload()  # it outlives the page
     expect(page.locator(f"#acknowledgements-{alert}")).to_be_visible()
-    context.set_offline(False)
+    online(page, wire)
     expect(page.locator("[data-toast]")).to_contain_text("Sent what you did without a network: 1")
     expect(page.locator(f"#alert-{alert}")).to_contain_text("Dana Whitfield has this")
     assert page.evaluate(STORED)["acts"] == 0
@@ -442,11 +473,11 @@ def test_what_is_done_without_a_network_is_done_once_there_is_one(
 
 
 def test_who_was_slower_without_a_network_is_told(
-    context: BrowserContext, side: Side, shown: Callable[..., str]
+    field: BrowserContext, wire: Relay, side: Side, shown: Callable[..., str]
 ) -> None:
     name = named("Raced")
     alert = shown(name)
-    page = offline(installed(at(context, "case-manager", "/cases")))
+    page = offline(installed(at(field, "case-manager", "/cases")), wire)
     page.locator(f"#acknowledgements-{alert}").click()
     expect(page.locator("[data-toast]")).to_contain_text("Kept.")
     with side.person("colleague") as other:
@@ -454,7 +485,7 @@ def test_who_was_slower_without_a_network_is_told(
         assert (
             other.post(f"/cases/alerts/{alert}/acknowledgements", data={"version": form}).status_code == 200
         )
-    context.set_offline(False)
+    online(page, wire)
     expect(page.locator("[data-lost]")).to_contain_text("was quicker and has this already.")
     accessible(page)
 
@@ -465,64 +496,63 @@ def version(client: httpx.Client, alert: str) -> str:
 
 
 def test_what_was_taken_back_meanwhile_goes_from_the_device_on_coming_back(
-    context: BrowserContext, side: Side, shown: Callable[..., str]
+    field: BrowserContext, wire: Relay, side: Side, shown: Callable[..., str]
 ) -> None:
     name = named("Revoked")
     alert = shown(name)
-    page = live(at(context, "case-manager", "/cases"))
+    page = live(at(field, "case-manager", "/cases"))
     page.locator(f"#alert-{alert} a[href^='/cases/people/']").click()
     installed(page)
-    offline(page)
+    offline(page, wire)
     expect(page.get_by_text(name).first).to_be_visible()
     side.withdraw(alert)
-    context.set_offline(False)
-    page.wait_for_url("**/cases")
-    live(page)
-    until(page, f"kept.read('/cases').then(found => found && !found.html.includes('{name}'))")
-    assert len(page.evaluate(STORED)["pages"]) == 1, "a person's page stayed"
-    offline(page)
+    online(page, wire)
+    expect(page.get_by_text("There is no such page")).to_be_visible()
+    assert page.evaluate(STORED)["pages"] == [], "what was kept of somebody stayed"
+    page = installed(at(field, None, "/cases"))
+    offline(page, wire)
     expect(page.get_by_text("This is how it was on")).to_be_visible()
     expect(page.get_by_text(name)).to_have_count(0)
 
 
 def test_today_stays_readable_beside_the_person_that_was_read_last(
-    context: BrowserContext, side: Side, shown: Callable[..., str]
+    field: BrowserContext, wire: Relay, side: Side, shown: Callable[..., str]
 ) -> None:
     name = named("Beside")
     alert = shown(name)
-    page = live(at(context, "case-manager", "/cases"))
+    page = live(at(field, "case-manager", "/cases"))
     page.locator(f"#alert-{alert} a[href^='/cases/people/']").click()
     installed(page)
     until(page, "kept.read('/cases').then(found => found !== null)")
-    offline(page)
+    offline(page, wire)
     expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
     page.goto("/cases")
     expect(page.locator(f"#alert-{alert}")).to_contain_text(name)
 
 
 def test_signing_out_destroys_what_was_kept(
-    context: BrowserContext, side: Side, shown: Callable[..., str]
+    field: BrowserContext, wire: Relay, side: Side, shown: Callable[..., str]
 ) -> None:
     name = named("Signed Out")
     shown(name)
-    page = installed(at(context, "case-manager", "/cases"))
+    page = installed(at(field, "case-manager", "/cases"))
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
     assert page.evaluate("indexedDB.databases().then(all => all.map(one => one.name))") == []
-    context.set_offline(True)
-    with pytest.raises(Exception, match="ERR_INTERNET_DISCONNECTED"):
+    wire.cut()
+    with pytest.raises(Exception, match=r"net::ERR_"):
         page.goto("/cases")
 
 
 def test_another_person_on_the_same_device_finds_nothing_of_the_first(
-    context: BrowserContext, side: Side, shown: Callable[..., str]
+    field: BrowserContext, wire: Relay, side: Side, shown: Callable[..., str]
 ) -> None:
     name = named("First")
     shown(name)
-    page = installed(at(context, "case-manager", "/cases"))
-    context.clear_cookies()  # the session is over, and nobody signed out
-    page = installed(at(context, "case-manager-2", "/cases"))
-    offline(page)
+    page = installed(at(field, "case-manager", "/cases"))
+    field.clear_cookies()  # the session is over, and nobody signed out
+    page = installed(at(field, "case-manager-2", "/cases"))
+    offline(page, wire)
     expect(page.get_by_text(name)).to_have_count(0)
 
 

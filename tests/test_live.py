@@ -73,7 +73,7 @@ def test_an_alert_comes_and_goes_by_itself(side: Side, organisation: httpx.Clien
         assert picture["open"] == [alert]
         assert picture["alerts"][0]["event"]["data"]["subject"] == {"name": "Rosa Maldonado"}
         side.withdraw(alert)
-        assert told.next() == {"open": [], "alerts": []}
+        assert told.next() == {"open": [], "alerts": [], "more": 0}
 
 
 def test_who_comes_back_gets_what_changed_meanwhile_and_nothing_twice(

@@ -79,6 +79,7 @@ def test_every_metric_is_described_with_its_labels_and_no_label_is_about_a_perso
         "connectors.taking",
         "hub.live",
         "hub.notifying",
+        "hub.standstill",
         "hub.supervisor",
     ):
         importlib.import_module(module)

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from connectors import projection
+from connectors import alert_rules, projection
 from connectors.adapter import Share
 from consent import fold, notices
 from consent.decision import OBLIGATIONS
 from consent.words import LANGUAGES, words_in
-from hub import rendering
+from hub import cards, rendering
 from hub.language import tongue
-from hub.routes import cases
 from hub.today import Alert
 from schemas import instant
 from tests.delivery_scene import Keys, Nobody, event, granted, outbound, share_of
@@ -147,14 +146,17 @@ def test_the_end_of_the_program_is_said_until_it_has_come() -> None:
     assert "until Aug 1, 2026 unless they take it back" in line["said"]["en"]
 
 
-@pytest.mark.parametrize("place", ["waiting", "taken"])
+@pytest.mark.parametrize("place", ["waiting", "set_aside"])
 def test_an_alert_shows_the_short_notice(place: str) -> None:
-    shown = view([share("no-redisclosure", PART2)], fold([granted("c1", ["reach"])]))
-    alert = Alert("d-1", "p-1", "booked-into-custody", "urgent", DAY, shown, None, None)
-    told = {"waiting": [], "taken": [], "more": False, "said": "", "as_of": "", "person": {"csrf": ""}}
-    template = rendering._environment("en").get_template("_alerts.html")
-    page = template.render(**{**told, place: [cases._in_words(alert, tongue("en", "UTC"), DAY)]})
-    assert "42 CFR part 2 prohibits unauthorized use or disclosure of these records." in page
-    plain = alert._replace(view=view([share("no-redisclosure")], fold([granted("c1", ["reach"])])))
-    page = template.render(**{**told, place: [cases._in_words(plain, tongue("en", "UTC"), DAY)]})
-    assert "42 CFR" not in page
+    def page(*shares: Share) -> str:
+        shown = view(list(shares), fold([granted("c1", ["reach"])]))
+        alert = Alert("d-1", "p-1", "booked-into-custody", "urgent", DAY, shown, None, None)
+        card = cards.card(alert, tongue("en", "UTC"), DAY, 0, None, alert_rules.default())
+        template = rendering._environment("en").get_template("_alerts.html")
+        told: dict[str, Any] = {"waiting": [], "set_aside": [], "laters": [], "person": {"csrf": ""}}
+        told |= dict.fromkeys(("as_of", "colleagues", "done", "mark", "more", "new_since", "said"), "")
+        return template.render(told | {place: [("", [card | {"undo": False}])]})
+
+    says = "42 CFR part 2 prohibits unauthorized use or disclosure of these records."
+    assert says in page(share("no-redisclosure", PART2))
+    assert "42 CFR" not in page(share("no-redisclosure"))

@@ -61,7 +61,7 @@ async def _run(
             settings,
             stop,
             lambda address: pulse.beat("running", address=address),
-            lambda: pulse.beat("running"),
+            lambda listens: pulse.beat("running" if listens else "starting"),
         )
     finally:
         pulse.beat("stopping")
@@ -83,11 +83,12 @@ async def serve(
     settings: Settings,
     stop: threading.Event,
     listening: Callable[[str], None] = lambda address: None,
-    beat: Callable[[], None] = lambda: None,
+    beat: Callable[[bool], None] = lambda listens: None,
 ) -> None:
     """Serve until `stop` is set, then end within `STOP_S_MAX` seconds, live pages first.
 
-    In: what is told the address, once somebody listens there; what is called many times a second.
+    In: what is told the address, once somebody listens there; what is called many times a second, and told
+    whether anybody listens yet.
     """
     config = uvicorn.Config(
         app,
@@ -115,7 +116,7 @@ async def serve(
             if server.started and not told:
                 listening(f"http://{shown}:{port}")
                 told = True
-            beat()
+            beat(told)
             await asyncio.wait([serving], timeout=BEAT_S)
         app.state.streams.close()
         server.should_exit = True

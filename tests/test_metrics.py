@@ -77,6 +77,7 @@ def test_every_metric_is_described_with_its_labels_and_no_label_is_about_a_perso
         "connectors.intake",
         "connectors.sender",
         "connectors.taking",
+        "hub.ledger.worker",
         "hub.live",
         "hub.notifying",
         "hub.standstill",

@@ -59,6 +59,7 @@ class Http:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
+            await asyncio.sleep(0)  # the loop has a turn left to close the sockets in, before it is ended
 
     def _opened(self) -> aiohttp.ClientSession:
         """The pool, made at first use: it belongs to the loop that runs then."""

@@ -229,10 +229,14 @@ def test_decisions_are_chosen_and_paged_without_script(plain: BrowserContext, pe
     page = at(plain, "officer", "/officer")
     page.get_by_label("Outcome").select_option("Shared")
     page.get_by_role("button", name="Show these").click()
+    page.wait_for_url(re.compile("effect=permit"))
     outcomes = page.locator("tbody tr td:nth-child(5)")
+    expect(outcomes.first).to_be_visible()
     assert set(outcomes.all_inner_texts()) == {"Shared"}
     first = page.locator("table.fold tbody tr").evaluate_all("all => all.map(one => one.id)")
     page.get_by_role("link", name="Older").click()
+    page.wait_for_url(re.compile("before="))
+    expect(page.locator("table.fold tbody tr").first).to_be_visible()
     second = page.locator("table.fold tbody tr").evaluate_all("all => all.map(one => one.id)")
     assert len(first) == 50
     assert second

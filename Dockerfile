@@ -3,7 +3,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/hub
 COPY requirements-run.lock ./
-RUN /opt/hub/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-run.lock
+RUN /opt/hub/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r requirements-run.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY consent consent

@@ -91,7 +91,7 @@ make_venv() {
     }
     done_already .venv/.packages requirements.lock || {
         say "installing the locked packages"
-        .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock >&2
+        .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock >&2
         echo "$want" >.venv/.packages
     }
     key=$PWD

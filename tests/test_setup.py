@@ -110,6 +110,16 @@ def test_every_dependency_is_locked_and_what_runs_is_a_part_of_what_is_tested() 
     assert not {one.split("==")[0] for one in running} & {"pytest", "playwright", "mypy"}
 
 
+def test_what_is_locked_is_all_that_it_needs_and_is_installed_without_asking_for_newer() -> None:
+    """A resolver looks at what an index has today: one that asked would end with the next release."""
+    checked = run(sys.executable, "-m", "pip", "check", "--disable-pip-version-check")
+    assert checked.returncode == 0, checked.stdout
+    for name in ("setup/setup.sh", "Dockerfile"):
+        installs = [one for one in (CHECKOUT / name).read_text().splitlines() if "--require-hashes" in one]
+        assert installs
+        assert all("--no-deps" in one for one in installs), name
+
+
 @pytest.mark.parametrize(
     ("sums", "folder"),
     [("hub/kafka/jars.sha256", ".jars"), ("tests/peers/fhir/jars.sha256", "build/peers/fhir")],

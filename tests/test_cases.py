@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.broker,
     pytest.mark.skipif(chromium() is None, reason="there is no Chromium: run `make setup`"),
 ]
-WAIT_MS = 15_000
+WAIT_MS = 60_000  # a busy machine takes its time; nothing here is about speed
 FIRST_LOAD_BYTES_MAX = 60 * 1024
 BURST = 5_000
 CARDS = "all => all.map(one => one.id.replace('alert-', ''))"
@@ -135,6 +135,7 @@ def test_what_was_done_can_be_undone_and_the_focus_is_left_alone(
     page = live(at(context, "case-manager", "/cases"))
     page.locator(f"#acknowledgements-{alert}").click()
     expect(page.locator("[data-toast]")).to_contain_text("You have this.")
+    page.locator("[data-toast]").hover()  # it stays while somebody is at it
     assert page.evaluate("document.activeElement.id") == "question", "the focus fell off the page"
     accessible(page)
     page.locator("[data-toast]").get_by_role("button", name="Undo").click()
@@ -284,19 +285,18 @@ def test_what_happened_since_somebody_last_looked_is_new_once(
     def now() -> int:
         return time.time_ns() // 1_000_000
 
-    old = shown(named("Old"))
+    old, began = shown(named("Old")), now()
     page = live(at(context, "case-manager", "/cases"))
+    looked(began)  # and not only when the next one is there
     page.goto("/cases/wishes")
-    page.wait_for_timeout(50)
-    new = shown(named("Newer"))
-    began = now()
+    new, began = shown(named("Newer")), now()
     page.goto("/cases")
     expect(page.locator(f"#alert-{new} .new")).to_be_visible()
     expect(page.locator(f"#alert-{old} .new")).to_have_count(0)
     looked(began)
-    came = shown(named("Came"))
-    expect(page.locator(f"#alert-{came} .new")).to_be_visible()
-    looked(now())  # while it is in view
+    with context.expect_event("response", lambda one: one.url.endswith("/cases/looks")):  # it is in view
+        came = shown(named("Came"))
+        expect(page.locator(f"#alert-{came} .new")).to_be_visible()
     page.goto("/cases")
     for one in (new, came):
         expect(page.locator(f"#alert-{one}")).to_be_visible()
@@ -585,28 +585,33 @@ def test_the_worker_acts_on_the_case_managers_pages_alone(context: BrowserContex
         assert httpx.get(side.address + icon["src"]).status_code == 200
 
 
+TOLD = """async data => {
+  const told = [], push = new PushEvent("push", { data: data });
+  registration.showNotification = async (title, options) => { told.push([title, options]); };
+  let work = null;
+  push.waitUntil = some => { work = some; };  // of an event that is not the browser's own it takes nothing
+  self.dispatchEvent(push);
+  await work;
+  delete registration.showNotification;
+  return told;
+}"""
+
+
 def test_a_push_says_that_there_is_something_and_nothing_else(context: BrowserContext, side: Side) -> None:
-    context.grant_permissions(["notifications"], origin=side.address)
+    """Asked of the worker itself: what a desktop makes of it is not the hub's, nor the same everywhere."""
     page = installed(at(context, "case-manager", "/cases"))
-    session = context.new_cdp_session(page)
-    heard: list[dict[str, Any]] = []
-    session.on("ServiceWorker.workerRegistrationUpdated", lambda told: heard.extend(told["registrations"]))
-    session.send("ServiceWorker.enable")
     deadline = time.monotonic() + WAIT_MS / 1000
-    while not heard and time.monotonic() < deadline:
+    while not context.service_workers:
+        assert time.monotonic() < deadline, "there is no worker"
         page.wait_for_timeout(20)
-    registration = next(one["registrationId"] for one in heard if one["scopeURL"].endswith("/cases"))
-    data = '{"kind": "urgent", "title": "Somebody Secret"}'
-    session.send(
-        "ServiceWorker.deliverPushMessage",
-        {"origin": side.address, "registrationId": registration, "data": data},
-    )
-    until(page, "navigator.serviceWorker.ready.then(r => r.getNotifications()).then(all => all.length === 1)")
-    said = page.evaluate(
-        "navigator.serviceWorker.ready.then(r => r.getNotifications())"
-        ".then(all => [all[0].title, all[0].body])"
-    )
-    assert said == ["You have an urgent alert", ""]
+    for pushed, kind, says in (
+        ('{"kind": "urgent", "title": "Somebody Secret"}', "urgent", "You have an urgent alert"),
+        ('{"kind": "digest", "body": "Somebody Secret"}', "digest", "Your overview is ready"),
+        ("Somebody Secret", "urgent", "You have an urgent alert"),
+    ):
+        told = context.service_workers[-1].evaluate(TOLD, pushed)
+        how = {"tag": kind, "lang": "en", "renotify": kind == "urgent", "requireInteraction": False}
+        assert told == [[says, how]]
 
 
 def test_the_first_load_is_small(context: BrowserContext, side: Side, shown: Callable[..., str]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from schemas.errors import Unavailable
 from tests.webside import NORTH, REACH, Side
 
 pytestmark = pytest.mark.broker
-WAIT_S = 15
+WAIT_S = 60  # a busy machine takes its time; that it takes nobody long is measured elsewhere
 FIRST = {"version": "0"}  # of an alert that nobody did anything about
 
 
@@ -32,6 +33,9 @@ class Listener:
         event: dict[str, str] = {}
         for line in self.lines:
             if not line and "data" in event:
+                if event["event"] == "here":  # nothing is new, which is told now and then
+                    event = {}
+                    continue
                 assert event["event"] == "changed"
                 self.marks.append(event["id"])
                 return dict(json.loads(event["data"]))
@@ -155,7 +159,8 @@ def test_too_many_pages_are_turned_away(
         answer = organisation.get("/v1/alerts/stream")
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
-    for _ in range(100):
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
         with organisation.stream("GET", "/v1/alerts/stream") as answer:
             if answer.status_code == 200:
                 return
@@ -208,7 +213,8 @@ async def test_a_quiet_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyPa
     await page.frames.aclose()  # type: ignore[attr-defined]
 
 
-async def test_who_looks_at_the_same_time_looks_once() -> None:
+async def test_who_looks_at_the_same_time_looks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LOOK_MS", 60_000)
     streams = Streams(_everybody)
     pages = [Page(streams, seen="1.x") for _ in range(20)]
     for page in pages:
@@ -280,7 +286,8 @@ async def test_who_is_not_signed_in_any_more_is_told_and_let_go(monkeypatch: pyt
     assert streams._keeper is None
 
 
-async def test_what_was_shown_or_taken_back_is_looked_at_at_once() -> None:
+async def test_what_was_shown_or_taken_back_is_looked_at_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LOOK_MS", 60_000)
     streams = Streams(_everybody)
     page = Page(streams, seen="1.x")
     await page.next()

@@ -40,7 +40,7 @@ REASONS = [
 ]
 ROOT = Path(__file__).parent.parent / "hub" / "pages"
 STYLESHEET_BYTES_MAX = 15_000
-WAIT_MS = 15_000
+WAIT_MS = 60_000
 expect.set_options(timeout=WAIT_MS)
 
 

@@ -19,9 +19,14 @@ UNASSIGNED: Final = "caseload-unassigned"
 COVERED: Final = "cover-arranged"
 JOINED: Final = "team-joined"
 LEFT: Final = "team-left"
+REQUEST_FILED: Final = "request-filed"
+REQUEST_EXTENDED: Final = "request-extended"
+REQUEST_ANSWERED: Final = "request-answered"
+REQUEST_REFUSED: Final = "request-refused"
 SIGNED_IN: Final = "signed-in"
 SIGNED_OUT: Final = "signed-out"
 EXPLAINED: Final = "explanation-read"
+REQUEST_READ: Final = "request-read"
 REFUSED: Final = "directive-refused"
 
 
@@ -30,8 +35,17 @@ def _id(*parts: str) -> str:
     return "a-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:26]
 
 
-def did(kind: str, by: str, participant: str, about: str, body: Mapping[str, Any], at: int) -> dict[str, Any]:
-    """A `Work` record: what somebody did. In: `about`, the id of what it was done to; `at` in epoch ms.
+def did(
+    kind: str,
+    by: str,
+    participant: str,
+    about: str,
+    body: Mapping[str, Any],
+    at: int,
+    sealed: bytes | None = None,
+) -> dict[str, Any]:
+    """A `Work` record: what somebody did. In: `about`, the id of what it was done to; `at` in epoch ms; words
+    that they wrote, sealed under the participant's key.
 
     What is about nobody who takes part (who covers for whom, teams) has an empty participant.
     """
@@ -42,6 +56,7 @@ def did(kind: str, by: str, participant: str, about: str, body: Mapping[str, Any
         "by": by,
         "participant": participant,
         "body": canonical(body),
+        "sealed": sealed,
     }
 
 

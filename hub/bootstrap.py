@@ -33,6 +33,7 @@ from hub.governance import Register
 from hub.health import Pulse
 from hub.participants import Participants
 from hub.registration import Registration
+from hub.requests import Requests
 from hub.settings import Settings
 from hub.signing import Signing
 from hub.store import Store
@@ -131,6 +132,11 @@ class Hub:
     def caseloads(self) -> Caseloads:
         """Who works with whom."""
         return Caseloads(self.store, self.appender, now_ms)
+
+    @cached_property
+    def requests(self) -> Requests:
+        """What participants ask for, and by when it is due."""
+        return Requests(self.store, self.vault, self.appender, self.zone, now_ms)
 
     @cached_property
     def alert_rules(self) -> Rules:
@@ -504,6 +510,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             crosswalk=hub.crosswalk,
             alert_rules=hub.alert_rules,
             caseloads=hub.caseloads,
+            requests=hub.requests,
             handling=Handling(hub.store, hub.appender, hub.caseloads, hub.alarms, now_ms),
             preferences=Preferences(hub.store, hub.vault),
             devices=Devices(hub.store, hub.vault),

@@ -1,7 +1,7 @@
-"""Tables of who works with whom, and of how they want to be told.
+"""Tables of who works with whom, of how they want to be told, and of what participants ask for.
 
-Caseloads, teams, cover and who saw what are projections of `work`. A row carries the offset of the record
-that set it, so that records applied twice, or in another order, come to the same.
+Caseloads, teams, cover, who saw what and petitions are projections of `work`. A row carries the offset of the
+record that set it, so that records applied twice, or in another order, come to the same.
 """
 
 import sqlalchemy as sa
@@ -106,4 +106,28 @@ threads = sa.Table(  # of matters that alerts remind of: when what was last told
     metadata,
     text("id", primary_key=True),
     number("occurred_at"),
+)
+
+petitions = sa.Table(  # what participants ask for as of right, and by when it has to be answered
+    "petitions",
+    metadata,
+    text("id", primary_key=True),
+    text("kind"),
+    text("participant", index=True),
+    text("by"),
+    number("filed_at"),
+    sealed("asked", nullable=True),
+    number("first_due_at"),
+    number("due_at"),  # the same, or after the one extension
+    number("extended_at", nullable=True),
+    text("extended_by", nullable=True),
+    sealed("extended_why", nullable=True),
+    number("extended_offset", nullable=True),
+    number("closed_at", nullable=True),
+    text("closed_by", nullable=True),
+    text("outcome", nullable=True),  # answered or refused
+    sealed("closed_why", nullable=True),
+    number("closed_offset", nullable=True),
+    sa.Index("ix_petitions_due", "due_at", "id"),
+    sa.Index("ix_petitions_closed", "closed_at", "id"),
 )

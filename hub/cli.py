@@ -80,6 +80,9 @@ hub explain e-k2nm7p3q city-attorney --purpose legal-coordination --language es 
     "report": Entry(
         "Who learned what about a participant.", "hub.report:app", "hub report disclosures p-k2nm7p3q"
     ),
+    "request": Entry(
+        "What participants ask for, and by when it is due.", "hub.request:app", "hub request list"
+    ),
     "erase": Entry(
         "Make everything about a participant unreadable, for good.",
         "hub.erasure:command",

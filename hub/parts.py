@@ -21,6 +21,7 @@ from hub.lookup import Lookup
 from hub.participants import Participants
 from hub.preferences import Preferences
 from hub.pulls import Pulls
+from hub.requests import Requests
 from hub.sessions import Sessions
 from hub.settings import Settings
 from hub.store import Store
@@ -73,6 +74,7 @@ class Parts:
     crosswalk: Crosswalk
     alert_rules: Rules
     caseloads: Caseloads
+    requests: Requests
     handling: Handling
     preferences: Preferences
     devices: Devices

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from hub import acts, caseloads, handling, tables
+from hub import acts, caseloads, handling, requests, tables
 from hub.store import upsert
 from schemas import codec
 
@@ -206,6 +206,8 @@ def _acts(connection: sa.Connection, records: Sequence[Read]) -> None:
             caseloads.apply(connection, value, record.offset)
         elif record.kind == "Work" and value["kind"] in handling.KINDS | {acts.SEEN}:
             handling.apply(connection, value, record.offset)
+        elif record.kind == "Work" and value["kind"] in requests.KINDS:
+            requests.apply(connection, value, record.offset)
         rows.append(
             {
                 "topic": record.topic,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from hub.casetables import caseloads, covers, sightings, teams
+from hub.casetables import caseloads, covers, petitions, sightings, teams
 from hub.columns import json as _json
 from hub.columns import metadata
 from hub.columns import number as _number
@@ -342,5 +342,6 @@ PROJECTED: Final = (  # what `hub/auditor.py` builds, and may build again
     teams,
     covers,
     sightings,
+    petitions,
     crosswalk,
 )

@@ -53,6 +53,11 @@ def log() -> list[Read]:
             )
         ),
         (
+            "work",
+            "Work",
+            act("request-filed", about="r-1", asks="copy", due_at=9) | {"by": "me", "participant": "p-1"},
+        ),
+        (
             "access",
             "Access",
             act("order-approved", directive="d-1") | {"principal": "o", "participant": None},
@@ -91,11 +96,12 @@ def test_everything_gets_to_its_table(store: Store) -> None:
         "withheld": 1,
         "quarantine": 1,
         "event_status": 1,
-        "acts": 6,
+        "acts": 7,
         "caseloads": 1,
         "teams": 1,
         "covers": 1,
         "sightings": 2,
+        "petitions": 1,
         "crosswalk": 1,
     }
     with store.read() as connection:
@@ -122,7 +128,7 @@ def test_what_is_projected_twice_stands_once(store: Store) -> None:
         with store.write() as connection:
             project(connection, once)
     counts = {name: len(rows) for name, rows in everything(store).items()}
-    assert (counts["decisions"], counts["outcomes"], counts["intents"], counts["acts"]) == (40, 360, 1, 6)
+    assert (counts["decisions"], counts["outcomes"], counts["intents"], counts["acts"]) == (40, 360, 1, 7)
 
 
 def test_a_directive_without_its_matter_is_kept_all_the_same(store: Store) -> None:

@@ -77,7 +77,11 @@ def _doors(person: Person | None, words: Tongue) -> list[tuple[str, str]]:
     if person.role == "case-manager":
         return [("/cases", words.say("Today")), ("/cases/people", words.say("My people"))]
     if person.role == "privacy-officer":
-        return [("/officer", words.say("Decisions")), ("/officer/orders", words.say("Orders"))]
+        return [
+            ("/officer", words.say("Decisions")),
+            ("/officer/orders", words.say("Orders")),
+            ("/officer/requests", words.say("Requests")),
+        ]
     return [("/operator", words.say("Flow"))]
 
 

@@ -3,7 +3,6 @@
 Without arguments those of the documentation; with a folder every page, on desk and phone, light and dark.
 """
 
-import secrets
 import sys
 import tempfile
 import time
@@ -13,6 +12,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from hub import broker, settings
 from hub.casetables import caseloads
+from hub.requests import Requests
 from hub.store import upsert
 from hub.tables import quarantine, receipts
 from tests.browser import launched
@@ -21,6 +21,7 @@ from tests.webside import ATTORNEY, CLINIC, DEFENSE, HARBOR, JAIL, REACH, Side, 
 FOLDER = Path(__file__).parent.parent / "docs" / "images"
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 MINUTE = 60_000
+DAY = 24 * 60 * MINUTE
 PAGES = {
     "home": (None, "/"),
     "sign-in": (None, "/signin"),
@@ -34,6 +35,8 @@ PAGES = {
     "why-not": ("officer", "/officer/why?event=e-2&stakeholder=city-attorney"),
     "why": ("officer", "/officer/why?event=e-1&stakeholder=reach"),
     "orders": ("officer-2", "/officer/orders"),
+    "requests": ("officer", "/officer/requests"),
+    "request": ("officer", "/officer/requests > .card a.button"),
     "flow": ("operator", "/operator"),
     "refused": ("operator", "/officer"),
 }
@@ -41,7 +44,7 @@ PAGES = {
 
 def populate(side: Side) -> None:
     """Invented people and what was decided about them."""
-    rosa = "p-" + secrets.token_hex(13)
+    rosa = side.hub.participants.create(REACH, "R-2210", "tests").participant
     side.alert("Rosa Maldonado", ago_ms=134 * MINUTE, participant=rosa)
     side.alert("James Whitcomb", ago_ms=12 * MINUTE)
     side.alert(None, ago_ms=31 * MINUTE, facility=None, urgency="soon")
@@ -70,6 +73,22 @@ def populate(side: Side) -> None:
     _deliver(side, time.time_ns() // 1_000_000)
     _order(side)
     _refused(side)
+    _asked(side, rosa)
+
+
+def _asked(side: Side, participant: str) -> None:
+    """Requests: one overdue, one due soon, one with time, one closed."""
+    hub, now = side.hub, time.time_ns() // 1_000_000
+    for kind, days, text in (
+        ("accounting", 63, "I want to know who was told that I was in the shelter."),
+        ("copy", 27, ""),
+        ("correction", 2, "It was my cousin who was booked that day, not me."),
+        ("part2-list", 20, ""),
+    ):
+        then = Requests(hub.store, hub.vault, hub.appender, hub.zone, lambda ago=days: now - ago * DAY)
+        name = then.file(kind, participant, "participant", text)
+        if kind == "part2-list":
+            hub.requests.answer(name, "person:officer", "Handed over on paper.")
 
 
 def assign(side: Side, participant: str) -> None:

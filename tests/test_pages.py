@@ -16,9 +16,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from consent import default_policy
 from hub.language import LANGUAGES, Tongue, choose, tongue
 from hub.rendering import files
+from schemas import codec
 from tests.browser import at, chromium, complaints, launched
 from tests.screenshots import PAGES, populate, visit
-from tests.webside import Side, deny
+from tests.webside import REACH, Side, deny, records
 
 pytestmark = [
     pytest.mark.browser,
@@ -254,6 +255,62 @@ def test_an_order_is_approved_by_another_officer_alone(plain: BrowserContext, pe
     waiting = page.get_by_role("button", name="Approve").count()
     page.get_by_role("button", name="Approve").first.click()
     expect(page.get_by_role("button", name="Approve")).to_have_count(waiting - 1)
+
+
+def test_a_request_is_written_down_put_off_and_answered(plain: BrowserContext, peopled: Side) -> None:
+    who = peopled.hub.participants.create(REACH, "R-" + secrets.token_hex(4), "tests").participant
+    page = at(plain, "officer", "/officer/requests")
+    expect(page.locator(".card").first).to_contain_text("Overdue")
+    expect(page.locator(".card").first.locator("svg")).to_be_visible()
+    page.get_by_text("Write down a request").click()
+    page.get_by_label("The participant's id in the hub").fill("p-nobody")
+    page.get_by_role("button", name="Write it down").click()
+    expect(page.get_by_role("alert")).to_have_text(
+        "Nothing was written down: nobody has this participant's id."
+    )
+    page.get_by_text("Write down a request").click()
+    page.get_by_label("The participant's id in the hub").fill(who)
+    page.get_by_label("Asked for").select_option("correction")
+    page.get_by_label("In their own words").fill("It was my cousin Ambrose.")
+    page.get_by_role("button", name="Write it down").click()
+    expect(page.get_by_text("It was my cousin Ambrose.")).to_be_visible()
+    assert "Ambrose" not in page.title() + page.url
+    assert who not in page.content() + page.url
+    page.get_by_text("Put it off, once, by 30 days").click()
+    page.get_by_label("Why does it take longer?").fill("The jail answers slowly.")
+    page.get_by_role("button", name="Put it off").click()
+    expect(page.get_by_text("after it was put off")).to_be_visible()
+    expect(page.get_by_text("Put it off, once")).to_have_count(0)
+    page.get_by_label("It was done.").fill("Corrected.")
+    page.get_by_role("button", name="Answer").click()
+    expect(page.locator(".tag", has_text="Answered")).to_be_visible()
+    expect(page.get_by_text("Corrected.")).to_be_visible()
+    (request,) = peopled.hub.requests.of(who)
+    assert (request.outcome, request.closed_by) == ("answered", "person:officer")
+    acts = [
+        codec.decode(one.value())[1] for one in records(peopled.hub.client["bootstrap.servers"], "access")
+    ]
+    read = [one for one in acts if one["kind"] == "request-read"]
+    assert {one["principal"] for one in read if one["participant"] == who} == {"person:officer"}
+    page.goto("/officer/requests?closed")
+    expect(page.get_by_text("Something is wrong and is to be put right").first).to_be_visible()
+
+
+def test_a_case_manager_sees_by_when_her_own_people_are_answered(
+    context: BrowserContext, peopled: Side
+) -> None:
+    other = peopled.hub.participants.create(REACH, "R-" + secrets.token_hex(4), "tests").participant
+    peopled.hub.requests.file("erasure", other, "participant")
+    alert = peopled.alert("Nobodys Own", participant=other)
+    page = at(context, "case-manager", "/cases")
+    page.locator(".card", has_text="Rosa Maldonado").locator("a[href^='/cases/people/']").first.click()
+    expect(page.get_by_text("What this person asked for")).to_be_visible()
+    expect(page.get_by_text("A list of who learned what: was due")).to_be_visible()
+    page.goto("/cases")
+    page.locator(".card", has_text="Nobodys Own").locator("a[href^='/cases/people/']").first.click()
+    expect(page.get_by_text("What is going on")).to_be_visible()
+    expect(page.get_by_text("What this person asked for")).to_have_count(0)
+    peopled.withdraw(alert)
 
 
 # ---- words ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from starlette.background import BackgroundTask
 
 from connectors.viewer import Permission
-from hub import cards, people, today
+from hub import cards, people, requested, today
 from hub.access import FORM_FIELDS_MAX, person
 from hub.language import Tongue
 from hub.parts import Parts, parts
@@ -98,6 +98,8 @@ async def _person(request: Request, of: Parts, handle: str, template: str) -> Re
         people.timeline, of.store, of.vault, who.organisation, participant
     )
     asked = [(one.id, participant) for one in entries if not one.desk]
+    own = await run_in_threadpool(of.caseloads.people, who.organisation, account)
+    petitions = await run_in_threadpool(of.requests.waiting, {participant}.intersection(own))
     permission = await of.viewer.ask(who.organisation, asked)
     shown = [one for one in entries if one.desk or one.id in permission.alerts]
     lines = [cards.entry(one, words, now, who.since_ms, of.alert_rules) for one in shown]
@@ -112,6 +114,7 @@ async def _person(request: Request, of: Parts, handle: str, template: str) -> Re
         entries=lines,
         new_since=cards.new_since(lines, who.since_ms, words, now),
         agreed=[_agreed(one, words) for one in people.agreed(shown)],
+        asked=[requested.line(one, words, now) for one in petitions.get(participant, ())],
         since=who.since_ms,
         live=living(request, of),
     )

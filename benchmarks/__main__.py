@@ -12,7 +12,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-MEASURED = ("decide", "memory", "throughput", "latency", "sizes", "growth", "gateway", "webhook", "files")
+MEASURED = (
+    *("decide", "memory", "throughput", "latency", "sizes", "growth"),
+    *("gateway", "webhook", "files", "screen", "streams"),
+)
 RESULTS = Path("bench-results.json")
 
 

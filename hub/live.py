@@ -1,17 +1,19 @@
 """Who is connected to a live page, and when they are told. Bounded, and quickly over when the hub stops.
 
 One look at each organisation's mark serves all its pages, and one question tells of everybody who is
-connected whether they still may be: what a page costs while nothing happens is a comment now and then.
+connected whether they still may be: what a page costs while nothing happens is a comment now and then. Only
+pages that a change may concern are drawn again, and what several of them need is found once.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from prometheus_client import Gauge
 from starlette.types import Send
@@ -33,9 +35,11 @@ RETRY_MS: Final = 2_000  # after which a browser connects again
 
 _connected = Gauge("hub_live_streams", "Live pages connected to this process")
 
+T = TypeVar("T")
 Mark = Callable[[], Awaitable[str]]
 Told = tuple[str, str]  # what to resume by, and the data
 Picture = Callable[[str], AbstractAsyncContextManager[Told | None]]
+Concerns = Callable[[str], Awaitable[bool]]
 SignedIn = Callable[[frozenset[str]], Awaitable[frozenset[str]]]
 
 
@@ -80,6 +84,8 @@ class _Watch:
         self.listeners: set[_Listener] = set()
         self.mark: str | None = None
         self.failing = False
+        self.found: dict[Hashable, tuple[int, asyncio.Future[Any]]] = {}
+        self.found_at: str | None = None
         self._soon = asyncio.Event()
         self.task = asyncio.create_task(self._run(ask))
 
@@ -128,7 +134,13 @@ class Streams:
         )
 
     async def follow(
-        self, organisation: str, key: str, seen: str, mark: Mark, picture: Picture
+        self,
+        organisation: str,
+        key: str,
+        seen: str,
+        mark: Mark,
+        picture: Picture,
+        concerns: Concerns | None = None,
     ) -> AsyncIterator[str]:
         """The stream of one page.
 
@@ -138,7 +150,8 @@ class Streams:
 
         In: the key of who listens; by what to resume; how to get the organisation's mark, which changes
         whenever a picture of its may; how to get mark and data together, which have left when the block ends,
-        or None where what was seen is still true.
+        or None where what was seen is still true; whether what changed since an earlier mark of the
+        organisation may show on this page, where it can be known.
         """
         watch, listener = self._join(organisation, key, mark)
         try:
@@ -151,7 +164,12 @@ class Streams:
                     yield frame("ended", "", "")
                     return
                 behind, told = watch.failing, None
-                due = watch.mark is not None and (watch.mark != drawn or _now_ms() - looked >= REVIEW_MS)
+                review = _now_ms() - looked >= REVIEW_MS
+                due = watch.mark is not None and (watch.mark != drawn or review)
+                if due and not behind and not review and concerns is not None:
+                    wanted = str(watch.mark)
+                    due = await concerns(drawn)
+                    drawn = drawn if due else wanted
                 if due and not behind:
                     wanted = str(watch.mark)
                     try:
@@ -178,6 +196,22 @@ class Streams:
                 await _woken(listener, behind_ms or PING_MS)
         finally:
             self._leave(organisation, listener)
+
+    async def once(self, organisation: str, what: Hashable, ask: Callable[[], T]) -> T:
+        """What `ask` finds in a thread, found once for all pages that want it while nothing changes.
+
+        In: the organisation, one of whose pages wants it; a name for what is wanted. What was found counts
+        for `LOOK_MS` at most, as time passes also where nothing changes.
+        """
+        watch, now = self._watches[organisation], _now_ms()
+        if watch.found_at != watch.mark:
+            watch.found, watch.found_at = {}, watch.mark
+        since, found = watch.found.get(what, (0, None))
+        if found is None or now - since > LOOK_MS or (found.done() and found.exception() is not None):
+            found = asyncio.ensure_future(run_in_threadpool(ask))
+            watch.found[what] = (now, found)
+        result: T = await asyncio.shield(found)
+        return result
 
     @property
     def closing(self) -> bool:

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 
 from hub.preferences import Preferences
 from hub.sessions import Sessions
+from hub.tables import sessions
 from tests.browser import at, chromium, complaints, launched
 from tests.relay import Relay
 from tests.screenshots import assign
@@ -135,6 +136,7 @@ def test_what_was_done_can_be_undone_and_the_focus_is_left_alone(
     page = live(at(context, "case-manager", "/cases"))
     page.locator(f"#acknowledgements-{alert}").click()
     expect(page.locator("[data-toast]")).to_contain_text("You have this.")
+    expect(page.get_by_role("log")).to_contain_text("You have this.")
     page.locator("[data-toast]").hover()  # it stays while somebody is at it
     assert page.evaluate("document.activeElement.id") == "question", "the focus fell off the page"
     accessible(page)
@@ -207,6 +209,7 @@ def test_a_page_that_is_held_still_shows_nothing_new_and_nothing_that_was_taken_
     page.get_by_role("button", name="Hold still").click()
     shown(comes)
     expect(page.locator("[data-held]")).to_contain_text("1 new")
+    expect(page.get_by_role("log")).to_contain_text("1 new")
     side.withdraw(gone)
     expect(page.get_by_text(goes)).to_have_count(0)
     expect(page.get_by_text(stays)).to_be_visible()
@@ -265,7 +268,7 @@ def test_a_burst_is_bounded_counted_and_grouped(context: BrowserContext, side: S
     expect(page.locator("#more")).to_contain_text("And 501 more.")
     assert page.locator(".card").count() == 100
     expect(page.get_by_text("and 4,399 older ones like it")).to_be_visible()
-    expect(page.locator("[data-announce]")).to_contain_text("601 people need somebody.")
+    expect(page.locator("[data-announce]")).to_contain_text("5,000 alerts wait")
     assert len(page.content()) < 1_000_000
     side.withdraw(*alike, *apart)
     expect(page.get_by_text("Nobody needs you now.").first).to_be_attached()
@@ -472,6 +475,36 @@ def test_what_is_done_without_a_network_is_done_once_there_is_one(
     assert acts(side, alert) - before == 1
 
 
+def test_a_page_that_slept_for_a_day_shows_nothing_and_loses_nothing(
+    field: BrowserContext, wire: Relay, side: Side, shown: Callable[..., str]
+) -> None:
+    evening = named("Evening")
+    gone, mine = shown(evening), shown(named("Mine"))
+    page = installed(at(field, "case-manager", "/cases"))
+    before = acts(side, mine)
+    wire.cut()
+    page.locator(f"#acknowledgements-{mine}").click()
+    expect(page.locator("[data-toast]")).to_contain_text("Kept.")
+    day_ms = 24 * 3_600_000
+    with side.hub.store.write() as connection:  # a day later: nobody touched it, and things went on
+        mine_alone = sessions.c.account == "case-manager"
+        slept = {"seen_at": sessions.c.seen_at - day_ms, "expires_at": sessions.c.expires_at - day_ms}
+        connection.execute(sessions.update().where(mine_alone).values(slept))
+    side.withdraw(gone)
+    new = shown(named("Morning"))
+    online(page, wire)
+    page.wait_for_url("**/signin?ended=1")
+    expect(page.get_by_text(evening)).to_have_count(0)
+    left = page.evaluate(STORED)
+    assert (left["pages"], left["acts"]) == ([], 1), "what was seen goes, and what was done waits"
+    page.locator("form:has(input[value='case-manager']) button").click()
+    expect(page.locator(f"#alert-{new} .new")).to_be_visible()
+    expect(page.locator(f"#alert-{mine}")).to_contain_text("Dana Whitfield has this")
+    expect(page.get_by_text(evening)).to_have_count(0)
+    assert page.evaluate(STORED)["acts"] == 0
+    assert acts(side, mine) - before == 1
+
+
 def test_who_was_slower_without_a_network_is_told(
     field: BrowserContext, wire: Relay, side: Side, shown: Callable[..., str]
 ) -> None:
@@ -487,6 +520,7 @@ def test_who_was_slower_without_a_network_is_told(
         )
     online(page, wire)
     expect(page.locator("[data-lost]")).to_contain_text("was quicker and has this already.")
+    expect(page.get_by_role("log")).to_contain_text("was quicker and has this already.")
     accessible(page)
 
 
@@ -538,7 +572,7 @@ def test_signing_out_destroys_what_was_kept(
     page = installed(at(field, "case-manager", "/cases"))
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
-    assert page.evaluate("indexedDB.databases().then(all => all.map(one => one.name))") == []
+    until(page, "indexedDB.databases().then(all => all.length === 0)")
     wire.cut()
     with pytest.raises(Exception, match=r"net::ERR_"):
         page.goto("/cases")

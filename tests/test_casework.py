@@ -1,5 +1,6 @@
 """Who sees which alert and what they do to it: one wins, nobody's alert is nobody's, the log decides."""
 
+import random
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from hub import acts, today
+from hub import acts, cards, news, today
 from hub.casetables import caseloads, sightings
 from hub.crosswalk import Crosswalk
 from hub.handling import RESERVED_MS_MAX, SNOOZE_MS_MAX, UNDO_MS_MAX, Act
@@ -253,6 +254,45 @@ def test_all_of_it_is_in_the_log_and_can_be_built_again(either: Office) -> None:
     assert rows() == before, "built again"
     assert either.one("a").acknowledged_by == "ana"
     assert b"Person" not in either.log.text()
+
+
+def test_whose_page_looks_different_is_among_those_whom_it_concerns(either: Office) -> None:
+    """Whatever happens to alerts, a page that is not drawn again would have looked the same."""
+    accounts, dice = ("ana", "ben", "cleo", None), random.Random(7)
+    for account, participant in (("ana", "p-1"), ("ben", "p-2"), ("cleo", "p-3")):
+        either.caseloads.assign("person:lead", ORG, participant, account)
+    either.caseloads.join("person:lead", ORG, "north", "ana", lead=True)
+    either.caseloads.join("person:lead", ORG, "north", "ben")
+    either.caseloads.cover("person:cleo", ORG, "cleo", "ben", NOW, NOW + 90 * HOUR)
+    acts_of = ("acknowledge", "snooze", "hand-over", "undo")
+    names: list[str] = []
+    spared = 0
+    for number in range(60):
+        before = {account: looks(either.picture(account)) for account in accounts}
+        after = int(either.picture(None).cursor)
+        either.now += 1_000
+        what = dice.choice(("shown", "shown", "kept", "withdraw", *acts_of))
+        if what in ("shown", "kept") or not names:
+            more = {"audience": dice.choice(("caseload", "caseload", "caseload", "team"))}
+            whose, rule = f"p-{dice.choice((1, 2, 3, 3, 4))}", "" if what == "kept" else "crisis"
+            names.append(either.alert(f"a-{number}", whose, rule, **more))
+        elif what == "withdraw":
+            ShownAlerts(either.store).withdraw([dice.choice(names)])
+        else:
+            name, people = dice.choice(names), ("ana", "ben", "cleo")
+            act = Act(what, either.one(name).version, either.now + HOUR, dice.choice(people))
+            either.handling.act(Who(dice.choice(people)), name, act)
+        found = news.since(either.store, ORG, after, either.now)
+        for account in accounts:
+            if not found.concerns(account, before[account][0]):
+                spared += 1
+                assert looks(either.picture(account)) == before[account], what
+    assert spared > 40, "hardly a page was spared"
+
+
+def looks(picture: today.Picture) -> tuple[frozenset[str], str]:
+    some = (*picture.waiting, *picture.taken, *picture.snoozed)
+    return frozenset(one.id for one in some), cards.mark(picture).partition(".")[2]
 
 
 def test_a_burst_is_bounded_counted_and_grouped(either: Office) -> None:

@@ -18,6 +18,7 @@ from tests.webside import NORTH, REACH, Side
 
 pytestmark = pytest.mark.broker
 WAIT_S = 60  # a busy machine takes its time; that it takes nobody long is measured elsewhere
+PAGES = 200
 FIRST = {"version": "0"}  # of an alert that nobody did anything about
 
 
@@ -165,6 +166,42 @@ def test_too_many_pages_are_turned_away(
             if answer.status_code == 200:
                 return
     raise AssertionError("the places of those who left were not freed")
+
+
+async def test_many_pages_all_hear_of_every_alert_and_none_is_dropped(
+    side: Side, organisation: httpx.Client
+) -> None:
+    """Two hundred here; two thousand in `python -m benchmarks streams`."""
+    token, at = organisation.headers["authorization"], httpx.URL(side.address)
+    lines = (
+        "GET /v1/alerts/stream?after=0 HTTP/1.1",
+        f"host: {at.netloc.decode()}",
+        f"authorization: {token}",
+    )
+    head = "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+
+    async def all_of(reader: asyncio.StreamReader, wanted: set[str]) -> None:
+        while wanted:
+            line = await reader.readline()
+            assert line, "it was dropped"
+            wanted -= {one for one in wanted if one.encode() in line}
+
+    pages = [await asyncio.open_connection(at.host, at.port, limit=1 << 20) for _ in range(PAGES)]
+    try:
+        async with asyncio.timeout(2 * WAIT_S):
+            for _, writer in pages:
+                writer.write(head)
+            await asyncio.gather(*(all_of(reader, {": connected"}) for reader, _ in pages))
+            alerts = set()
+            for number in range(3):
+                alert = await asyncio.to_thread(side.alert, f"Many {number}", stakeholder=name(organisation))
+                alerts.add(alert)
+                await asyncio.sleep(0.2)  # so that they are not one picture
+            await asyncio.gather(*(all_of(reader, set(alerts)) for reader, _ in pages))
+    finally:
+        for _, writer in pages:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for _, writer in pages), return_exceptions=True)
 
 
 async def _everybody(keys: frozenset[str]) -> frozenset[str]:

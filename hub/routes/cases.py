@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from starlette.background import BackgroundTask
 
 from connectors.viewer import Permission
-from hub import cards, people, today
+from hub import cards, news, people, today
 from hub.access import key
 from hub.live import Stream, Streams
 from hub.parts import Parts, parts
@@ -87,18 +87,32 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
     if not live.room(who.organisation):
         raise Unavailable("too many live pages are open; the page asks by itself now and then")
 
+    on_page: frozenset[str] | None = None  # nothing is known of what was drawn before this stream
+
     async def mark() -> str:
         return await run_in_threadpool(today.cursor, of.store, who.organisation)
 
+    async def concerns(drawn: str) -> bool:
+        if on_page is None or not drawn.isdecimal():
+            return True
+        told = await live.once(
+            who.organisation,
+            ("news", drawn),
+            lambda: news.since(of.store, who.organisation, int(drawn), of.clock_ms()),
+        )
+        return told.concerns(who.account, on_page)
+
     @contextlib.asynccontextmanager
     async def picture(seen: str) -> AsyncIterator[tuple[str, str] | None]:
+        nonlocal on_page
         if request.query_params.get("as") == "mark":  # a page of another kind, which looks by itself
             at = f"{await mark()}."
             yield None if at == seen else (at, "")
             return
         async with live.drawing:
-            now = await picture_of(of, who)
+            now = await live.once(who.organisation, ("picture", who.account), lambda: _picture(of, who))
             resumed = cards.mark(now)
+            on_page = frozenset(one.id for one in (*now.waiting, *now.taken, *now.snoozed))
             same = resumed.partition(".")[2] == seen.partition(".")[2]
             if not same:
                 let, permission = await _permitted(of, who.organisation, now)
@@ -122,7 +136,7 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
         if who.person is not None:
             await run_in_threadpool(of.handling.saw, who.person, (*let.waiting, *let.taken))
 
-    events = live.follow(who.organisation, key(request), seen[:MARK_CHARS_MAX], mark, picture)
+    events = live.follow(who.organisation, key(request), seen[:MARK_CHARS_MAX], mark, picture, concerns)
     return Stream(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
@@ -203,9 +217,11 @@ async def shown(
 
 async def picture_of(of: Parts, who: Reader) -> Picture:
     """What they are to see now, before anybody was asked whether it may be shown."""
-    return await run_in_threadpool(
-        today.picture, of.store, of.vault, who.organisation, of.clock_ms(), who.account
-    )
+    return await run_in_threadpool(_picture, of, who)
+
+
+def _picture(of: Parts, who: Reader) -> Picture:
+    return today.picture(of.store, of.vault, who.organisation, of.clock_ms(), who.account)
 
 
 async def _permitted(of: Parts, organisation: str, picture: Picture) -> tuple[Picture, Permission]:
@@ -243,10 +259,10 @@ def _page(
         (words.say("Left for later"), [drawn(alert) | {"undo": True} for alert in picture.snoozed]),
         (words.say("Somebody has these"), [drawn(alert) for alert in picture.taken]),
     ]
-    count = len(waiting) + picture.more
+    count = picture.more + sum(1 + alert.also for alert, _ in waiting)
     said = words.say("Nobody needs you now.")
     if count:
-        said = words.say_for(count, "%(count)s person needs somebody.", "%(count)s people need somebody.")
+        said = words.say_for(count, "%(count)s alert waits", "%(count)s alerts wait")
     return render(
         request,
         template,

@@ -5,13 +5,14 @@
   "use strict";
   if (!window.cases) return;
   const UNDO_MS = 10000, page = cases.page, toast = document.querySelector("[data-toast]");
-  const said = toast && toast.querySelector("[role=status]"), undo = toast && toast.querySelector("form");
+  const said = toast && toast.querySelector("p"), undo = toast && toast.querySelector("form");
   let until = 0, timer = null, sending = null;
 
   function tell(text, path, version) {
     if (!toast) return;
     toast.hidden = false;
     said.textContent = text;
+    hub.say(text);
     undo.hidden = !path;
     if (path) { undo.action = path; undo.elements.version.value = version; }
     until = Date.now() + UNDO_MS;
@@ -30,6 +31,7 @@
     const place = document.querySelector("[data-lost]");
     const line = document.createElement("li");
     line.textContent = text;
+    hub.say(text);
     place.querySelector("ul").append(line);
     place.hidden = false;
   }

@@ -77,7 +77,10 @@
 
   function said(where, text) {
     const place = document.querySelector(where);
-    if (place) { place.textContent = text; place.hidden = !text; }
+    if (!place || place.textContent === text) return;
+    place.textContent = text;
+    place.hidden = !text;
+    if (text) hub.say(text);
   }
 
   // ---- the stream

@@ -58,9 +58,21 @@
     return fresh;
   }
 
+  // Say it to screen readers without taking the focus: each in a line of its own, so that none drowns another.
+  const SPOKEN_MAX = 5;
+  function say(text) {
+    const place = document.querySelector("[data-spoken]");
+    if (!place) return;
+    const line = document.createElement("p");
+    line.textContent = text;
+    place.append(line);
+    while (place.children.length > SPOKEN_MAX) place.firstChild.remove();
+  }
+
   window.hub = {
     show: show,
     ids: ids,
+    say: say,
     // Remember the button that a request comes from.
     press: function () { if (document.activeElement !== document.body) pressed = document.activeElement.id; },
     // Put `html` into `target`. Out: the ids of what had not been there.

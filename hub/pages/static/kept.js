@@ -103,7 +103,7 @@
     // The hub was reached, and its alerts have come to `cursor`: what was kept before may not be allowed any more.
     // Out: whether the page at `path` stays.
     async only(cursor, path) {
-      if (!can) return true;
+      if (!can || over) return true;  // nothing is opened anew once it is destroyed
       const rows = await entries("pages"), stay = rows.filter(function (one) { return one[1].cursor === cursor; });
       for (const one of rows) if (!stay.includes(one)) await drop("pages", one[0]);
       return stay.some(function (one) { return one[0] === path; });

@@ -8,14 +8,12 @@ years later, by whoever has the log: what comes out must be the same bytes. What
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -24,16 +22,15 @@ from consent.record import Placed
 from consent.states import States
 from hub import bootstrap, settings
 from hub.errors import OperatorError
+from hub.ledger.reading import Topics
 from schemas import codec, raw
-from schemas.errors import HubError, Unavailable
+from schemas.errors import HubError
 from streams.decider import Decider
 
 DIFFERENCES_MAX: Final = 100  # that are named; the others are counted
 COMPILED_MAX: Final = 262_144
 GOVERNANCES_MAX: Final = 32  # whose answers are remembered
 COUNTED_MAX: Final = 4_096
-SILENCE_MS_MAX: Final = 30_000
-RECORDS_MAX: Final = 10_000  # of one poll
 SLICE_RECORDS: Final = 200_000  # between two words about how far it is
 
 
@@ -217,13 +214,14 @@ def replayed(
     for offset, record in governance:
         compiled.apply(offset, record)
     replay = Replay(compiled, partition)
-    total = _end(client, "decisions", partition)
-    for message in _records(client, "consent", partition):
-        replay.directive(message.offset() or 0, _key(message), message.value())
+    topics = Topics(client)
+    total = topics.end("decisions", partition)
+    for one in topics.read("consent", partition):
+        replay.directive(*one)
     compared = differing = 0
     named: list[Difference] = []
-    for message in _records(client, "decisions", partition):
-        found = replay.decision(message.offset() or 0, _key(message), message.value())
+    for one in topics.read("decisions", partition):
+        found = replay.decision(*one)
         compared += 1
         if found is not None:
             differing += 1
@@ -232,62 +230,6 @@ def replayed(
         if compared % SLICE_RECORDS == 0:
             yield Part(partition, max(total, compared), compared, tuple(named), differing)
     yield Part(partition, compared, compared, tuple(named), differing)
-
-
-def _key(message: Message) -> bytes | None:
-    key = message.key()
-    return key.encode() if isinstance(key, str) else key
-
-
-def _consumer(client: Mapping[str, Any]) -> Consumer:
-    return Consumer(
-        {
-            **client,
-            "group.id": "hub-replay",  # asked for by the library; never joined
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-            "fetch.max.bytes": 16 * 1024 * 1024,
-            "queued.max.messages.kbytes": 65_536,
-        }
-    )
-
-
-def _end(client: Mapping[str, Any], topic: str, partition: int) -> int:
-    """About how many records there are; transactions' marks are counted with them."""
-    consumer = _consumer(client)
-    try:
-        _, high = consumer.get_watermark_offsets(
-            TopicPartition(topic, partition), timeout=SILENCE_MS_MAX / 1000
-        )
-        return int(high)
-    except KafkaException as error:
-        raise Unavailable("the log does not answer") from error
-    finally:
-        consumer.close()
-
-
-def _records(client: Mapping[str, Any], topic: str, partition: int) -> Iterator[Message]:
-    """Every committed record of a partition, from its beginning to where it ends now."""
-    consumer = _consumer(client)
-    try:
-        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
-        until = time.monotonic() + SILENCE_MS_MAX / 1000
-        while True:
-            for message in consumer.consume(RECORDS_MAX, timeout=0.2):
-                error = message.error()
-                if error is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    return
-                elif error.fatal() or not error.retriable():
-                    raise Unavailable("the log does not answer") from KafkaException(error)
-                until = time.monotonic() + SILENCE_MS_MAX / 1000
-            if time.monotonic() > until:
-                raise Unavailable("the log does not answer in time")
-    finally:
-        consumer.close()
 
 
 def _last(
@@ -312,8 +254,8 @@ def everything(
     processors. Raises `Unavailable`, and `BrokenRecord` where governance or consent cannot be read.
     """
     records = [
-        (message.offset() or 0, dict(codec.decode_as("Governance", message.value() or b"")))
-        for message in _records(client, "governance", 0)
+        (one.offset, dict(codec.decode_as("Governance", one.value or b"")))
+        for one in Topics(client).read("governance", 0)
     ]
     context = get_context("spawn")
     with context.Manager() as manager:

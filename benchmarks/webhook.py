@@ -29,7 +29,7 @@ PEOPLE: Final = 300
 EACH: Final = 10  # deliveries about one person, which leave one after the other
 CONCURRENCY: Final = EngineSettings("", 1).in_flight_max
 PEERS: Final = ("httpx", "aiohttp")
-ROUND_S_MAX: Final = 60
+ROUND_S_MAX: Final = 180
 CARRIED: Final = ("activity", "occurrence", "subject")
 FIELDS: Final = {
     "name": "Ana Invented",

@@ -1,6 +1,6 @@
 """What the delivery engine asks of the outside: adapters on one side, keys and ids on the other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -97,15 +97,28 @@ class Vault(Protocol):
     """The hub's keys."""
 
     def sealer(self, participant: str) -> Sealer: ...
+    def prefetch(self, participants: Iterable[str]) -> None:
+        """Has these participants' keys at hand for a moment, with few questions to the store."""
+
     def mac(self, purpose: str, data: bytes) -> str:
         """Keyed HMAC-SHA256, in hexadecimal; every purpose has a key of its own."""
 
 
-class Crosswalk(Protocol):
+Who = tuple[str, str]  # an agency, and a participant
+
+
+class Names(Protocol):
     """Who is known to whom, and as what."""
 
     def local_id(self, agency: str, participant: str) -> str | None:
         """The agency's own id of the participant, where there is a link."""
+
+
+class Crosswalk(Protocol):
+    """The same for many at once."""
+
+    def local_ids(self, asked: Collection[Who]) -> Mapping[Who, str]:
+        """The agencies' own ids of participants, where there are links."""
 
 
 class Share(NamedTuple):
@@ -136,7 +149,7 @@ class Outgoing:
 
     `view` is all that the recipient may see (`connectors/projection.py`), `fields` the fields in it as the
     type's schema has them. `settings` are the subscription's. After `deadline_ms`, on the clock of
-    `connectors.sender.awake_ms`, nothing may leave any more. `envelope` and `shares` never leave: they are
+    `connectors.schedule.awake_ms`, nothing may leave any more. `envelope` and `shares` never leave: they are
     for adapters that write inside the hub.
     """
 

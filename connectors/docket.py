@@ -1,6 +1,7 @@
 """What is to be decided, and what was: from a record of an outbox to its intent, or to why it is withheld."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
@@ -8,15 +9,15 @@ import structlog
 
 from connectors import deliveries, gathering, projection
 from connectors.adapter import Out, Outcome, Record
-from connectors.breaker import Breakers
+from connectors.breaker import Breakers, Recipient
 from connectors.deliveries import Parcel
 from connectors.knowledge import Knowledge
 from connectors.pending import Item, Lane
 from connectors.recheck import adapters, paused, recheck
 from connectors.recovery import Recovered
 from connectors.resend import Found
-from connectors.schedule import first_at
-from connectors.sender import Attempt, Result, awake_ms
+from connectors.schedule import awake_ms, first_at
+from connectors.sender import Attempt, Result
 from connectors.stock import Stock
 from schemas import codec
 from schemas.errors import BrokenRecord
@@ -37,6 +38,8 @@ class Bounds(Protocol):
     def send_ms_max(self) -> int: ...
     @property
     def in_flight_max(self) -> int: ...
+    @property
+    def ahead_max(self) -> int: ...
     @property
     def intents_per_step_max(self) -> int: ...
     @property
@@ -64,6 +67,8 @@ class Docket:
         self._breakers = Breakers(bounds.in_flight_max)
         self._paused: frozenset[tuple[str, str]] = frozenset()
         self._attempts: list[Attempt] = []
+        self._ended: Counter[Recipient] = Counter()  # since the last round
+        self._pace: Counter[Recipient] = Counter()  # in the last round
 
     def governed(self, change: Mapping[str, Any]) -> None:
         """A record of `governance`: who is paused from now on, and whose subscription is another one now."""
@@ -151,6 +156,7 @@ class Docket:
         if item is None:
             return
         recipient = (item.lane.stakeholder, item.lane.adapter)
+        self._ended[recipient] += result.outcome.state == "delivered"
         if self._breakers.ended(recipient, result.outcome, result.at):
             who, adapter = recipient
             log.warning("recipient stands still", stakeholder=who, adapter=adapter, code=result.outcome.code)
@@ -166,6 +172,7 @@ class Docket:
 
     def choose(self, now: int, out: Out) -> None:
         """Decide what is due, as far as there is room; denials take none."""
+        self._pace, self._ended = self._ended, Counter()
         left = self._settings.intents_per_step_max
         until = now + self._settings.choosing_ms_max
         while left > 0 and self._now() <= until:
@@ -230,7 +237,15 @@ class Docket:
     def _room(self, recipient: tuple[str, str], now: int) -> int:
         if recipient in self._paused:
             return 0
-        most = gathering.in_flight_max if recipient[1] in gathering.ADAPTERS else 0
+        """How many more may have their intents committed.
+
+        Of those that are committed so many leave at once (`Sender`), and the others as soon as one has ended:
+        a quick recipient need not wait for the next round, and nothing waits for one that is slow.
+        """
+        if recipient[1] in gathering.ADAPTERS:
+            most = gathering.in_flight_max
+        else:
+            most = self._settings.in_flight_max + min(self._pace[recipient], self._settings.ahead_max)
         return self._breakers.room(recipient, self._stock.table.in_flight(recipient), now, most)
 
     def withhold(

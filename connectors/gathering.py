@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from connectors.adapter import Outcome, Outgoing
-from connectors.sender import awake_ms
+from connectors.schedule import awake_ms
 
 ADAPTERS: Final = frozenset({"sftp"})  # of these everything leaves in files
 in_flight_max: Final = 500  # to one recipient; as many can be in a file

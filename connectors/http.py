@@ -168,6 +168,8 @@ def _pause(text: str | None, now_ms: int) -> int | None:
 
 async def _read(response: aiohttp.ClientResponse, read_ms_max: int) -> bytes | None:
     """A short answer's body, so that the connection can be used again; None for a long or a slow one."""
+    if response.content.at_eof():
+        return b""
     found = bytearray()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(read_ms_max / 1000):

@@ -29,6 +29,7 @@ answer_ms_max: Final = 5_000  # of the broker, to one question
 history_ms_max: Final = 5_000  # to read one partition to its end
 poll_ms_max: Final = 100
 ask_again_ms: Final = 50
+linger_ms: Final = 5  # for receipts that come in the same moment
 
 
 class KafkaHistory:
@@ -180,7 +181,15 @@ class KafkaLog:
     """`Log` over an idempotent producer of its own, whose delivery reports a thread of its own collects."""
 
     def __init__(self, client: Mapping[str, Any]) -> None:
-        self._producer = Producer({**client, "enable.idempotence": True, "acks": "all", "linger.ms": 2})
+        self._producer = Producer(
+            {
+                **client,
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": linger_ms,
+                "delivery.report.only.error": True,  # a report for each would take longer than its record
+            }
+        )
         self._failed: KafkaError | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="deliveries-log", daemon=True)

@@ -11,9 +11,8 @@ Pure: the same inputs give the same view.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from connectors.adapter import Crosswalk, Share, Vault
+from connectors.adapter import Names, Share, Vault
 from consent import State, notices
-from consent.record import Held
 from consent.untyped import NEVER_MS
 from schemas import compartments, instant, sealing
 from schemas.errors import Unsealable
@@ -32,6 +31,11 @@ def name(vault: Vault, stakeholder: str, kind: str, value: str) -> str:
 def idempotency_key(vault: Vault, stakeholder: str, adapter: str, event: str) -> str:
     """One for each event, recipient and adapter: every attempt carries it, so the recipient can count one."""
     return "d-" + name(vault, stakeholder, "delivery", f"{event}\0{adapter}")
+
+
+def tells_who(shares: Iterable[Share]) -> bool:
+    """Whether these let their recipient know who somebody is."""
+    return any("subject" in share.compartments for share in shares)
 
 
 def permitted(shares: Iterable[Share]) -> frozenset[str]:
@@ -68,23 +72,21 @@ def scope_of(shares: Iterable[Share], state: State) -> list[dict[str, Any]]:
     asked = [share for share in shares if SCOPE in share.obligations]
     if not asked:
         return []
-    held = {
-        f"{name}/{grant.id}": one
-        for name, one in state.record().consents.items()
-        for grant in one.consent.grants
-    }
-    return [_line(grant, share, held[grant]) for share in asked for grant in share.grants if grant in held]
+    names = {grant for share in asked for grant in share.grants}
+    lasting = {grant: (until, on_exit) for grant, until, on_exit in state.lasting(names)}
+    return [
+        _line(grant, share, *lasting[grant]) for share in asked for grant in share.grants if grant in lasting
+    ]
 
 
-def _line(grant: str, share: Share, held: Held) -> dict[str, Any]:
-    until = None if held.expires_at >= NEVER_MS else held.expires_at
-    exits = held.consent.on_exit and held.exited_at == NEVER_MS
+def _line(grant: str, share: Share, expires_at: int, on_exit: bool) -> dict[str, Any]:
+    until = None if expires_at >= NEVER_MS else expires_at
     return {
         "grant": grant,
         "purpose": share.purpose,
         "compartments": list(share.compartments),
         "until": None if until is None else instant.format(until),
-        "said": notices.scopes(share.purpose, share.compartments, until, on_exit=exits),
+        "said": notices.scopes(share.purpose, share.compartments, until, on_exit=on_exit),
     }
 
 
@@ -101,7 +103,7 @@ def seen(
     shares: Sequence[Share],
     scope: Sequence[Mapping[str, Any]],
     vault: Vault,
-    crosswalk: Crosswalk,
+    names: Names,
 ) -> Seen:
     """The event as its recipient sees it.
 
@@ -122,7 +124,7 @@ def seen(
         shown["category"] = envelope["category"]
     if "occurrence" in allowed:
         shown["time"] = instant.format(envelope["occurred_at"])
-    if "subject" in allowed and (local_id := crosswalk.local_id(stakeholder, participant)) is not None:
+    if "subject" in allowed and (local_id := names.local_id(stakeholder, participant)) is not None:
         shown["local_id"] = local_id
     shown["purposes"] = sorted({share.purpose for share in shares})
     duties = {duty for share in shares for duty in share.obligations}

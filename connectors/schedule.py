@@ -1,6 +1,7 @@
-"""When a delivery is tried again."""
+"""When a delivery is tried again, and the clock that its deadline is on."""
 
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -68,3 +69,8 @@ def first_at(settings: Mapping[str, Any], now_ms: int) -> int:
 def together(settings: Mapping[str, Any], next_at: int) -> int:
     """The next try of what is gathered: at a full minute, so that it is together again."""
     return -(-next_at // MINUTE_MS) * MINUTE_MS if settings.get("every") in PERIODS_MS else next_at
+
+
+def awake_ms() -> int:
+    """Milliseconds on a clock that also runs while this process, or the machine, is suspended."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

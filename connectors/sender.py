@@ -5,21 +5,35 @@ was too late to begin; only a worker that dies leaves an attempt without.
 """
 
 import asyncio
+import contextlib
 import queue
 import random
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from prometheus_client import Counter, Histogram
 
-from connectors import deliveries, projection
-from connectors.adapter import Adapter, Closing, Crosswalk, Log, Outcome, Outgoing, Share, Vault
+from connectors import deliveries, gathering, projection
+from connectors.adapter import (
+    Adapter,
+    Closing,
+    Crosswalk,
+    Log,
+    Names,
+    Outcome,
+    Outgoing,
+    Share,
+    Vault,
+    Who,
+)
 from connectors.deliveries import Parcel
-from connectors.schedule import Schedule, together
+from connectors.schedule import Schedule, awake_ms, together
 from connectors.together import Together, each
 from schemas import crash
 from schemas.errors import Erased, HubError
@@ -31,7 +45,7 @@ ATTEMPTS: Final = Counter("hub_delivery_attempts", "Attempts at handing over", (
 SECONDS: Final = Histogram(
     "hub_delivery_seconds", "From the handing in of an attempt to its end", ("adapter",)
 )
-prepared_max: Final = 16  # at once, in one thread
+prepared_max: Final = 32  # at once, in one thread
 receipt_tries_max: Final = 3
 receipt_pause_ms: Final = 100
 
@@ -54,6 +68,11 @@ class Attempt:
     dropped: bool = False
 
     @property
+    def participant(self) -> str:
+        """Who it is about."""
+        return str(self.outbound["envelope"]["participant"])
+
+    @property
     def ref(self) -> tuple[str, int]:
         """What names this attempt: the idempotency key and its number."""
         return self.key, self.number
@@ -74,11 +93,6 @@ class Result:
     next_at: int | None
 
 
-def awake_ms() -> int:
-    """Milliseconds on a clock that also runs while this process, or the machine, is suspended."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
 class Sender:
     """Runs attempts concurrently. `results` is what has ended, for the engine to take."""
 
@@ -90,7 +104,9 @@ class Sender:
         receipts: Log,
         schedule: Schedule,
         now: Callable[[], int],
+        at_once_max: int = 32,
     ) -> None:
+        """In: `at_once_max`, how many go to one recipient at once, where the adapter doesn't gather them."""
         self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._adapters = adapters
         self._vault = vault
@@ -98,7 +114,10 @@ class Sender:
         self._receipts = receipts
         self._schedule = schedule
         self._now = now
-        self._preparing = Together(each(self._prepare), prepared_max)
+        self._turns: defaultdict[tuple[str, str], asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(at_once_max)
+        )
+        self._preparing = Together(self._prepare, prepared_max)
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
         self._flying: dict[tuple[str, int], Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -174,22 +193,40 @@ class Sender:
 
     async def _deliver(self, attempt: Attempt) -> Outcome:
         """Send within the deadline. Never raises."""
+        waiting = False
         if attempt.late:
             return NOT_BEGUN
         try:
             async with asyncio.timeout((attempt.deadline_ms - awake_ms()) / 1000):
                 outgoing = await self._preparing.ask(attempt)
-                if attempt.late:
-                    return NOT_BEGUN
-                crash.point("deliver.sending")
-                return await self._adapters[attempt.adapter].deliver(outgoing)
+                waiting = True
+                async with self._turn(attempt):
+                    waiting = False
+                    if attempt.late:
+                        return NOT_BEGUN
+                    crash.point("deliver.sending")
+                    return await self._adapters[attempt.adapter].deliver(outgoing)
         except (Exception, asyncio.CancelledError) as error:
-            return _failure(error, attempt.adapter)
+            return NOT_BEGUN if waiting else _failure(error, attempt.adapter)
 
-    def _prepare(self, attempt: Attempt) -> Outgoing:
-        """Open what is permitted, and make the recipient's view of it. Raises `Erased`, `Unsealable`."""
+    def _turn(self, attempt: Attempt) -> contextlib.AbstractAsyncContextManager[object]:
+        """Its turn among those to the same recipient; at once where an adapter wants all of them together."""
+        if attempt.adapter in gathering.ADAPTERS:
+            return contextlib.nullcontext()
+        return self._turns[attempt.stakeholder, attempt.adapter]
+
+    def _prepare(self, attempts: Sequence[Attempt]) -> list[Outgoing | Exception]:
+        """Open what is permitted, and make the recipients' views of it, asking the store once for all."""
+        people = {one.participant for one in attempts}
+        self._vault.prefetch(people)
+        known = {(one.stakeholder, one.participant) for one in attempts if projection.tells_who(one.shares)}
+        names = _Found(self._crosswalk.local_ids(known) if known else {})
+        return each(partial(self._view, names))(attempts)
+
+    def _view(self, names: Names, attempt: Attempt) -> Outgoing:
+        """Raises `Erased`, `Unsealable`."""
         seen = projection.seen(
-            attempt.outbound, attempt.stakeholder, attempt.shares, attempt.scope, self._vault, self._crosswalk
+            attempt.outbound, attempt.stakeholder, attempt.shares, attempt.scope, self._vault, names
         )
         return Outgoing(
             key=attempt.key,
@@ -219,6 +256,13 @@ class Sender:
                     await asyncio.sleep(receipt_pause_ms / 1000)
             else:
                 return
+
+
+class _Found(dict[Who, str]):
+    """What was found of agencies' own ids."""
+
+    def local_id(self, agency: str, participant: str) -> str | None:
+        return self.get((agency, participant))
 
 
 def _failure(error: BaseException, adapter: str) -> Outcome:

@@ -15,7 +15,7 @@ from connectors import deliveries, views
 from connectors.adapter import Outcome, Producer
 from connectors.deliveries import Parcel
 from connectors.follower import Follower
-from connectors.sender import awake_ms
+from connectors.schedule import awake_ms
 from schemas import codec
 from schemas.errors import Unavailable
 from schemas.topics import partition_of

@@ -22,6 +22,8 @@ from connectors.together import Together, each
 
 ADAPTER: Final = "webhook"
 secrets_max: Final = 64  # recipients whose secrets are looked up at once
+known_ms_max: Final = 1_000  # for so long they are not looked up again
+_JSON: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
 PRIVATE_KEY: Final = "whsk_"  # before the seed of an Ed25519 key, in Base64
 
 
@@ -36,6 +38,7 @@ class Webhooks:
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._secrets = Together(partial(_found, secrets), secrets_max)
+        self._lately: dict[str, tuple[float, Sequence[str]]] = {}
         self._now = now
         self._http = Http(settings, tls)
 
@@ -48,10 +51,10 @@ class Webhooks:
         url = outgoing.settings.get("url")
         if not self._http.fit(url):
             return Outcome("failed", "url-unfit")
-        secrets = await self._secrets.ask(outgoing.stakeholder)
+        secrets = await self._known(outgoing.stakeholder)
         if not secrets:
             return Outcome("failed", "no-secret")
-        content = json.dumps(outgoing.view, separators=(",", ":"), ensure_ascii=True)
+        content = _JSON.encode(outgoing.view)
         headers = [
             ("content-type", "application/json"),
             ("user-agent", "diversion-hub"),
@@ -62,6 +65,14 @@ class Webhooks:
         except TROUBLE as error:
             return Outcome("failed", trouble(error))
         return outcome(answer.status, answer.retry_after, self._now())
+
+    async def _known(self, stakeholder: str) -> Sequence[str]:
+        """A recipient's secrets, as they were a moment ago: after a rotation the old one signs for days."""
+        until, known = self._lately.get(stakeholder, (0.0, ()))
+        if time.monotonic() >= until:
+            known = await self._secrets.ask(stakeholder)
+            self._lately[stakeholder] = (time.monotonic() + known_ms_max / 1000, known)
+        return known
 
 
 def _found(secrets: Secrets, stakeholders: Sequence[str]) -> list[Sequence[str] | Exception]:

@@ -1,7 +1,7 @@
 """Grants compiled for look-up: for every name that a grant may list, the grants that list it, as bits."""
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from struct import Struct
 from sys import intern
 from typing import Final, TypeVar
@@ -104,10 +104,21 @@ class Block:
 
     `index` says what they say, and `consents` whose they are. `parts` packs four numbers for each consent:
     its grants, when it was signed, starts and expires. `parties` are the recipients for whom some of the
-    grants are revoked; `proceedings` and `notes` the grants of consents dedicated to these.
+    grants are revoked; `proceedings` and `notes` the grants of consents dedicated to these; `exits` those
+    that leaving the program would end.
     """
 
-    __slots__ = ("consents", "index", "lately", "notes", "parties", "parts", "proceedings", "revoked")
+    __slots__ = (
+        "consents",
+        "exits",
+        "index",
+        "lately",
+        "notes",
+        "parties",
+        "parts",
+        "proceedings",
+        "revoked",
+    )
 
     def __init__(self, pieces: Sequence[tuple[Held, tuple[Grant, ...]]]) -> None:
         self.index = _indexed(pieces)
@@ -115,7 +126,7 @@ class Block:
         self.parts = b""
         self.lately = _NOT_LATELY
         self.parties = _NOBODY
-        self.revoked = self.proceedings = self.notes = 0
+        self.revoked = self.proceedings = self.notes = self.exits = 0
         first = 0
         for held, some in pieces:
             self._add(held, some, first)
@@ -139,6 +150,8 @@ class Block:
             self.proceedings |= mask
         if consent.form.notes:
             self.notes |= mask
+        if consent.on_exit and held.exited_at == NEVER_MS:
+            self.exits |= mask
 
     def alive(self, at: int) -> int:
         """The grants that are signed, started, not expired and not revoked altogether.
@@ -175,6 +188,15 @@ class Block:
             if at <= expires_at:
                 unexpired |= mask
         return signed, started, unexpired
+
+    def lasting(self, names: Container[str]) -> Iterator[tuple[str, int, bool]]:
+        """Of each grant among these (`consent_id/grant_id`) the last instant of its consent, past every one
+        where none is, and whether leaving the program would end it."""
+        for place, (owner, grant) in enumerate(zip(self.index.owners, self.index.ids, strict=True)):
+            name = f"{self.consents[owner]}/{grant}"
+            if name in names:
+                expires_at = _PART.unpack_from(self.parts, owner * _PART.size)[3]
+                yield name, expires_at, bool(self.exits >> place & 1)
 
     def granted(self, grants: int, policy: Policy) -> tuple[tuple[str, ...], int]:
         """The sorted `consent_id/grant_id` of each of these grants, of which there is at least one, and the

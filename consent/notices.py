@@ -5,11 +5,14 @@ Notices stand word for word, in the English of the law, in `notices.toml` with t
 
 import tomllib
 from collections.abc import Iterable
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from consent.words import LANGUAGES, Words, words_in
 
+DAY_MS: Final = 86_400_000
+said_max: Final = 4_096  # sentences that are remembered
 _ORDER: Final = ("subject", "occurrence", "engagement", "activity", "clinical", "legal", "narrative")
 
 
@@ -66,8 +69,16 @@ def _told(compartments: Iterable[str]) -> list[str]:
 
 
 def scopes(purpose: str, compartments: Iterable[str], until: int | None, *, on_exit: bool) -> dict[str, str]:
-    """The same in every language, by its code."""
-    parts = tuple(compartments)
-    return {
-        language: scope(words_in(language), purpose, parts, until, on_exit=on_exit) for language in LANGUAGES
-    }
+    """The same in every language, by its code, the day of `until` by UTC."""
+    day = None if until is None else until - until % DAY_MS
+    return dict(_said(purpose, tuple(compartments), day, on_exit))
+
+
+@lru_cache(maxsize=said_max)
+def _said(
+    purpose: str, parts: tuple[str, ...], day: int | None, on_exit: bool
+) -> tuple[tuple[str, str], ...]:
+    """Most consents of a program end on few days, and its words take a hundred times longer to find."""
+    return tuple(
+        (language, scope(words_in(language), purpose, parts, day, on_exit=on_exit)) for language in LANGUAGES
+    )

@@ -1,6 +1,6 @@
 """What one participant's directives fold to, compiled: deciding about an event is a handful of look-ups."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Final
 
 from consent.block import Block, blocks
@@ -26,6 +26,12 @@ class State:
         self.restrictions: tuple[Restriction, ...] = tuple(record.restrictions.values())
         self.orders: tuple[Order, ...] = tuple(record.orders.values())
         self.emergencies: tuple[Emergency, ...] = tuple(record.emergencies.values())
+
+    def lasting(self, names: Container[str]) -> Iterator[tuple[str, int, bool]]:
+        """Of each grant among these (`consent_id/grant_id`) the last instant of its consent (milliseconds,
+        `NEVER_MS` where there is none), and whether leaving the program would end it."""
+        for block in self.blocks:
+            yield from block.lasting(names)
 
     def record(self) -> Record:
         """The record that this state was compiled from."""

@@ -346,13 +346,12 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
     settings, vault = hub.settings, hub.vault
     standing = Together(ShownAlerts(hub.store), Pulls(hub.store))
     log, history = KafkaLog(hub.client), KafkaHistory(hub.client)
-    sender = Sender(adapters(hub), vault, hub.crosswalk, log, Schedule(), now_ms)
+    bounds = EngineSettings(
+        owner=str(uuid.uuid4()), partitions=settings.partitions, send_ms_max=settings.send_ms_max
+    )
+    sender = Sender(adapters(hub), vault, hub.crosswalk, log, Schedule(), now_ms, bounds.in_flight_max)
     engine = Engine(
-        EngineSettings(
-            owner=str(uuid.uuid4()),
-            partitions=settings.partitions,
-            send_ms_max=settings.send_ms_max,
-        ),
+        bounds,
         sender,
         history,
         log,
@@ -364,8 +363,8 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
     )
     sender.start()
     try:
-        bounds = {"batch_records_max": DELIVERY_BATCH_MAX, "batch_wait_ms_max": DELIVERY_WAIT_MS_MAX}
-        _run(hub, CONNECTORS, engine, stop, flush_first=True, **bounds)
+        batches = {"batch_records_max": DELIVERY_BATCH_MAX, "batch_wait_ms_max": DELIVERY_WAIT_MS_MAX}
+        _run(hub, CONNECTORS, engine, stop, flush_first=True, **batches)
     finally:
         sender.stop(settings.send_ms_max)
         log.close()

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from connectors.adapter import Closing, Outcome, Outgoing
 from connectors.log import KafkaHistory
 from connectors.projection import SOURCE
-from connectors.sender import awake_ms
+from connectors.schedule import awake_ms
 from connectors.views import TOPIC as VIEWS
 from hub import acts, bootstrap, pausing, settings, ways
 from hub.errors import OperatorError

@@ -4,14 +4,16 @@ A link stands in the topic `identity` as a keyed hash of the local id, by which 
 and as the id itself sealed under the participant's key, for telling the agency its own id again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 
-from hub.store import Store
+from hub.store import NAMED_MAX, Store
 from hub.tables import crosswalk
 from schemas.errors import Erased, Unsealable
+
+Who = tuple[str, str]  # an agency, and a participant
 
 
 class Hashes(Protocol):
@@ -96,24 +98,38 @@ class Crosswalk:
 
     def local_id(self, agency: str, participant: str) -> str | None:
         """The agency's own id, the latest where it has several; None without a link, or once erased."""
-        asked = {"participant": participant, "agency": agency}
-        with self._store.read() as connection:
-            row = connection.execute(_LATEST, asked).first()
-        if row is None:
-            return None
+        asked = (agency, participant)
+        return self.local_ids([asked]).get(asked)
+
+    def local_ids(self, asked: Collection[Who]) -> dict[Who, str]:
+        """The same for many at once, each an agency and a participant; who has none is left out."""
+        latest: dict[Who, tuple[str, bytes]] = {}
+        for agency in sorted({agency for agency, _ in asked}):
+            people = sorted({participant for one, participant in asked if one == agency})
+            for start in range(0, len(people), NAMED_MAX):
+                with self._store.read() as connection:
+                    rows = connection.execute(
+                        _LINKS, {"agency": agency, "participants": people[start : start + NAMED_MAX]}
+                    ).all()
+                for row in rows:
+                    latest.setdefault((agency, row.participant), (row.local, row.sealed))
+        found = {who: self._opened(who, *sealed) for who, sealed in latest.items()}
+        return {who: name for who, name in found.items() if name is not None}
+
+    def _opened(self, who: Who, local: str, sealed: bytes) -> str | None:
+        agency, participant = who
         try:
-            return self._vault.sealer(participant).open(local_aad(agency, row.local), row.sealed).decode()
+            return self._vault.sealer(participant).open(local_aad(agency, local), sealed).decode()
         except (Erased, Unsealable):
             return None
 
 
-_LATEST: Final = (
-    sa.select(crosswalk.c.local, crosswalk.c.sealed)
+_LINKS: Final = (
+    sa.select(crosswalk.c.participant, crosswalk.c.local, crosswalk.c.sealed)
     .where(
-        crosswalk.c.participant == sa.bindparam("participant"),
+        crosswalk.c.participant.in_(sa.bindparam("participants", expanding=True)),
         crosswalk.c.agency == sa.bindparam("agency"),
         crosswalk.c.offset.is_not(None),
     )
     .order_by(crosswalk.c.at.desc(), crosswalk.c.local)
-    .limit(1)
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import uuid
@@ -134,6 +135,9 @@ def said(folder: Path) -> str:
     return b"".join(ends).decode(errors="replace")
 
 
+_CAUSE: Final = re.compile(r"Exception|Error|\b(?:ERROR|FATAL)\b")
+
+
 def failed(problem: str, folder: Path) -> BrokerFailed | JavaMissing:
     """What to raise for a broker that failed, from what it said."""
     text = said(folder)
@@ -141,7 +145,7 @@ def failed(problem: str, folder: Path) -> BrokerFailed | JavaMissing:
         return JavaMissing(
             "the embedded broker needs Java 17 or newer, and this one is older", "Run `make setup`."
         )
-    causes = [line.strip() for line in text.splitlines() if "Exception" in line or "Error" in line]
+    causes = [line.strip() for line in text.splitlines() if _CAUSE.search(line)]
     return BrokerFailed(f"{problem}: {causes[-1] if causes else 'it said nothing'}", f"See `{folder}/logs`.")
 
 

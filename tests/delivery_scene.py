@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -44,6 +44,9 @@ class Keys:
     def sealer(self, participant: str) -> "Keys.One":
         return Keys.One(self, participant)
 
+    def prefetch(self, participants: Iterable[str]) -> None:
+        return
+
     def mac(self, purpose: str, data: bytes) -> str:
         return hmac.digest(b"mac" + purpose.encode(), data, "sha256").hex()
 
@@ -73,6 +76,9 @@ class Nobody:
 
     def local_id(self, agency: str, participant: str) -> str | None:
         return self._known.get((agency, participant))
+
+    def local_ids(self, asked: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
+        return {who: self._known[who] for who in asked if who in self._known}
 
 
 class Secret:

@@ -82,6 +82,7 @@ def main(config: dict[str, Any]) -> None:
         log,
         Schedule(tuple(config.get("pauses_ms", (200, 400, 800, 1600)))),
         now_ms,
+        config.get("in_flight_max", 32),
     )
     engine = Engine(
         EngineSettings(

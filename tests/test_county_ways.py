@@ -22,7 +22,7 @@ from connectors import bundles, feed, files, mapping, markup, resources, tabular
 from connectors.adapter import Outcome, Outgoing
 from connectors.http import HttpSettings
 from connectors.repository import Repositories, checked
-from connectors.sender import awake_ms
+from connectors.schedule import awake_ms
 from connectors.sftp import Files
 from connectors.webhook import signed
 from consent import Policy, fhir, notices

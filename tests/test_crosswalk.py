@@ -109,7 +109,10 @@ def test_an_agency_gets_its_own_id_back_and_no_other(store: Store) -> None:
     assert crosswalk.local_id("jail", A) == "J-7"
     assert crosswalk.local_id("court", A) is None
     assert crosswalk.local_id("reach", B) is None
+    asked = [(agency, who) for agency in ("reach", "jail", "court") for who in (A, B)]
+    assert crosswalk.local_ids(asked) == {("reach", A): "R-2", ("jail", A): "J-7"}
     vault.destroy(A)
+    assert crosswalk.local_ids(asked) == {}
     assert crosswalk.local_id("reach", A) is None
 
 

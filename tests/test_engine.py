@@ -173,7 +173,7 @@ class World:
         self.owned += [("views", 0)] if views else []
         keys = Keys()
         self.engine = Engine(
-            EngineSettings("w", 1, SEND_MS, MARGIN_MS, **bounds),
+            EngineSettings("w", 1, SEND_MS, MARGIN_MS, **{"ahead_max": 0, **bounds}),
             self.sends,  # type: ignore[arg-type]
             self.memory,
             self.memory,
@@ -605,6 +605,35 @@ def test_a_result_frees_room(world: World) -> None:
         assert world.engine.due(world.memory.now)
     world.rounds()
     assert world.left() == {}
+
+
+def test_who_is_quick_has_as_many_more_committed_as_ended_in_the_last_round() -> None:
+    """And no more, so that behind somebody slow nothing waits with its intent open."""
+    world = World(in_flight_max=2, ahead_max=3)
+    for number in range(40):
+        world.direct(granted(), f"p{number}")
+        world.offer(number, f"p{number}")
+    world.rounds()
+    open_intents = []
+    for ended in (0, 1, 2, 4, 5, 0, 1):
+        for _ in range(ended):
+            world.sends.end(OK)
+        world.rounds()
+        open_intents.append(len(world.begun()))
+    assert open_intents == [2, 3, 4, 5, 5, 5, 4], "2, and what ended, and of that 3 at most"
+
+
+def test_who_fails_has_nothing_more_committed() -> None:
+    world = World(in_flight_max=2, ahead_max=3)
+    for number in range(8):
+        world.direct(granted(), f"p{number}")
+        world.offer(number, f"p{number}")
+    world.rounds()
+    for _ in range(2):
+        world.sends.end(Outcome("failed", "http-500"))
+        world.sends.end(Outcome("failed", "http-500"))
+        world.rounds()
+        assert len(world.begun()) == 2
 
 
 def test_gone_disables_the_recipient_also_for_the_next_owner(world: World) -> None:

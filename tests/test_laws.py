@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from consent import Decision, Policy, Stakeholders, decide, direction, fold
+from consent.untyped import NEVER_MS
 from tests.cases import LABELS, POLICY, STAKEHOLDERS
 from tests.small import consent, grant
 
@@ -359,3 +360,17 @@ def test_without_any_directive_nothing_is_permitted(
 ) -> None:
     assume(log)
     assert not answer([], event, request).permitted
+
+
+@LAWS
+@given(log=logs())
+def test_how_long_a_grant_lasts_is_what_the_record_says(log: list[Json]) -> None:
+    state = fold(log)
+    said = {
+        f"{name}/{one.id}": (held.expires_at, held.consent.on_exit and held.exited_at == NEVER_MS)
+        for name, held in state.record().consents.items()
+        for one in held.consent.grants
+    }
+    told = {name: (expires_at, on_exit) for name, expires_at, on_exit in state.lasting(said)}
+    assert told == said
+    assert not list(state.lasting({"c9/g1"}))

@@ -17,8 +17,8 @@ from confluent_kafka import KafkaError, KafkaException
 from connectors import deliveries
 from connectors import sender as sender_module
 from connectors.adapter import Outcome, Outgoing, Share
-from connectors.schedule import Schedule
-from connectors.sender import Attempt, Sender, awake_ms
+from connectors.schedule import Schedule, awake_ms
+from connectors.sender import Attempt, Sender
 from schemas.errors import Unavailable
 from streams.errors import Fenced, Stalled
 from streams.group import Group, generation
@@ -304,11 +304,18 @@ class Recipient:
     def __init__(self) -> None:
         self.begun: list[str] = []
         self.hangs = False
+        self.at_once = self.at_once_seen = 0
 
     async def deliver(self, outgoing: Outgoing) -> Outcome:
         self.begun.append(outgoing.key)
-        if self.hangs:
-            await asyncio.sleep(600)
+        self.at_once += 1
+        self.at_once_seen = max(self.at_once, self.at_once_seen)
+        try:
+            while self.hangs:  # noqa: ASYNC110 - the test, in another thread, ends it
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
+        finally:
+            self.at_once -= 1
         return Outcome("delivered", "ok")
 
 
@@ -344,9 +351,10 @@ def attempt(name: str, deadline_ms: int) -> Attempt:
 
 
 @contextmanager
-def sending(vault: Keys) -> Iterator[tuple[Sender, Recipient, queue.SimpleQueue[str]]]:
+def sending(vault: Keys, at_once_max: int = 32) -> Iterator[tuple[Sender, Recipient, queue.SimpleQueue[str]]]:
     recipient, receipts = Recipient(), Receipts()
-    made = Sender({"post": recipient}, vault, Nobody(), receipts, Schedule(), now_ms)  # type: ignore[arg-type]
+    adapters = {"post": recipient}
+    made = Sender(adapters, vault, Nobody(), receipts, Schedule(), now_ms, at_once_max)  # type: ignore[arg-type]
     made.start()
     try:
         yield made, recipient, receipts.codes
@@ -376,6 +384,32 @@ def test_what_slept_through_the_deadline_while_it_was_opened_does_not_begin(
         sender.submit([attempt("slept", awake_ms() + 60_000)])
         assert codes.get(timeout=30) == "not-begun"
         assert recipient.begun == []
+
+
+def test_what_is_committed_ahead_leaves_in_turn() -> None:
+    """No recipient is asked to take more at once than the bound."""
+    with sending(Keys(), at_once_max=2) as (sender, recipient, codes):
+        sender.submit([attempt(f"d-{number}", awake_ms() + 60_000) for number in range(20)])
+        assert [codes.get(timeout=30) for _ in range(20)] == ["ok"] * 20
+        assert recipient.at_once_seen == 2
+        assert sorted(recipient.begun) == sorted(f"d-{number}" for number in range(20))
+
+
+def test_what_does_not_come_to_its_turn_before_the_deadline_does_not_begin() -> None:
+    """Rule 8. And it says nothing about the recipient that it had to wait."""
+    with sending(Keys(), at_once_max=1) as (sender, recipient, codes):
+        recipient.hangs = True
+        sender.submit([attempt("hangs", awake_ms() + 600_000)])
+        until(lambda: recipient.begun == ["hangs"])
+        said = ""
+        for deadline_ms in (500, 4_000, 20_000):  # where opening it took longer, it had no turn to wait for
+            if said != "not-begun":
+                sender.submit([attempt(f"waits {deadline_ms}", awake_ms() + deadline_ms)])
+                said = codes.get(timeout=60)
+        assert said == "not-begun"
+        recipient.hangs = False
+        assert codes.get(timeout=30) == "ok"
+        assert recipient.begun == ["hangs"]
 
 
 def test_a_recipient_that_hangs_is_cut_off_at_the_deadline() -> None:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from connectors import deliveries, gathering, projection, sftp, tabular
 from connectors.adapter import Outcome, Outgoing, Share
-from connectors.schedule import HOUR_MS, MINUTE_MS, Schedule, first_at, together
-from connectors.sender import Attempt, Sender, awake_ms
+from connectors.schedule import HOUR_MS, MINUTE_MS, Schedule, awake_ms, first_at, together
+from connectors.sender import Attempt, Sender
 from connectors.sftp import FOUND, RENAMED, Files, Note
 from hub.sent import KEPT_MS, SentFiles
 from hub.store import Store

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
@@ -48,8 +49,11 @@ class Topics:
     def end(self, topic: str, partition: int) -> int:
         """The offset behind the last record: about how many there are. Raises `Unavailable`."""
         place = TopicPartition(topic, partition)
-        asked = AdminClient(self._client).list_offsets(
-            {place: OffsetSpec.latest()}, request_timeout=ANSWER_S_MAX
+        admin = AdminClient(self._client)  # kept: with the client that was asked its answer is gone
+        asked = admin.list_offsets(
+            {place: OffsetSpec.latest()},
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=ANSWER_S_MAX,
         )
         try:
             return int(asked[place].result().offset)  # type: ignore[attr-defined]  # typed as what the future gives

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from connectors.problems import problem
 from connectors.pull import ADAPTER
 from connectors.recheck import PAUSED
-from connectors.sender import awake_ms
+from connectors.schedule import awake_ms
 from connectors.viewer import Permission
 from hub.access import machine
 from hub.parts import Parts, parts

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from hub import acts, bootstrap, settings, tables, tokens
+from hub import acts, asof, bootstrap, settings, tables, tokens
 from hub.errors import OperatorError
 from hub.ledger.check import Check, Counts, Finding
 from hub.ledger.commitment import Recorded, Salts
@@ -39,6 +39,12 @@ app = typer.Typer(
     help="The transparency log: prove what happened, and check it.",
 )
 app.command("replay", epilog="Example: hub audit replay")(replay)
+app.command(
+    "as-of",
+    epilog="""Example: hub audit as-of 2026-03-01T00:00:00Z --policy stricter.json
+
+For one participant: hub audit as-of 2026-03-01T00:00:00Z --participant p-k2nm7p3q --without c-7h2m""",
+)(asof.command)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -6,11 +6,9 @@ years later, by whoever has the log: what comes out must be the same bytes. What
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from functools import partial
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
@@ -20,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from consent import Governance, State
 from consent.record import Placed
 from consent.states import States
-from hub import bootstrap, settings
+from hub import bootstrap, scan, settings
 from hub.errors import OperatorError
 from hub.ledger.reading import Topics
 from schemas import codec, raw
@@ -233,12 +231,15 @@ def replayed(
 
 
 def _last(
-    client: Mapping[str, Any], governance: Sequence[tuple[int, dict[str, Any]]], partition: int, told: Any
+    client: Mapping[str, Any],
+    governance: Sequence[tuple[int, dict[str, Any]]],
+    partition: int,
+    told: scan.Told,
 ) -> Part:
     """Replays one partition in a process of its own; tells how far it is. Out: how it ended."""
     part = Part(partition, 0, 0, (), 0)
     for part in replayed(client, governance, partition):
-        told.put((partition, part.total, part.compared))
+        told(part.compared, part.total)
     return part
 
 
@@ -253,28 +254,8 @@ def everything(
     In: what is told how many decisions were compared, of how many; at most as many processes as there are
     processors. Raises `Unavailable`, and `BrokenRecord` where governance or consent cannot be read.
     """
-    records = [
-        (one.offset, dict(codec.decode_as("Governance", one.value or b"")))
-        for one in Topics(client).read("governance", 0)
-    ]
-    context = get_context("spawn")
-    with context.Manager() as manager:
-        far: dict[int, tuple[int, int]] = {}
-        heard = manager.Queue()
-        workers = min(partitions, processes or os.cpu_count() or 1)
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            waiting: set[Future[Part]] = {
-                pool.submit(_last, dict(client), records, partition, heard) for partition in range(partitions)
-            }
-            done: list[Part] = []
-            while waiting:
-                ended, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                done += [one.result() for one in ended]
-                while not heard.empty():
-                    partition, total, compared = heard.get()
-                    far[partition] = compared, total
-                told(sum(one[0] for one in far.values()), sum(one[1] for one in far.values()))
-    return sorted(done)
+    work = partial(_last, dict(client), scan.governance(client))
+    return sorted(scan.spread(work, partitions, told, processes))
 
 
 def replay(

@@ -107,7 +107,7 @@ class Decider:
             return None
         kind, governance = key[0], self._governance
         alike = Alike.of(
-            _event(cut),
+            event_of(cut),
             kind.wanted,
             at,
             state,
@@ -130,7 +130,7 @@ class Decider:
     ) -> Written:
         governance = self._governance
         decisions = decide_all(
-            _event(cut),
+            event_of(cut),
             wanted,
             at,
             state,
@@ -141,7 +141,8 @@ class Decider:
         return written(templates, decisions)
 
 
-def _event(cut: Cut) -> Event:
+def event_of(cut: Cut) -> Event:
+    """What the rule looks at of an event."""
     traits = cut.traits
     return Event(
         cut.id,

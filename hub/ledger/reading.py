@@ -60,8 +60,8 @@ class Topics:
         except KafkaException as error:
             raise Unavailable("the cluster does not answer") from error
 
-    def read(self, topic: str, partition: int) -> Iterator[Found]:
-        """Every record of a partition, in order. Raises `Unavailable` where the broker falls silent."""
+    def read(self, topic: str, partition: int, start: int = OFFSET_BEGINNING) -> Iterator[Found]:
+        """Every record of a partition, in order, or from an offset on. Raises `Unavailable` where the broker falls silent."""
         consumer = Consumer(
             {
                 **self._client,
@@ -76,7 +76,7 @@ class Topics:
             }
         )
         try:
-            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+            consumer.assign([TopicPartition(topic, partition, start)])
             until = time.monotonic() + SILENCE_S_MAX
             while time.monotonic() < until:
                 for message in _arrived(consumer):

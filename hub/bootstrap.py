@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 CONNECTORS: Final = "connectors"
 TELLING_S_MAX: Final = 5.0  # for what is being sent when the auditor stops
 DELIVERY_BATCH_MAX: Final = 1_000  # records: while a batch is taken in, no revocation is acknowledged
+PAGE_READ_MS_MAX: Final = 10_000  # of one look into the store
 DELIVERY_WAIT_MS_MAX: Final = 10  # for more to deliver: what ends meanwhile makes room, and wakes nobody
 
 
@@ -516,6 +517,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             clock_ms=now_ms,
         )
 
+    hub.store.read_ms_max = PAGE_READ_MS_MAX
     backlog = Backlog(lambda: KafkaHistory(hub.client), hub.settings.partitions, now_ms)
     try:
         serving.run(hub.settings, hub.client, hub.appender, put_together, stop)

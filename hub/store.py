@@ -5,6 +5,7 @@ transactions, so every write is an idempotent upsert.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 
 from hub.tables import counters
+from schemas.errors import Unavailable
 
 BUSY_MS_MAX: Final = 15_000
+STEPS_BETWEEN_LOOKS: Final = 10_000  # of SQLite's machine, a fraction of a millisecond
 POOL_CONNECTIONS_MAX: Final = 8
 NAMED_MAX: Final = 500  # of one statement's parameters
+CANCELLED: Final = "57014"  # PostgreSQL's `query_canceled`
 MIGRATION_LOCK: Final = 0x6875_6231  # any number, as long as every process takes the same one
 
 
@@ -53,11 +57,21 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+class TooLong(Unavailable):
+    """A question to the store took longer than it may."""
+
+    code = "too-long"
+
+
 class Store:
     """One database, with two ways in: `read()` and `write()`, each a transaction."""
 
     def __init__(self, url: str) -> None:
-        """Connects lazily. Raises `ValueError` for an address that is neither SQLite nor PostgreSQL."""
+        """Connects lazily. Raises `ValueError` for an address that is neither SQLite nor PostgreSQL.
+
+        `read_ms_max`, once set, bounds what is read: a page shall not hold up all others.
+        """
+        self.read_ms_max: int | None = None
         address = _url(url)
         self.sqlite = address.get_backend_name() == "sqlite"
         if self.sqlite:
@@ -79,9 +93,35 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads: one consistent picture."""
+        """A transaction that only reads: one consistent picture.
+
+        Raises `TooLong` where `read_ms_max` is set and a statement took longer.
+        """
         with self._reader.begin() as connection:
-            yield connection
+            if self.read_ms_max is None:
+                yield connection
+                return
+            try:
+                with self._bounded(connection, self.read_ms_max):
+                    yield connection
+            except sa.exc.OperationalError as error:
+                if getattr(error.orig, "sqlstate", "") == CANCELLED or str(error.orig) == "interrupted":
+                    raise TooLong("this takes too long; ask for less, or for a shorter period") from None
+                raise
+
+    @contextmanager
+    def _bounded(self, connection: sa.Connection, ms_max: int) -> Iterator[None]:
+        if not self.sqlite:
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {ms_max:d}")
+            yield
+            return
+        driver: Any = connection.connection.driver_connection
+        until = time.monotonic() + ms_max / 1000
+        driver.set_progress_handler(lambda: time.monotonic() > until, STEPS_BETWEEN_LOOKS)
+        try:
+            yield
+        finally:
+            driver.set_progress_handler(None, 0)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from hub import casetables
-from hub.store import Store, next_number, upsert
+from hub.store import Store, TooLong, next_number, upsert
 from hub.tables import PROJECTED, alerts, counters, event_status, metadata, offsets
 
 ROW = {"projection": "p", "topic": "t", "partition": 0, "position": 1}
@@ -164,3 +164,26 @@ def test_a_store_that_processes_cannot_share_is_refused(url: str) -> None:
 def test_what_is_projected_holds_no_keys_tokens_or_sign_ins() -> None:
     kept = {"keys", "tokens", "accounts", "sessions", "stakeholder_secrets", "requests", "submissions"}
     assert kept.isdisjoint(table.name for table in PROJECTED)
+
+
+ENDLESS = (
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000000) "
+    "SELECT COUNT(*) FROM n"
+)
+
+
+def test_what_takes_too_long_is_cut_off_and_the_next_question_is_answered(store: Store) -> None:
+    store.read_ms_max = 50
+    for _ in range(3):
+        with pytest.raises(TooLong), store.read() as connection:
+            connection.exec_driver_sql(ENDLESS).scalar()
+        with store.read() as connection:
+            assert connection.execute(sa.select(sa.func.count()).select_from(alerts)).scalar() == 0
+    with store.write() as connection:
+        assert connection.execute(alerts.delete()).rowcount == 0
+
+
+def test_the_bound_is_of_those_who_only_read(store: Store) -> None:
+    store.read_ms_max = 1
+    with store.write() as connection:
+        connection.exec_driver_sql(ENDLESS.replace("2000000000", "20000")).scalar()

@@ -23,6 +23,7 @@ from hub.ledger.reading import Topics
 from hub.ledger.rows import Rows
 from hub.ledger.tree import CHECKPOINT
 from hub.lookup import Lookup
+from hub.rebuild import here_and_now
 from hub.replay import replay
 from schemas.errors import Erased
 from schemas.topics import stakeholder_id
@@ -39,6 +40,7 @@ app = typer.Typer(
     help="The transparency log: prove what happened, and check it.",
 )
 app.command("replay", epilog="Example: hub audit replay")(replay)
+app.command("rebuild", epilog="Example: hub audit rebuild --yes")(here_and_now)
 app.command(
     "as-of",
     epilog="""Example: hub audit as-of 2026-03-01T00:00:00Z --policy stricter.json

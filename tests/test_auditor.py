@@ -21,6 +21,7 @@ from hub import auditor, tables
 from hub.auditor import Auditor, rebuild
 from hub.health import Pulse, read_all
 from hub.projections import Read, project
+from hub.rebuild import built, targets
 from hub.store import Store
 from schemas import codec
 from schemas.errors import HubError
@@ -227,6 +228,47 @@ def test_every_kind_of_record_gets_to_its_tables_and_can_be_built_again(
     rebuild(scene.store)
     assert scene.count(tables.decisions) == 0
     until(lambda: scene.everything() == before, "the same tables, built again")
+
+
+@pytest.mark.broker
+def test_it_is_built_again_here_and_now_in_either_kind_of_store(scene: Scene, store: Store) -> None:
+    """As `hub audit rebuild` does: to the end of the log, marks of transactions behind it or not."""
+    transacting = Producer(scene.client | {"transactional.id": "marking"})
+    transacting.init_transactions(30)
+    for number in range(300):
+        scene.write("decisions", "Decision", decision(number), f"p-{number % 50}")
+    scene.write("work", "Work", act("alert-acknowledged", alert="a-1") | {"by": "me", "participant": "p-1"})
+    scene.flush()
+    for _ in range(80):  # more marks than are looked back over at first
+        transacting.begin_transaction()
+        transacting.produce("decisions", b"never read", b"p", 0)
+        transacting.flush()
+        transacting.abort_transaction()
+    wanted = targets(scene.client)
+    assert sum(wanted.values()) >= 301
+    told: list[tuple[int, int]] = []
+    for _ in range(2):
+        rebuild(store)
+        built(Auditor(scene.client, store).run, store, wanted, lambda *far: told.append(far))
+        with store.read() as connection:
+            counts = [
+                connection.execute(sa.select(sa.func.count()).select_from(table)).scalar()
+                for table in (tables.decisions, tables.outcomes, tables.acts)
+            ]
+        assert counts == [300, 900, 1]
+        assert told[-1] == (sum(wanted.values()),) * 2
+
+
+@pytest.mark.broker
+def test_building_that_fails_says_why(scene: Scene, store: Store) -> None:
+    scene.write("decisions", "Decision", decision(1))
+    scene.flush()
+
+    def fails(_stop: threading.Event) -> None:
+        raise HubError("no more")
+
+    with pytest.raises(HubError, match="no more"):
+        built(fails, store, targets(scene.client), lambda *_: None)
 
 
 @pytest.mark.broker

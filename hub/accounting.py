@@ -16,8 +16,10 @@ import sqlalchemy as sa
 from connectors.alerts import ADAPTER as ALERTS
 from connectors.pull import WAITS
 from connectors.sender import NOT_BEGUN
+from hub import acts
 from hub.errors import OperatorError
 from hub.store import Store, chunks
+from hub.tables import acts as acted
 from hub.tables import crosswalk, decisions, directives, intents, receipts
 
 ATTEMPTS_MAX: Final = 100_000  # of one accounting; narrower periods are asked for separately
@@ -25,6 +27,14 @@ STAYED: Final = frozenset(  # codes of attempts that ended before anything was s
     {NOT_BEGUN.code, "url-unfit", "no-secret", "no-resource", "invalid-resource", "queue-full", "full"}
     | {"host-key", "login", "too-large", "outbox-expired", "erased"}
 )
+EXPORTS_MAX: Final = 1_000  # of one accounting
+EXPORT: Final = "export"
+_SHARED: Final = ("basis", "grants", "compartments")
+_ENDS: Final = {  # how an export ended, as attempts end
+    acts.EXPORT_WRITTEN: ("delivered", "written"),
+    acts.EXPORT_DROPPED: ("failed", NOT_BEGUN.code),
+    None: (None, None),
+}
 CONNECTS: Final = frozenset({"webhook", "fhir"})  # whose `connect` says that there never was a connection
 
 
@@ -151,6 +161,7 @@ def account(store: Store, participant: str, since: int, until: int) -> Account:
                 f"more than {ATTEMPTS_MAX:,} attempts to disclose something in this period",
                 "Ask for shorter periods, with --from and --to.",
             )
+        attempts += _exports(connection, participant, since, until)
         found = disclosed(attempts)
         return Account(
             participant,
@@ -160,6 +171,36 @@ def account(store: Store, participant: str, since: int, until: int) -> Account:
             _events(connection, sorted({one.event for one in found})),
             _signed(connection, participant),
         )
+
+
+def _exports(connection: sa.Connection, participant: str, since: int, until: int) -> Iterable[Attempt]:
+    """What was exported: certain once the file was written, in doubt where nobody knows."""
+    made = sa.and_(acted.c.participant == participant, acted.c.what == acts.EXPORTED)
+    ended = acted.alias("ended")
+    query = (
+        sa.select(acted.c.at, acted.c.detail, ended.c.what, ended.c.at)
+        .join_from(
+            acted,
+            ended,
+            sa.and_(
+                ended.c.participant == participant,
+                ended.c.about == acted.c.about,
+                ended.c.what.in_((acts.EXPORT_WRITTEN, acts.EXPORT_DROPPED)),
+            ),
+            isouter=True,
+        )
+        .where(made, acted.c.at >= since, acted.c.at <= until)
+        .order_by(acted.c.at)
+        .limit(EXPORTS_MAX + 1)
+    )
+    rows = connection.execute(query).all()
+    if len(rows) > EXPORTS_MAX:
+        raise TooMuch(f"more than {EXPORTS_MAX:,} exports in this period", "Ask for shorter periods.")
+    for at, said, what, ended_at in rows:
+        outcome, code = _ENDS[what]
+        for one in said["events"]:
+            share = {"purpose": said["purpose"], **{name: one[name] for name in _SHARED}}
+            yield Attempt(one["event"], said["recipient"], EXPORT, at, [share], outcome, code, ended_at)
 
 
 def known(store: Store, participant: str) -> bool:

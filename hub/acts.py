@@ -27,6 +27,9 @@ SIGNED_IN: Final = "signed-in"
 SIGNED_OUT: Final = "signed-out"
 EXPLAINED: Final = "explanation-read"
 REQUEST_READ: Final = "request-read"
+EXPORTED: Final = "exported"  # before a byte was written: like an intent
+EXPORT_WRITTEN: Final = "export-written"
+EXPORT_DROPPED: Final = "export-dropped"
 REFUSED: Final = "directive-refused"
 
 

@@ -83,6 +83,11 @@ hub explain e-k2nm7p3q city-attorney --purpose legal-coordination --language es 
     "request": Entry(
         "What participants ask for, and by when it is due.", "hub.request:app", "hub request list"
     ),
+    "export": Entry(
+        "Answer a subpoena or a consent, with what it covers and no more.",
+        "hub.export:app",
+        "hub export make p-k2nm7p3q court --purpose proceedings --on 26-1-00417-9 --to-file answer.zip",
+    ),
     "erase": Entry(
         "Make everything about a participant unreadable, for good.",
         "hub.erasure:command",

@@ -1,7 +1,11 @@
 """Trees and proofs: what is proven is so, and nothing else can be proven; beside the plain definition."""
 
 import hashlib
+import json
+from base64 import b64decode
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -191,3 +195,34 @@ def test_how_many_tiles_a_tree_has() -> None:
     """The specification's own example: 70,000 leaves."""
     assert [tiles.widths(level, 70_000) for level in range(4)] == [(273, 112), (1, 17), (0, 1), (0, 0)]
     assert [tiles.widths(level, 256) for level in range(3)] == [(1, 0), (0, 1), (0, 0)]
+
+
+def test_the_cases_of_transparency_dev_hold() -> None:
+    """All 518, of inclusion and consistency, of trees and of subtrees: what is wrong is refused."""
+    cases = json.loads((Path(__file__).parent / "data" / "merkle.json").read_text())["cases"]
+    judged: dict[str, list[bool]] = {}
+    for case in cases:
+        kind = case["case"].partition("/")[0]
+        proof = [b64decode(one) for one in case["proof"] or ()]
+        roots = [
+            b64decode(case[name] or "") for name in ("root", "root1", "root2", "leafHash") if name in case
+        ]
+        if kind == "inclusion":
+            asked: tuple[Any, ...] = case["leafIdx"], case["treeSize"], roots[1], proof, roots[0]
+            wrong = refuses(merkle.check_inclusion, *asked)
+        elif kind == "subtreeinclusion":
+            asked = case["leafIdx"], case["end"], roots[1], proof, roots[0], case["start"]
+            wrong = refuses(merkle.check_inclusion, *asked)
+        elif kind == "consistency":
+            wrong = refuses(merkle.check_consistency, case["size1"], case["size2"], proof, *roots)
+        else:
+            wrong = refuses(merkle.check_subtree, case["start"], case["end"], case["size"], proof, *roots)
+        assert wrong == case["wantErr"], case["case"]
+        judged.setdefault(kind, []).append(wrong)
+    assert {kind: len(some) for kind, some in judged.items()} == {
+        "consistency": 98,
+        "inclusion": 98,
+        "subtreeconsistency": 118,
+        "subtreeinclusion": 204,
+    }
+    assert all(any(some) and not all(some) for some in judged.values())

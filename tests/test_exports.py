@@ -1,5 +1,6 @@
 """Exports: complete within what was asked for and permitted, nothing beyond it, signed, recorded first."""
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from consent import Governance, default_policy, fold
-from hub import accounting, acts, export, exports, package
+from hub import accounting, acts, audit, bootstrap, export, exports, package
+from hub import settings as program_settings
 from hub.exports import Answer, Scope
 from hub.language import tongue
 from hub.ledger import merkle
@@ -404,3 +406,30 @@ def test_what_cannot_be_exported_is_said(side: Side, tmp_path: Path) -> None:
         with pytest.raises(export.NothingToExport):
             asked(side, wrong, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.broker
+def test_the_commands_make_what_the_check_takes(
+    side: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "bootstrap", lambda *_: contextlib.nullcontext(side.hub))
+    monkeypatch.setattr(program_settings, "load", lambda: side.hub.settings)
+    who = side.hub.participants.create(REACH, "R-" + secrets.token_hex(4), "tests").participant
+    consent = told(side, who, "d-" + secrets.token_hex(4))
+    happened(side, who, 1)
+    to, pem = tmp_path / "answer.zip", tmp_path / "key.pem"
+    asking = [who, CLINIC, "--purpose", "care-coordination", "--on", consent, "--to-file", str(to)]
+    made = RUN.invoke(export.app, ["make", *asking])
+    assert made.exit_code == 0, made.output
+    assert "1 records are in" in made.stdout
+    assert RUN.invoke(export.app, ["make", *asking]).exit_code == 2
+    narrower = [*asking[:-1], str(tmp_path / "folder"), "--type", "referral", "--json"]
+    assert json.loads(RUN.invoke(export.app, ["make", *narrower]).stdout)["records"] == 0
+    pem.write_text(RUN.invoke(export.app, ["key"]).stdout)
+    done = RUN.invoke(export.app, ["check", str(to), "--key", str(pem)])
+    assert "1 records are as they were signed" in done.stdout, done.output
+    when = instant.format(time.time_ns() // 1_000_000)
+    asked_of = RUN.invoke(audit.app, ["as-of", when, "--participant", who, "--json"])
+    assert asked_of.exit_code == 0, asked_of.output
+    assert json.loads(asked_of.stdout)["participant"] == who
+    assert RUN.invoke(audit.app, ["as-of", "yesterday"]).exit_code == 2

@@ -159,6 +159,10 @@ def built_again(scene: Scene) -> None:
     with scene.hub.store.read() as connection:
         last = connection.exec_driver_sql("SELECT what FROM acts ORDER BY at DESC LIMIT 1").scalar()
     assert last == "projections-rebuilt"
+    now = click.testing.CliRunner().invoke(cli.load("audit"), ["rebuild", "--yes", "--json"])
+    assert now.exit_code == 0, now.exception
+    assert json.loads(now.stdout)["positions"] > 0
+    assert scene.quarantine.rows() == before
 
 
 def test_what_came_in_headers_goes_back_as_one_event(scene: Scene) -> None:

@@ -10,6 +10,7 @@ intent that stays without one past the send deadline is in doubt: it is listed, 
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Any, Final, Literal, NamedTuple
 
 open_intents_max: Final = 200_000  # per process; past it nothing is called closed any more
@@ -243,6 +244,17 @@ class Fence:
             return Answer("closing")
         older.sort(key=lambda intent: (intent.at, intent))
         return Answer("closed-in-doubt", tuple(older)) if older else Answer("closed")
+
+    def doubts(self, now_ms: int, most: int) -> list[Open]:
+        """The intents that have been without a receipt for longer than an attempt may last, oldest first."""
+        overdue = (
+            intent
+            for people in self._open
+            for mine in people.values()
+            for intent in mine.values()
+            if intent.at + self._overdue_ms <= now_ms
+        )
+        return nsmallest(most, overdue, key=lambda intent: (intent.at, intent))
 
     def _older(self, partition: int, narrowing: Narrowing) -> Iterable[Open]:
         of_whom = self._open[partition]

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from connectors import deliveries
 from connectors.adapter import Producer
-from connectors.fence import Answer, Fence, Narrowing
+from connectors.fence import Answer, Fence, Narrowing, Open
 from schemas import codec
 from schemas.errors import HubError, Unavailable
 
@@ -87,6 +87,10 @@ class Follower:
         if not self._caught_up:
             return Answer("closing")
         return self._fence.answer(narrowing, stakeholders, time.time_ns() // 1_000_000)
+
+    def doubts(self, most: int) -> list[Open] | None:
+        """What is in doubt, oldest first; None until all that was there at the start has been read."""
+        return self._fence.doubts(time.time_ns() // 1_000_000, most) if self._caught_up else None
 
     async def wait(self, narrowing: Narrowing, stakeholders: Iterable[str], wait_ms_max: int) -> Answer:
         """The answer as soon as it is another than `closing`, at the latest after `wait_ms_max`."""

@@ -75,7 +75,11 @@ Not shared with the city attorney: the participant agreed to share housing servi
 
 The same in Spanish, for one purpose, as JSON:
 
-hub explain e-k2nm7p3q city-attorney --purpose legal-coordination --language es --json""",
+hub explain e-k2nm7p3q city-attorney --purpose legal-coordination --language es --json
+
+What if she had taken her consent back from the clinic:
+
+hub explain e-k2nm7p3q tideline-clinic --if-revoked c-9x4m:tideline-clinic""",
     ),
     "report": Entry(
         "Who learned what about a participant.", "hub.report:app", "hub report disclosures p-k2nm7p3q"

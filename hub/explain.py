@@ -1,21 +1,25 @@
 """`hub explain`: why an event was, or was not, shared with somebody; from what was decided and on what."""
 
 import json
+import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import sqlalchemy as sa
 import typer
 
+from consent.supposing import NotOnRecord, Supposed
 from consent.words import Words, words_in
-from hub import bootstrap, grounds, settings
+from hub import bootstrap, grounds, settings, supposing
 from hub.errors import OperatorError
 from hub.governance import Register
 from hub.language import DEFAULT, LANGUAGES
 from hub.store import Store
+from hub.supposing import AsOf
 from hub.tables import decisions, outcomes, receipts, withheld
 from schemas import instant
 
+BY: Final = "operator"
 DECISIONS_MAX: Final = 20
 DIRECTIVES_MAX: Final = 100
 DELIVERIES_MAX: Final = 100
@@ -23,6 +27,10 @@ DELIVERIES_MAX: Final = 100
 
 class NothingDecided(OperatorError):
     """No decision about this event and stakeholder is in the store."""
+
+
+class NoSuchConsent(OperatorError):
+    """The participant had not signed it."""
 
 
 def explanations(
@@ -135,11 +143,37 @@ def explain(
     stakeholder: Annotated[str, typer.Argument(help="The recipient's id.", show_default=False)],
     purpose: Annotated[str | None, typer.Option(help="Only for this purpose.")] = None,
     language: Annotated[str, typer.Option(help="`en` or `es`.")] = DEFAULT,
+    if_revoked: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONSENT[:RECIPIENT]", help="What if this consent had been taken back, perhaps of one?"
+        ),
+    ] = None,
+    if_restricted: Annotated[
+        bool, typer.Option("--if-restricted", help="What if they had said never, for this stakeholder?")
+    ] = False,
+    if_granted: Annotated[
+        bool, typer.Option("--if-granted", help="What if they had agreed to just this?")
+    ] = False,
+    if_stood: Annotated[
+        str | None, typer.Option(metavar="CONSENT", help="What if this consent had stood, as it was signed?")
+    ] = None,
+    as_of: Annotated[str, typer.Option(help="Suppose it `then`, when it was decided, or `now`.")] = "then",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Why an event was, or was not, shared: one sentence, then the rule, the consent and the offsets."""
+    """Why an event was, or was not, shared: one sentence, then the rule, the consent and the offsets.
+
+    With one of the --if options: what would be decided, had the participant said that. Nothing is decided by
+    it; that you asked is recorded.
+    """
     if language not in LANGUAGES:
         raise typer.BadParameter(f"expected one of {', '.join(LANGUAGES)}", param_hint="--language")
+    supposed = _supposed(stakeholder, if_revoked, if_stood, restricted=if_restricted, granted=if_granted)
+    if as_of not in ("then", "now"):
+        raise typer.BadParameter("expected `then` or `now`", param_hint="--as-of")
+    if supposed is not None:
+        _suppose(event, stakeholder, purpose or "", supposed, cast(AsOf, as_of), language, as_json=as_json)
+        return
     with bootstrap.bootstrap(settings.load()) as hub:
         found = explanations(hub.store, hub.register(), event, stakeholder, purpose, words_in(language))
     if not found:
@@ -152,6 +186,72 @@ def explain(
         return
     for one in found:
         typer.echo(_told(one))
+
+
+def _supposed(
+    stakeholder: str, revoked: str | None, stood: str | None, *, restricted: bool, granted: bool
+) -> Supposed | None:
+    """The hypothesis; None for none. Raises `typer.BadParameter` for more than one."""
+    found: list[Supposed] = []
+    if revoked is not None:
+        consent, _, recipient = revoked.partition(":")
+        found.append(Supposed("revoked", consent, recipient))
+    if stood is not None:
+        found.append(Supposed("stood", stood))
+    if restricted:
+        found.append(Supposed("restricted", recipient=stakeholder))
+    if granted:
+        found.append(Supposed("granted", recipient=stakeholder))
+    if len(found) > 1:
+        raise typer.BadParameter("suppose one thing at a time", param_hint="--if-…")
+    return found[0] if found else None
+
+
+def _suppose(
+    event: str,
+    stakeholder: str,
+    purpose: str,
+    supposed: Supposed,
+    as_of: AsOf,
+    language: str,
+    *,
+    as_json: bool,
+) -> None:
+    with bootstrap.bootstrap(settings.load()) as hub:
+        register = hub.register()
+        ground = supposing.ground(
+            hub.store, register, event, stakeholder, purpose, as_of, time.time_ns() // 1_000_000
+        )
+        if ground is None:
+            raise NothingDecided(
+                f"nothing was decided about `{event}`", "Is the id the hub's own (it begins with `e-`)?"
+            )
+        if not ground.purpose:
+            raise typer.BadParameter(
+                f"`{stakeholder}` did not ask for it: say for which purpose", param_hint="--purpose"
+            )
+        supposing.recorded(hub.appender, BY, ground, supposed, as_of)
+        try:
+            answer = supposing.answered(ground, supposed, words_in(language), register.names())
+        except NotOnRecord:
+            raise NoSuchConsent(
+                f"`{supposed.consent}` was not on record then", "See `hub explain` for those that count."
+            ) from None
+    told = {
+        name: {"effect": decision.effect, "reason": decision.reason, **why.as_json()}
+        for name, decision, why in (
+            ("as_it_is", answer.before, answer.why_before),
+            ("as_it_would_be", answer.after, answer.why_after),
+        )
+    }
+    if as_json:
+        said = {"supposed": supposed._asdict(), "as_of": as_of, "at": instant.format(ground.at)}
+        typer.echo(json.dumps(said | {"changes": answer.changes} | told))
+        return
+    for title, one in (("as it is", told["as_it_is"]), ("as it would be", told["as_it_would_be"])):
+        typer.echo(f"{title:<15} {one['sentence']}")
+        typer.echo(f"{'':<15} rule {one['rule']}: {one['statement']}")
+    typer.echo("It would make a difference." if answer.changes else "It would make no difference.")
 
 
 def _told(one: Mapping[str, Any]) -> str:

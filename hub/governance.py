@@ -42,6 +42,7 @@ class Register:
         self.stakeholders: dict[str, dict[str, Any]] = {}
         self.subscriptions: dict[str, dict[str, Any]] = {}
         self.written_at: dict[str, int] = {}  # of subscriptions, epoch milliseconds
+        self.registered_at: dict[str, int] = {}  # of stakeholders: when they first were, epoch milliseconds
         self._compiled = Governance()
         self._guard = threading.Lock()
 
@@ -52,6 +53,7 @@ class Register:
             self.policy = json.loads(record["body"])
         elif kind == "stakeholder":
             self.stakeholders[name] = json.loads(record["body"])
+            self.registered_at.setdefault(name, record["at"])
         elif kind == "subscription":
             self.subscriptions[name] = json.loads(record["body"])
             self.written_at[name] = record["at"]
@@ -75,6 +77,7 @@ class Register:
             self.subscriptions.pop(name, None)
         if kind in (None, "stakeholder"):
             self.stakeholders.pop(name, None)
+            self.registered_at.pop(name, None)
             for one in [key for key, body in self.subscriptions.items() if body["stakeholder"] == name]:
                 del self.subscriptions[one]
 

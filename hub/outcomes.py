@@ -3,39 +3,68 @@
 Pages are found by key (`at`, decision, number), so the thousandth is as quick as the first.
 """
 
+import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from connectors.pull import WAITS
 from hub.store import Store
-from hub.tables import decisions, outcomes, receipts, withheld
+from hub.tables import decisions, directives, outcomes, receipts, withheld
 
 PAGE_ROWS_MAX: Final = 50
 BARS: Final = 24
-CURSOR_CHARS_MAX: Final = 120
+_CURSOR: Final = re.compile(r"([0-9]{1,15})~([!-}]{1,100})~([0-9]{1,9})")
 EXPLAINED_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which outcomes: of a period (epoch milliseconds), perhaps of one effect, reason, recipient."""
+    """Which outcomes: of a period (epoch milliseconds), perhaps of one effect, reason, recipient, person.
+
+    `consent` is a consent's id, or a grant's as decisions name it (`consent/grant`): those that rest on it.
+    With it the participant has to be given, whose it is (`owned`).
+    """
 
     since: int
     until: int
     effect: str | None = None
     reason: str | None = None
     stakeholder: str | None = None
+    participant: str | None = None
+    consent: str | None = None
 
     def where(self) -> list["sa.ColumnElement[bool]"]:
         """The same for the database."""
         found = [outcomes.c.at >= self.since, outcomes.c.at <= self.until]
-        for column in (outcomes.c.effect, outcomes.c.reason, outcomes.c.stakeholder):
+        for column in (outcomes.c.effect, outcomes.c.reason, outcomes.c.stakeholder, outcomes.c.participant):
             if (wanted := getattr(self, column.name)) is not None:
                 found.append(column == wanted)
+        if self.consent is not None:
+            name = json.dumps(self.consent)
+            ended = name if "/" in self.consent else name[:-1] + "/"
+            found.append(sa.cast(outcomes.c.grants, sa.Text).contains(ended, autoescape=True))
         return found
+
+
+def owned(store: Store, choice: Choice) -> Choice:
+    """The same with the participant whose consent it asks for; one that chooses nothing where there is none.
+
+    What rests on a consent is looked for among one participant's outcomes, never among everybody's.
+    """
+    if choice.consent is None:
+        return choice
+    query = sa.select(directives.c.participant).where(
+        directives.c.concerns == choice.consent.partition("/")[0], directives.c.type == "consent-granted"
+    )
+    with store.read() as connection:
+        whose = connection.execute(query.limit(1)).scalar()
+    if whose is None or choice.participant not in (None, whose):
+        return replace(choice, participant="")
+    return replace(choice, participant=whose)
 
 
 class Counts(NamedTuple):
@@ -94,8 +123,9 @@ def counts(store: Store, choice: Choice) -> Counts:
 
 def _within(table: sa.Table, choice: Choice) -> list["sa.ColumnElement[bool]"]:
     found = [table.c.at >= choice.since, table.c.at <= choice.until]
-    if choice.stakeholder is not None:
-        found.append(table.c.stakeholder == choice.stakeholder)
+    for column in (table.c.stakeholder, table.c.participant):
+        if (wanted := getattr(choice, column.name)) is not None:
+            found.append(column == wanted)
     return found
 
 
@@ -135,13 +165,8 @@ def page(store: Store, choice: Choice, before: str | None = None) -> Page:
 
 
 def _mark(cursor: str | None) -> tuple[int, str, int] | None:
-    if cursor is None or len(cursor) > CURSOR_CHARS_MAX:
-        return None
-    at, _, rest = cursor.partition("~")
-    decision, _, number = rest.rpartition("~")
-    if not (at.isdecimal() and number.isdecimal() and decision):
-        return None
-    return int(at), decision, int(number)
+    found = _CURSOR.fullmatch(cursor or "")
+    return None if found is None else (int(found[1]), found[2], int(found[3]))
 
 
 def reasons(store: Store) -> list[str]:

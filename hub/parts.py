@@ -1,13 +1,13 @@
 """What the web is made of. `hub/bootstrap.py` fills it in; routes reach it through `parts(request)`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from fastapi import Request
 
 from connectors.alert_rules import Rules
-from connectors.fence import Answer, Narrowing
+from connectors.fence import Answer, Narrowing, Open
 from connectors.intake import Intake
 from connectors.viewer import Permission
 from hub.appender import Appender
@@ -39,6 +39,9 @@ class Fences(Protocol):
 
     def answer(self, narrowing: Narrowing, stakeholders: Iterable[str]) -> Answer:
         """How far the fence is, by what has been read so far."""
+
+    def doubts(self, most: int) -> Sequence[Open] | None:
+        """What may have been delivered and nobody knows, oldest first; None while that is not known yet."""
 
     async def wait(self, narrowing: Narrowing, stakeholders: Iterable[str], wait_ms_max: int) -> Answer:
         """The same as soon as it is another than `closing`, at the latest after `wait_ms_max`."""

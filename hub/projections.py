@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from hub import acts, caseloads, handling, requests, tables
+from hub import acts, caseloads, handling, requests, tables, watching
 from hub.store import upsert
 from schemas import codec
 
@@ -20,7 +20,7 @@ _CONCERNS: Final = {
     "order-vacated": (None, "order_id"),
     "emergency-declared": ("emergency", "id"),
 }
-_ABOUT: Final = ("about", "quarantine", "directive", "alert", "event")
+_ABOUT: Final = ("about", "quarantine", "directive", "alert", "emergency", "event")
 
 
 class Read(NamedTuple):
@@ -84,6 +84,9 @@ def _decisions(connection: sa.Connection, records: Sequence[Read]) -> None:
             }
             for number, outcome in enumerate(value["outcomes"])
         ]
+    for partition in sorted({record.partition for record in records}):
+        mine = [record.value for record in records if record.partition == partition]
+        watching.counted(connection, partition, mine)
     upsert(connection, tables.decisions, heads)
     upsert(connection, tables.outcomes, outcomes)
 
@@ -101,6 +104,8 @@ def _deliveries(connection: sa.Connection, records: Sequence[Read]) -> None:
                 place = {"partition": record.partition, "offset": record.offset}
                 rows.append({name: (body | place)[name] for name in columns})
         upsert(connection, table, rows)
+    told = [record.value["acknowledgement"] for record in records]
+    watching.acknowledgements(connection, [one for one in told if one is not None])
 
 
 def _directives(connection: sa.Connection, records: Sequence[Read]) -> None:
@@ -121,6 +126,7 @@ def _directives(connection: sa.Connection, records: Sequence[Read]) -> None:
             }
         )
     upsert(connection, tables.directives, rows)
+    watching.directives(connection, [(record.offset, record.value) for record in records])
 
 
 def _concerned(kind: str, body: Mapping[str, Any]) -> str | None:
@@ -197,6 +203,11 @@ def _receipted(connection: sa.Connection, records: Sequence[Read]) -> None:
     )
 
 
+def _parked(connection: sa.Connection, records: Sequence[Read]) -> None:
+    for record in records:
+        watching.waiting(connection, record.topic.partition(".")[2], [record.value])
+
+
 def _acts(connection: sa.Connection, records: Sequence[Read]) -> None:
     rows = []
     for record in records:
@@ -230,6 +241,7 @@ _APPLY: Final[dict[str, Callable[[sa.Connection, Sequence[Read]], None]]] = {
     "Delivery": _deliveries,
     "Directive": _directives,
     "Identity": _identity,
+    "Parked": _parked,
     "Quarantined": _quarantined,
     "Receipted": _receipted,
     "Work": _acts,

@@ -79,6 +79,10 @@ def _doors(person: Person | None, words: Tongue) -> list[tuple[str, str]]:
     if person.role == "privacy-officer":
         return [
             ("/officer", words.say("Decisions")),
+            ("/officer/consents", words.say("Consents")),
+            ("/officer/participants", words.say("Participants")),
+            ("/officer/waiting", words.say("Waiting")),
+            ("/officer/unusual", words.say("Unusual")),
             ("/officer/orders", words.say("Orders")),
             ("/officer/requests", words.say("Requests")),
         ]

@@ -14,6 +14,7 @@ from hub.columns import metadata
 from hub.columns import number as _number
 from hub.columns import sealed as _sealed
 from hub.columns import text as _text
+from hub.watchtables import WATCHED
 
 keys = sa.Table(
     "keys",
@@ -123,8 +124,10 @@ directives = sa.Table(
     _text("sender"),
     _number("recorded_at"),
     _text("type"),
-    _text("concerns", nullable=True),  # the consent, restriction, order or emergency
+    _text("concerns", nullable=True, index=True),  # the consent, restriction, order or emergency
     _sealed("body"),  # canonical JSON of the rule; names are sealed in the log and not copied here
+    sa.Index("ix_directives_newest", "recorded_at", "partition", "offset"),
+    sa.Index("ix_directives_type", "type", "recorded_at"),
 )
 
 decisions = sa.Table(
@@ -169,6 +172,7 @@ outcomes = sa.Table(
     sa.Index("ix_outcomes_stakeholder", "stakeholder", "at"),
     sa.Index("ix_outcomes_reason", "reason", "at"),
     sa.Index("ix_outcomes_event", "event", "stakeholder"),
+    sa.Index("ix_outcomes_person", "participant", "at"),
 )
 
 
@@ -328,7 +332,8 @@ offsets = sa.Table(
 
 counters = sa.Table("counters", metadata, _text("name", primary_key=True), _number("value"))
 
-PROJECTED: Final = (  # what `hub/auditor.py` builds, and may build again
+PROJECTED: Final = (
+    *WATCHED,  # what `hub/auditor.py` builds, and may build again
     outcomes,
     decisions,
     directives,

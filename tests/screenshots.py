@@ -16,6 +16,7 @@ from hub.requests import Requests
 from hub.store import upsert
 from hub.tables import quarantine, receipts
 from tests.browser import launched
+from tests.officer_scene import history
 from tests.webside import ATTORNEY, CLINIC, DEFENSE, HARBOR, JAIL, REACH, Side, deny, permit, served
 
 FOLDER = Path(__file__).parent.parent / "docs" / "images"
@@ -34,6 +35,10 @@ PAGES = {
     "decisions": ("officer", "/officer"),
     "why-not": ("officer", "/officer/why?event=e-2&stakeholder=city-attorney"),
     "why": ("officer", "/officer/why?event=e-1&stakeholder=reach"),
+    "learned": ("officer", "/officer/consents > td a.code"),
+    "consents": ("officer", "/officer/consents"),
+    "waiting": ("officer", "/officer/waiting"),
+    "unusual": ("officer", "/officer/unusual"),
     "orders": ("officer-2", "/officer/orders"),
     "requests": ("officer", "/officer/requests"),
     "request": ("officer", "/officer/requests > .card a.button"),
@@ -70,6 +75,7 @@ def populate(side: Side) -> None:
         category="service.substance-use",
         discloser=CLINIC,
     )
+    history(side)
     _deliver(side, time.time_ns() // 1_000_000)
     _order(side)
     _refused(side)

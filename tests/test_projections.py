@@ -12,6 +12,7 @@ from hub.store import Store
 from schemas import codec
 from schemas.errors import BrokenRecord, UnknownSchema
 from tests.test_auditor import act, decision, parcel
+from tests.test_watching import consent
 
 APPLIED = {"consent_offset": 1, "governance_offset": 2}
 
@@ -19,6 +20,7 @@ APPLIED = {"consent_offset": 1, "governance_offset": 2}
 def log() -> list[Read]:
     """Some of everything that is projected, with places of its own."""
     rule = json.dumps({"type": "order-filed", "order": {"id": "o-1"}}).encode()
+    signed = json.dumps(consent("c-1", 30)).encode()
     link = {"participant": "p-1", "agency": "reach", "local": "ab" * 32, "sealed": b"s", "by": "x"}
     refused = {"id": "q-1", "stage": "admit", "agency": None, "reason": "not-json", "detail": "d", "at": 5}
     intent = parcel(1) | APPLIED | {"outbox_partition": 0, "outbox_offset": 4, "attempt": 1, "at": 10}
@@ -34,6 +36,8 @@ def log() -> list[Read]:
         ("deliveries", "Delivery", {"withheld": held}),
         ("deliveries", "Delivery", {"acknowledgement": told}),
         ("consent", "Directive", directive | {"body": rule}),
+        ("consent", "Directive", directive | {"id": "d-2", "type": "consent-granted", "body": signed}),
+        ("parked.reach", "Parked", {"agency": "reach", "local": "ab", "event": "e", "at": 1, "sealed": b""}),
         ("identity", "Identity", link | {"kind": "linked", "at": 1}),
         ("identity", "Identity", link | {"kind": "linked", "at": 2, "local": "cd" * 32}),
         ("identity", "Identity", link | {"kind": "unlinked", "at": 3}),
@@ -90,7 +94,11 @@ def test_everything_gets_to_its_table(store: Store) -> None:
     assert counts == {
         "outcomes": 360,
         "decisions": 40,
-        "directives": 1,
+        "directives": 2,
+        "ending": 1,
+        "parked": 1,
+        "acknowledged": 1,
+        "hourly": 5,
         "intents": 1,
         "receipts": 1,
         "withheld": 1,
@@ -105,7 +113,8 @@ def test_everything_gets_to_its_table(store: Store) -> None:
         "crosswalk": 1,
     }
     with store.read() as connection:
-        assert connection.execute(sa.select(tables.directives.c.concerns)).scalar() == "o-1"
+        concerned = sa.select(tables.directives.c.concerns).order_by(tables.directives.c.offset)
+        assert connection.execute(concerned).scalars().all() == ["o-1", "c-1"]
         assert connection.execute(sa.select(tables.event_status.c.status)).scalar() == "admitted"
 
 

@@ -1,4 +1,4 @@
-"""The privacy officers' pages: is anything wrong; why was this shared, or not; which orders wait."""
+"""The privacy officers' first page: is anything wrong?"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -6,18 +6,15 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
-from hub import acts, outcomes
-from hub.access import person
-from hub.explaining import explained
+from hub import outcomes
+from hub.handles import handle, masked, participant
 from hub.language import Tongue
 from hub.outcomes import BARS, Bar, Choice, Counts
 from hub.parts import Parts, parts
 from hub.rendering import render, speak
-from hub.routes.directives import approved, sender
 from schemas import instant
-from schemas.errors import BadTime, Refused
 
 HOUR_MS: Final = 3_600_000
 PERIODS: Final = {"hour": HOUR_MS, "day": 24 * HOUR_MS, "week": 7 * 24 * HOUR_MS, "month": 30 * 24 * HOUR_MS}
@@ -25,6 +22,7 @@ PERIOD: Final = "day"
 CHART_WIDTH: Final = 720
 CHART_HEIGHT: Final = 96
 ID_CHARS_MAX: Final = 128
+NOTHING: Final = "\ufffd"  # no id of the hub, an agency or a consent is called so
 
 routes = APIRouter(include_in_schema=False)
 
@@ -41,143 +39,62 @@ async def decisions(request: Request, of: Parts = Depends(parts)) -> Response:
     return render(request, "_decisions.html", **await run_in_threadpool(_picture, request, of))
 
 
-@routes.get("/officer/why")
-async def why(request: Request, of: Parts = Depends(parts)) -> Response:
-    """One sentence; below it the rule, the consent, and where it all stands in the log."""
-    asked = {
-        name: request.query_params.get(name, "")[:ID_CHARS_MAX]
-        for name in ("event", "stakeholder", "purpose")
-    }
-    words = speak(request)
-    found, participant = await run_in_threadpool(explained, of, words, **asked)
-    if participant is not None:
-        await run_in_threadpool(
-            acts.access,
-            of.appender,
-            acts.EXPLAINED,
-            person(request).principal,
-            {"event": asked["event"], "stakeholder": asked["stakeholder"]},
-            participant,
-        )
-    return render(request, "why.html", decisions=found)
-
-
-@routes.get("/officer/orders")
-async def orders(request: Request, of: Parts = Depends(parts)) -> Response:
-    """Orders that one officer filed, for another to approve."""
-    return await _orders(request, of)
-
-
-@routes.post("/officer/orders/{order}/approvals")
-async def approve(request: Request, order: str, of: Parts = Depends(parts)) -> Response:
-    """Let an order through."""
-    return await _decide(request, of, order, approves=True)
-
-
-@routes.post("/officer/orders/{order}/rejections")
-async def reject(request: Request, order: str, of: Parts = Depends(parts)) -> Response:
-    """Refuse an order; its text is forgotten."""
-    return await _decide(request, of, order, approves=False)
-
-
-async def _decide(request: Request, of: Parts, order: str, *, approves: bool) -> Response:
-    words = speak(request)
-    try:
-        if approves:
-            await run_in_threadpool(approved, of, sender(request), order)
-        else:
-            await run_in_threadpool(of.directives.reject, order, sender(request))
-    except Refused as refusal:
-        if refusal.code == "second-officer":
-            return await _orders(
-                request, of, words.say("You filed this order. Another officer decides."), 409
-            )
-        return await _orders(
-            request, of, words.say("This order was decided already, or it is not there."), 409
-        )
-    return RedirectResponse("/officer/orders", 303)
-
-
-async def _orders(request: Request, of: Parts, told: str = "", status: int = 200) -> Response:
-    waiting = await run_in_threadpool(of.directives.waiting)
-    names = await run_in_threadpool(_names, of)
-    words, now, mine = speak(request), of.clock_ms(), person(request).principal
-    shown = [
-        {
-            "id": one.directive,
-            "sender": one.asked_by,
-            "mine": one.asked_by == mine,
-            "sentence": _order_in_words(one.rule, names, words),
-            "about": words.say(
-                "Filed %(ago)s, about participant %(who)s",
-                ago=words.ago(one.at, now),
-                who=masked(one.participant),
-            ),
-        }
-        for one in waiting
-    ]
-    return render(request, "orders.html", status, orders=shown, told=told)
-
-
-def _order_in_words(rule: Mapping[str, Any], names: Mapping[str, str], words: Tongue) -> str:
-    order = rule.get("order")
-    if not isinstance(order, Mapping):
-        return words.say("Lift a court order that is on record.")
-    recipient = str(order.get("recipient"))
-    sentence = words.say(
-        "%(recipient)s may receive %(categories)s from %(start)s until %(end)s.",
-        recipient=names.get(recipient, recipient),
-        categories=words.listed(words.term("category", str(one)) for one in order.get("categories", ())),
-        start=_day(order.get("starts_at"), words),
-        end=_day(order.get("expires_at"), words),
-    )
-    if order.get("subpoena"):
-        return sentence
-    return words.say("%(sentence)s Without a subpoena it permits nothing.", sentence=sentence)
-
-
-def _day(text: Any, words: Tongue) -> str:
-    try:
-        return words.day(instant.parse(text))
-    except BadTime:
-        return "?"
-
-
-def masked(participant: str) -> str:
-    """The end of a participant's id: enough to tell rows apart, too little to look anybody up."""
-    return "…" + participant[-4:]
-
-
-def _names(of: Parts) -> dict[str, str]:
-    return {key: str(body.get("name") or key) for key, body in of.register().stakeholders.items()}
-
-
 def _asked(request: Request) -> dict[str, str]:
     given = {
-        name: request.query_params.get(name, "")[:ID_CHARS_MAX]
-        for name in ("effect", "reason", "stakeholder")
+        name: typed(request.query_params.get(name, ""))
+        for name in ("effect", "reason", "stakeholder", "participant", "consent")
     }
     period = request.query_params.get("period", PERIOD)
     return {"period": period if period in PERIODS else PERIOD, **given}
 
 
-def _picture(request: Request, of: Parts) -> dict[str, Any]:
-    asked, before = _asked(request), request.query_params.get("before")
-    words, now, names = speak(request), of.clock_ms(), _names(of)
-    choice = Choice(
+def typed(text: str) -> str:
+    """What somebody typed, within its bound; what no id has in it is such that it matches nothing."""
+    text = text.strip()[:ID_CHARS_MAX]
+    return text if text.isprintable() else NOTHING
+
+
+def periods(words: Tongue) -> dict[str, str]:
+    """The periods that one may look at, in words."""
+    return {
+        "hour": words.say("Last hour"),
+        "day": words.say("Last 24 hours"),
+        "week": words.say("Last 7 days"),
+        "month": words.say("Last 30 days"),
+    }
+
+
+def _choice(asked: Mapping[str, str], of: Parts, now: int) -> Choice:
+    """The outcomes meant. A participant or consent that there is none of means none of them."""
+    whose = None
+    if asked["participant"]:
+        whose = participant(of.vault, asked["participant"]) or NOTHING
+    return Choice(
         now - PERIODS[asked["period"]] + 1,
         now,
         asked["effect"] or None,
         asked["reason"] or None,
         asked["stakeholder"] or None,
+        whose,
+        asked["consent"] or None,
     )
+
+
+def _picture(request: Request, of: Parts) -> dict[str, Any]:
+    asked, before = _asked(request), request.query_params.get("before")
+    words, now, names = speak(request), of.clock_ms(), of.register().names()
+    choice = outcomes.owned(of.store, _choice(asked, of, now))
     page = outcomes.page(of.store, choice, before)
     query = urlencode({name: value for name, value in asked.items() if value})
     return {
         "fields": _fields(asked, of, words, names),
-        "numbers": _numbers(outcomes.counts(of.store, choice), words),
+        "consent": asked["consent"],
+        "participant": asked["participant"],
+        "masked": masked(choice.participant) if choice.participant and asked["participant"] else "",
+        "everybody": "/officer?" + urlencode({k: v for k, v in asked.items() if v and k != "participant"}),
+        "numbers": _numbers(outcomes.counts(of.store, choice), words, whole=choice.consent is None),
         "chart": _chart(outcomes.course(of.store, choice), words, now),
-        "rows": [_row(row, words, names, now) for row in page.rows],
+        "rows": [_row(row, handle(of.vault, row.participant), words, names, now) for row in page.rows],
         "shown": words.say_for(
             len(page.rows), "%(count)s decision, newest first", "%(count)s decisions, newest first"
         ),
@@ -192,17 +109,11 @@ def _fields(
     asked: Mapping[str, str], of: Parts, words: Tongue, names: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     everything = ("", words.say("All"))
-    periods = {
-        "hour": words.say("Last hour"),
-        "day": words.say("Last 24 hours"),
-        "week": words.say("Last 7 days"),
-        "month": words.say("Last 30 days"),
-    }
     reasons = sorted((words.term("reason", code), code) for code in outcomes.reasons(of.store))
     recipients = sorted((name, code) for code, name in names.items())
     effects = [("permit", words.say("Shared")), ("deny", words.say("Not shared"))]
     chosen = [
-        ("period", words.say("When"), list(periods.items())),
+        ("period", words.say("When"), list(periods(words).items())),
         ("effect", words.say("Outcome"), [everything, *effects]),
         ("reason", words.say("Reason"), [everything, *((code, text) for text, code in reasons)]),
         ("stakeholder", words.say("For whom"), [everything, *((code, name) for name, code in recipients)]),
@@ -213,12 +124,18 @@ def _fields(
     ]
 
 
-def _numbers(counts: Counts, words: Tongue) -> list[dict[str, str]]:
+def _numbers(counts: Counts, words: Tongue, *, whole: bool) -> list[dict[str, str]]:
+    """Decisions counted, and how their deliveries ended: but not by consent, which those do not name."""
     most = max(counts.reasons.items(), key=lambda item: (item[1], item[0]), default=None)
     often = words.say("most often: %(reason)s", reason=words.term("reason", most[0])) if most else ""
-    return [
+    decided = [
         {"words": words.say("Shared"), "value": words.number(counts.permit), "more": ""},
         {"words": words.say("Not shared"), "value": words.number(counts.deny), "more": often},
+    ]
+    if not whole:
+        return decided
+    return [
+        *decided,
         {"words": words.say("Delivered"), "value": words.number(counts.delivered), "more": ""},
         {
             "words": words.say("Held at the door"),
@@ -268,7 +185,7 @@ def _chart(bars: Sequence[Bar], words: Tongue, now: int) -> dict[str, Any]:
     }
 
 
-def _row(row: Any, words: Tongue, names: Mapping[str, str], now: int) -> dict[str, Any]:
+def _row(row: Any, whose: str, words: Tongue, names: Mapping[str, str], now: int) -> dict[str, Any]:
     permits = row.effect == "permit"
     return {
         "id": f"o-{row.decision}-{row.number}",
@@ -277,6 +194,7 @@ def _row(row: Any, words: Tongue, names: Mapping[str, str], now: int) -> dict[st
         "when": words.moment(row.at, now),
         "about": words.term("category", row.category),
         "who": masked(row.participant),
+        "whose": whose,
         "event": row.event,
         "stakeholder": row.stakeholder,
         "recipient": names.get(row.stakeholder, row.stakeholder),

@@ -9,10 +9,11 @@ from fastapi.responses import RedirectResponse, Response
 
 from hub import acts, deadlines, requested
 from hub.access import FORM_FIELDS_MAX, person
+from hub.handles import masked
 from hub.parts import Parts, parts
 from hub.rendering import render, speak
 from hub.requests import TEXT_CHARS_MAX, State
-from hub.routes.officer import ID_CHARS_MAX, masked
+from hub.routes.officer import ID_CHARS_MAX
 from schemas.errors import Invalid, Refused
 
 ONCE_CHARS_MAX: Final = 64

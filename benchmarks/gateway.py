@@ -119,6 +119,8 @@ def served(folder: Path) -> Iterator[tuple[dict[str, str], str]]:
             "HUB_KAFKA_BOOTSTRAP": kafka.bootstrap,
             "HUB_REPLICATION": "1",
             "HUB_WEB_PORT": "0",
+            "HUB_REQUESTS_PER_S_MAX": "1000000",  # the peer has no bound either
+            "HUB_REQUESTS_BURST_MAX": "1000000",
         }
         peer = [sys.executable, "-m", "benchmarks.peers.bare_gateway", kafka.bootstrap, f"inbox.{BARE}"]
         with (

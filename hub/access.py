@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
+from prometheus_client import Counter
 
 from connectors.together import Together
+from hub import peer
 from hub.parts import Parts
-from hub.sessions import COOKIE, Person, Sessions
+from hub.rates import Rates
+from hub.sessions import Person, Sessions, cookie_name
 from hub.store import Store
-from hub.tokens import Machine, check_all, digest, standing
+from hub.tokens import CERTIFICATE, Machine, check_all, fingerprint, shown, standing
 from schemas.errors import Refused
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -26,6 +29,8 @@ OFFICER: Final = frozenset({"privacy-officer"})
 OPERATOR: Final = frozenset({"operator"})
 FORM_FIELDS_MAX: Final = 20
 together_max: Final = 64  # tokens that are looked up by one question
+
+_throttled = Counter("hub_requests_throttled_total", "Requests answered 429, by who asked", ["who"])
 
 
 class Unauthenticated(Exception):
@@ -39,6 +44,14 @@ class Forbidden(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+class TooMany(Exception):
+    """Somebody known asks more often than one may. `wait_s` says when to ask again, in seconds."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__("too many requests")
+        self.wait_s = wait_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,10 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("GET", "/", anyone=True),
         Rule("GET", "/signin", anyone=True),
         Rule("POST", "/signin", anyone=True),
+        Rule("GET", "/signin/start", anyone=True),
+        Rule("GET", "/signin/callback", anyone=True),
+        Rule("GET", "/signin/farewell", anyone=True),
+        Rule("POST", "/signin/ended", anyone=True),  # by the provider, whose token says so
         Rule("POST", "/language", anyone=True),
         Rule("POST", "/signout", roles=everybody),
         Rule("GET", "/static/{name}", anyone=True),
@@ -163,15 +180,22 @@ def rule_of(request: Request) -> Rule:
 class Gate:
     """The dependency of every route. Afterwards `request.state.principal` is who asks, or None."""
 
-    def __init__(self, store: Store, sessions: Sessions) -> None:
+    def __init__(self, store: Store, sessions: Sessions, rates: Rates, *, secure: bool) -> None:
+        """In: the store, the sessions; how often each may ask; whether people reach the web by TLS."""
         self._sessions = sessions
+        self._rates = rates
+        self._cookie = cookie_name(secure)
         self._machines = Together(partial(check_all, store), together_max)
 
     async def __call__(self, request: Request) -> None:
-        """Let the call through, or raise `Unauthenticated` or `Forbidden`."""
+        """Let the call through, or raise `Unauthenticated`, `Forbidden` or `TooMany`."""
         rule = rule_of(request)
         principal = await self._principal(request, rule)
         request.state.principal = principal
+        if principal is not None:
+            self._bounded(principal)
+        if isinstance(principal, Machine) and principal.credential.startswith(CERTIFICATE):
+            _same_origin(request)  # a browser shows its certificate wherever another site sends it
         if request.method not in SAFE_METHODS and not isinstance(principal, Machine):
             if rule.anyone or isinstance(principal, Person):
                 _same_origin(request)
@@ -187,17 +211,26 @@ class Gate:
         header = request.headers.get("authorization")
         if header is not None:
             scheme, _, token = header.partition(" ")
-            machine = await self._machines.ask(token.strip())
+            machine = await self._machines.ask(shown(token.strip()))
             if scheme.lower() != "bearer" or machine is None:
                 if rule.anyone:
                     return None
                 raise Unauthenticated
             return machine
-        cookie = request.cookies.get(COOKIE)
+        cookie = request.cookies.get(self._cookie)
         if not cookie:
-            return None
+            certificate = peer.certificate(request.scope)
+            return None if certificate is None else await self._machines.ask(fingerprint(certificate))
         used = not rule.passive or request.query_params.get("by") == "hand"
-        return await run_in_threadpool(self._sessions.find, cookie, used=used)
+        agent = request.headers.get("user-agent", "")
+        return await run_in_threadpool(self._sessions.find, cookie, used=used, agent=agent)
+
+    def _bounded(self, principal: Machine | Person) -> None:
+        program = isinstance(principal, Machine)
+        wait = self._rates.take(principal.credential if isinstance(principal, Machine) else principal.session)
+        if wait:
+            _throttled.labels("program" if program else "person").inc()
+            raise TooMany(wait)
 
 
 def _permitted(rule: Rule, principal: Machine | Person) -> None:
@@ -262,7 +295,7 @@ def key(request: Request) -> str:
     principal = request.state.principal
     if isinstance(principal, Person):
         return "s:" + principal.session
-    return "t:" + digest(request.headers["authorization"].partition(" ")[2].strip())
+    return "t:" + machine(request).credential
 
 
 def signed_in(of: Parts, keys: frozenset[str]) -> frozenset[str]:

@@ -19,6 +19,7 @@ from hub.clients import as_aiokafka
 from hub.credentials import AsJson, BadDescription, Id, on_kafka, opened, say_kafka
 from hub.credentials import app as credentials
 from hub.registration import STAKEHOLDERS_MAX, Description, described
+from schemas import instant
 
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 BY: Final = "operator"
@@ -119,19 +120,21 @@ def list_(as_json: AsJson = False) -> None:
     """Print who takes part, and what they subscribe to."""
     with opened() as hub:
         register = hub.register()
+        used = tokens.last_used(hub.store)
         rows = [
             body
             | {
+                "last_used": instant.format(used[body["id"]]) if body["id"] in used else None,
                 "subscriptions": [
                     one for one in register.subscriptions.values() if one["stakeholder"] == body["id"]
-                ]
+                ],
             }
             for _, body in sorted(register.stakeholders.items())
         ]
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
-    table = Table("id", "name", "role", "agreement", "subscriptions", box=None)
+    table = Table("id", "name", "role", "agreement", "last used", "subscriptions", box=None)
     for row in rows:
         agreement = row["agreement"]
         period = f"{agreement['from'][:10]} – {(agreement['until'] or '')[:10]}"
@@ -139,7 +142,7 @@ def list_(as_json: AsJson = False) -> None:
             f"{one['purpose']} ({one['adapter']}): {', '.join(one['categories'])}"
             for one in row["subscriptions"]
         )
-        table.add_row(row["id"], row["name"], row["role"], period, wants)
+        table.add_row(row["id"], row["name"], row["role"], period, row["last_used"] or "never", wants)
     Console().print(table)
 
 

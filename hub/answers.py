@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from connectors.problems import problem
 from hub import acts
-from hub.access import Forbidden, Unauthenticated
+from hub.access import Forbidden, TooMany, Unauthenticated
 from hub.parts import parts
 from hub.rendering import render, speak
 from hub.routes import bodies
@@ -46,6 +46,15 @@ def answer_errors(app: FastAPI) -> None:
             return _page(request, 403)
         return problem(403, error.code, error.detail)
 
+    async def too_many(request: Request, error: Exception) -> Response:
+        assert isinstance(error, TooMany)
+        headers = {"Retry-After": str(error.wait_s)}
+        if _for_people(request):
+            answer = _page(request, 429)
+            answer.headers.update(headers)
+            return answer
+        return problem(429, "too-many-requests", "ask less often, and again after a while", headers=headers)
+
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if _for_people(request):
@@ -75,6 +84,7 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(HubError, ours)
     app.add_exception_handler(Unauthenticated, unknown)
     app.add_exception_handler(Forbidden, forbidden)
+    app.add_exception_handler(TooMany, too_many)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, unfit)
     app.add_exception_handler(Exception, broken)
@@ -110,6 +120,11 @@ def _page(request: Request, status: int) -> Response:
             words.say("Somebody was quicker"),
             words.say("Nothing was changed."),
             words.say("Look at the page again and decide anew."),
+        ),
+        429: (
+            words.say("Too much at once"),
+            words.say("Nothing was changed."),
+            words.say("Wait a moment and try again."),
         ),
         503: (
             words.say("The hub is not all there right now"),

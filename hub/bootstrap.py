@@ -5,11 +5,13 @@ asked to stop, or fails.
 """
 
 import asyncio
+import json
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
@@ -41,6 +43,7 @@ from hub.tables import keys
 from hub.users import Users
 from hub.vault import Vault
 from hub.worker import say, work
+from schemas import codec, topics
 from schemas.errors import Invalid
 from streams import topology
 from streams.slots import Slot
@@ -51,10 +54,13 @@ if TYPE_CHECKING:
 
     from connectors.sources import Source
     from connectors.taking import Taker
+    from consent.record import Record
     from hub.filing import Place
     from hub.ledger.note import Signer
     from hub.ledger.worker import Worker
+    from hub.merging import Merging
     from hub.notifying import Notifier
+    from hub.oidc import Provider
     from hub.parts import Viewing
 
 CONNECTORS: Final = "connectors"
@@ -168,6 +174,28 @@ class Hub:
     def participants(self) -> Participants:
         """Adding and linking people."""
         return Participants(self.store, self.vault, self.appender, self.register)
+
+    @cached_property
+    def merging(self) -> "Merging":
+        """Making two participants one."""
+        from hub.merging import Merging  # noqa: PLC0415
+
+        return Merging(self.store, self.vault, self.appender, self.participants, self.record)
+
+    def record(self, participant: str) -> "Record":
+        """A participant's record from the log as it is now. Raises `Unavailable`."""
+        from connectors.log import KafkaHistory  # noqa: PLC0415
+        from consent.record import Placed, Record  # noqa: PLC0415
+
+        partition = topics.partition_of(participant, self.settings.partitions)
+        with closing(KafkaHistory(self.client)) as history:
+            read = history.read("consent", partition)
+        values = ((one.offset, codec.decode(one.value)[1]) for one in read if one.value is not None)
+        return Record(
+            Placed(offset, value["id"], json.loads(value["body"]))
+            for offset, value in values
+            if value.get("participant") == participant and "body" in value
+        )
 
     @cached_property
     def directives(self) -> Directives:
@@ -475,6 +503,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
     from connectors.intake import Intake  # noqa: PLC0415
     from connectors.log import KafkaHistory  # noqa: PLC0415
     from hub import serving  # noqa: PLC0415
+    from hub.accounts import Accounts  # noqa: PLC0415
     from hub.devices import Devices  # noqa: PLC0415
     from hub.handling import Handling  # noqa: PLC0415
     from hub.lookup import Lookup  # noqa: PLC0415
@@ -498,6 +527,8 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             appender=hub.appender,
             register=hub.register,
             sessions=Sessions(hub.store),
+            accounts=Accounts(hub.store, hub.settings.oidc_groups),
+            provider=_provider(hub),
             participants=hub.participants,
             directives=hub.directives,
             submissions=taking,
@@ -524,6 +555,21 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
     finally:
         backlog.close()
         hub.close()
+
+
+def _provider(hub: Hub) -> "Provider | None":
+    """Where people sign in. Raises `SettingsInvalid` where what it needs cannot be read."""
+    from hub.oidc import Provider  # noqa: PLC0415
+
+    if hub.settings.oidc_issuer is None:
+        return None
+    try:
+        return Provider(hub.settings, hub.vault.mac)
+    except (OSError, ValueError):
+        raise SettingsInvalid(
+            "signing in needs a file that cannot be read",
+            "See `oidc_client_secret_file` and `oidc_ca`.",
+        ) from None
 
 
 def run_files(hub: Hub, stop: threading.Event) -> None:

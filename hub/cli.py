@@ -34,6 +34,13 @@ COMMANDS: Final = {
     "run": Entry("Run one process of it.", "hub.run:run", "hub run enforce"),
     "broker": Entry("Start, stop and look at the embedded broker.", "hub.brokers:app", "hub broker start"),
     "agency": Entry("Add stakeholders, and give them tokens.", "hub.agency:app", "hub agency list"),
+    "person": Entry("Say who may sign in with a browser, and as what.", "hub.person:app", "hub person list"),
+    "identity": Entry(
+        "Make two participants who are one person one; take them apart.",
+        "hub.identity:app",
+        "hub identity list",
+    ),
+    "session": Entry("See who is signed in; sign them out.", "hub.person:sessions", "hub session list"),
     "publish": Entry(
         "Send a file of events through the gateway.", "hub.publish:publish", "hub publish events.jsonl"
     ),

@@ -1,17 +1,22 @@
 """`hub agency token`, `secret`, `rotate` and others: by what a stakeholder and the hub know each other."""
 
 import json
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from hub import authority, bootstrap, settings, tokens
 from hub.errors import OperatorError
 from hub.settings import Settings
 from hub.users import MECHANISM, Credentials
+from schemas import instant
 from schemas.errors import Invalid
 
 app = typer.Typer(add_completion=False)
@@ -87,6 +92,79 @@ def token(
         except ValueError as error:
             raise BadDescription(str(error)) from None
     typer.echo(json.dumps({"id": stakeholder, "token": made}) if as_json else made)
+
+
+@app.command(epilog="Example: hub agency certificate harbor-house client.pem --scope publish")
+def certificate(
+    stakeholder: Id,
+    file: Annotated[Path, typer.Argument(help="Its certificate, in PEM.", exists=True, dir_okay=False)],
+    scope: Annotated[
+        list[str] | None, typer.Option(help=f"Of {', '.join(sorted(tokens.SCOPES))}; all if left out.")
+    ] = None,
+    end_others: Annotated[bool, typer.Option("--end-others", help="End older certificates at once.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a stakeholder's programs come in by this certificate; older ones stay good for a day.
+
+    An authority of `web_client_ca` must have signed it. Only this one counts, not others of the same name.
+    """
+    with opened() as hub:
+        known(hub, stakeholder)
+        rotation = 0 if end_others else tokens.ROTATION_MS
+        try:
+            der = ssl.PEM_cert_to_DER_cert(_first(file.read_text("ascii")))
+            name = tokens.bind(hub.store, stakeholder, der, scope or tokens.SCOPES, rotation_ms=rotation)
+        except ValueError as error:  # of PEM, of DER, of ours
+            raise BadDescription(f"this certificate cannot be taken: {error}") from None
+    typer.echo(json.dumps({"id": stakeholder, "fingerprint": name}) if as_json else name)
+
+
+def _first(text: str) -> str:
+    """The first certificate in a PEM file. Raises `ValueError` where there is none."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    return text[text.index(begin) : text.index(end) + len(end)]
+
+
+@app.command("credentials", epilog="Example: hub agency credentials harbor-house --json")
+def credentials(stakeholder: Id, as_json: AsJson = False) -> None:
+    """Print a stakeholder's tokens and certificates: what for, since when, last used in which hour."""
+    with opened() as hub:
+        known(hub, stakeholder)
+        rows = [_shown(one) for one in tokens.listed(hub.store, stakeholder)]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table("id", "kind", "scopes", "made", "last used", "ends", box=None)
+    for row in rows:
+        ends = "ended" if row["revoked_at"] else row["expires_at"] or ""
+        cells = (
+            row["id"],
+            row["kind"],
+            " ".join(row["scopes"]),
+            row["created_at"],
+            row["used_at"] or "never",
+        )
+        table.add_row(*cells, ends)
+    Console().print(table)
+
+
+def _shown(one: tokens.Kept) -> dict[str, Any]:
+    return {
+        name: instant.format(value) if name.endswith("_at") and value is not None else value
+        for name, value in one._asdict().items()
+    }
+
+
+@app.command("end", epilog="Example: hub agency end harbor-house 3f0a9c11d2e4b586")
+def end(
+    stakeholder: Id, credential: Annotated[str, typer.Argument(help="As `hub agency credentials` names it.")]
+) -> None:
+    """End one token or certificate of a stakeholder at once."""
+    with opened() as hub:
+        ended = tokens.end(hub.store, stakeholder, credential)
+    typer.echo("ended" if ended else "there is no such credential that was good")
+    if not ended:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: hub agency secret harbor-house")

@@ -36,9 +36,10 @@ class Headed:
     demo accounts need no password.
     """
 
-    def __init__(self, app: ASGIApp, *, loopback_only: bool) -> None:
+    def __init__(self, app: ASGIApp, *, loopback_only: bool, secure: bool = False) -> None:
         self.app = app
         self.loopback_only = loopback_only
+        self.ours = _RAW + _SECURE if secure else _RAW
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,8 +50,7 @@ class Headed:
             if message["type"] == "http.response.start":
                 given = list(message.get("headers", ()))
                 there = {name.lower() for name, _ in given}
-                ours = _RAW + _SECURE if scope["scheme"] == "https" else _RAW
-                message["headers"] = given + [one for one in ours if one[0] not in there]
+                message["headers"] = given + [one for one in self.ours if one[0] not in there]
             await send(message)
 
         request = Headers(scope=scope)

@@ -10,6 +10,7 @@ from connectors.alert_rules import Rules
 from connectors.fence import Answer, Narrowing, Open
 from connectors.intake import Intake
 from connectors.viewer import Permission
+from hub.accounts import Accounts
 from hub.appender import Appender
 from hub.caseloads import Caseloads
 from hub.crosswalk import Crosswalk
@@ -18,6 +19,7 @@ from hub.directives import Directives
 from hub.governance import Register
 from hub.handling import Handling
 from hub.lookup import Lookup
+from hub.oidc import Provider
 from hub.participants import Participants
 from hub.preferences import Preferences
 from hub.pulls import Pulls
@@ -65,6 +67,8 @@ class Parts:
     appender: Appender
     register: Callable[[], Register]
     sessions: Sessions
+    accounts: Accounts
+    provider: Provider | None
     participants: Participants
     directives: Directives
     submissions: Submissions

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import resource
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 
 from connectors.fence import Fence
 from connectors.follower import Follower
+from hub import peer
 from hub.appender import Appender
 from hub.clients import as_aiokafka
 from hub.health import Pulse
@@ -56,6 +58,7 @@ async def _run(
         await fences.start()
         app = create_app(put_together(fences))
         fences.listen(lambda _, record: app.state.streams.heard(record))
+        visiting = asyncio.create_task(app.state.visits.run(stop))
         await serve(
             app,
             settings,
@@ -63,6 +66,7 @@ async def _run(
             lambda address: pulse.beat("running", address=address),
             lambda listens: pulse.beat("running" if listens else "starting"),
         )
+        await visiting
     finally:
         pulse.beat("stopping")
         await fences.stop()
@@ -101,6 +105,7 @@ async def serve(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_S_MAX,
         ws="none",
+        **_tls(settings),
     )
     _files(CONNECTIONS_MAX + FILES)
     server = Server(config)
@@ -114,13 +119,27 @@ async def serve(
         told = False
         while not stop.is_set() and not serving.done():
             if server.started and not told:
-                listening(f"http://{shown}:{port}")
+                listening(f"{'http' if settings.web_certificate is None else 'https'}://{shown}:{port}")
                 told = True
             beat(told)
             await asyncio.wait([serving], timeout=BEAT_S)
         app.state.streams.close()
         server.should_exit = True
         await serving
+
+
+def _tls(settings: Settings) -> dict[str, Any]:
+    """What uvicorn needs for TLS; from clients it wants a certificate only where they have one to show."""
+    if settings.web_certificate is None:
+        return {}
+    found: dict[str, Any] = {"ssl_certfile": settings.web_certificate, "ssl_ciphers": peer.CIPHERS}
+    if settings.web_client_ca is not None:
+        found |= {
+            "ssl_ca_certs": str(settings.web_client_ca),
+            "ssl_cert_reqs": ssl.CERT_OPTIONAL,
+            "http": peer.PeerProtocol,
+        }
+    return found
 
 
 def _files(count: int) -> None:

@@ -6,7 +6,6 @@ Read once, when a process starts. Only the tests' crash points and the vault's k
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import tomllib
 import zoneinfo
@@ -24,6 +23,7 @@ from pydantic_settings import (
 
 from connectors.sources import Source
 from hub import authority
+from hub.doors import Doors, Port, is_loopback
 from hub.errors import SettingsInvalid
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
@@ -33,11 +33,10 @@ NEAREST_LIKENESS_MIN: Final = 0.6  # of difflib, to name the setting that was pr
 MISSPELT_LIKENESS_MIN: Final = (
     0.85  # a HUB_* variable this close to a setting is taken for a misspelling of it
 )
+__all__ = ["Settings", "config_file", "is_loopback", "load"]
 
-Port = Annotated[int, Field(ge=0, le=65_535)]
 
-
-class Settings(BaseSettings):
+class Settings(Doors):
     """Everything that can be set, with its default. Made by `load`, which says in words what is wrong.
 
     `web_port` here is `web_port` in `hub.toml` and `HUB_WEB_PORT` in the environment. Times are milliseconds.
@@ -50,9 +49,6 @@ class Settings(BaseSettings):
     demo: bool = False
     """Demo accounts exist; then the web listens on loopback alone."""
 
-    web_host: str = "127.0.0.1"
-    web_port: Port = 8080
-    """0 for any free one."""
     time_zone: str = "UTC"
     """Where the people are, by its name in the IANA database; pages tell times as clocks there show them."""
 
@@ -286,16 +282,6 @@ class Settings(BaseSettings):
                 "sasl.password": self.kafka_sasl_password.get_secret_value(),
             }
         return client
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is reached from this machine alone. Names other than `localhost` count as not."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def config_file() -> Path:

@@ -35,10 +35,11 @@ tokens = sa.Table(
     _text("id", primary_key=True),
     _text("stakeholder", index=True),
     _json("scopes"),
-    _text("digest", unique=True),
+    _text("digest", unique=True),  # of a token; or a certificate's, which says so
     _number("created_at"),
     _number("expires_at", nullable=True),
     _number("revoked_at", nullable=True),
+    _number("used_at", nullable=True),  # to the hour
 )
 
 accounts = sa.Table(
@@ -52,6 +53,10 @@ accounts = sa.Table(
     sa.Column("demo", sa.Boolean, nullable=False),
     _number("created_at"),
     _number("disabled_at", nullable=True),
+    _text("issuer", nullable=True),  # who vouches for them, and what it calls them, for ever
+    _text("subject", nullable=True),
+    sa.Column("named", sa.Boolean, server_default=sa.false(), nullable=False),  # by `hub person add`
+    sa.Index("ix_accounts_subject", "issuer", "subject", unique=True),
 )
 
 sessions = sa.Table(
@@ -63,6 +68,8 @@ sessions = sa.Table(
     _number("created_at"),
     _number("seen_at"),
     _number("expires_at"),
+    _text("agent", server_default=""),  # hash of what the browser calls itself
+    _text("sid", nullable=True),  # the provider's name of its own session
 )
 
 secrets = sa.Table(
@@ -83,6 +90,16 @@ crosswalk = sa.Table(
     _sealed("sealed"),
     _number("at"),
     _number("offset", nullable=True),  # null while only reserved, not yet written to the log
+)
+
+merges = sa.Table(  # who was taken into whom
+    "merges",
+    metadata,
+    _text("absorbed", primary_key=True),
+    _text("survivor", index=True),
+    _json("links"),  # agency and keyed hash of each that was moved
+    _number("at"),
+    _number("place"),  # offset in `work`
 )
 
 requests = sa.Table(
@@ -349,4 +366,5 @@ PROJECTED: Final = (
     sightings,
     petitions,
     crosswalk,
+    merges,
 )

@@ -19,6 +19,7 @@ from hub.answers import answer_errors
 from hub.headers import Headed
 from hub.live import Streams
 from hub.parts import Parts, parts
+from hub.rates import Rates
 from hub.routes import (
     acts,
     cases,
@@ -43,10 +44,12 @@ from hub.routes import (
     people,
     requests,
     schemas,
+    signon,
     submissions,
     wishes,
 )
 from hub.settings import Settings, is_loopback
+from hub.visits import Counted, Visits
 from schemas import directives as shapes
 
 TITLE: Final = "Diversion hub"
@@ -56,6 +59,7 @@ _DIRECTIVE: Final = "#/components/schemas/Directive"
 def create_app(of: Parts) -> FastAPI:
     """The application. Raises `ValueError` where demo accounts would be reached from elsewhere."""
     refuse_open_demo(of.settings)
+    rates = Rates(of.settings.requests_per_s_max, of.settings.requests_burst_max)
     app = FastAPI(
         title=TITLE,
         version="0.1.0",
@@ -63,7 +67,7 @@ def create_app(of: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        dependencies=[Depends(Gate(of.store, of.sessions))],
+        dependencies=[Depends(Gate(of.store, of.sessions, rates, secure=of.settings.secure))],
     )
     app.openapi_version = "3.0.3"  # what the vendored page for reading it knows
     app.state.parts = of
@@ -71,6 +75,7 @@ def create_app(of: Parts) -> FastAPI:
     app.state.asking = Counter()
     for module in (
         home,
+        signon,
         installed,
         cases,
         acts,
@@ -100,7 +105,9 @@ def create_app(of: Parts) -> FastAPI:
     app.include_router(gateway.router(_intake, _sender))
     app.add_api_route("/openapi.json", lambda: describe(app), include_in_schema=False)
     answer_errors(app)
-    app.add_middleware(Headed, loopback_only=of.settings.demo)
+    app.state.visits = Visits(of.appender, of.clock_ms)
+    app.add_middleware(Counted, visits=app.state.visits)
+    app.add_middleware(Headed, loopback_only=of.settings.demo, secure=of.settings.secure)
     return app
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes the locks anew: requirements.lock and requirements-run.lock from pyproject.toml, jars.sha256 beside each
-# pom.xml, tests/peers/webhooks/package-lock.json. The locks name no index. Needs a set-up checkout.
+# pom.xml, tests/peers/{webhooks,provider}/package-lock.json. The locks name no index. Needs a set-up checkout.
 set -eu
 cd "$(dirname "$0")/.."
 UV=uv==0.13.9
@@ -25,4 +25,6 @@ sums() {
 sums hub/kafka/pom.xml hub/kafka/jars.sha256
 sums tests/peers/fhir/pom.xml tests/peers/fhir/jars.sha256
 
-(cd tests/peers/webhooks && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund)
+for peer in webhooks provider; do
+    (cd tests/peers/$peer && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund)
+done

@@ -122,12 +122,12 @@ fetch_jars() {
 fetch_node_modules() {
     key=
     has npm || return 0
-    folder=build/peers/webhooks
-    done_already $folder/.stamp tests/peers/webhooks/package-lock.json && return
-    say "fetching Standard Webhooks for JavaScript"
+    folder=build/peers/$1
+    done_already $folder/.stamp tests/peers/$1/package-lock.json && return
+    say "fetching $2"
     rm -rf $folder
     mkdir -p $folder
-    cp tests/peers/webhooks/package.json tests/peers/webhooks/package-lock.json $folder
+    cp tests/peers/$1/package.json tests/peers/$1/package-lock.json $folder
     npm ci --prefix $folder --ignore-scripts --no-audit --no-fund --silent >&2
     echo "$want" >$folder/.stamp
 }
@@ -140,4 +140,5 @@ make_venv
 fetch_jars "the embedded broker" hub/kafka/pom.xml hub/kafka/jars.sha256 .jars
 [ "$level" = run ] && exit
 fetch_jars "a FHIR server to test with" tests/peers/fhir/pom.xml tests/peers/fhir/jars.sha256 build/peers/fhir
-fetch_node_modules
+fetch_node_modules webhooks "Standard Webhooks for JavaScript"
+fetch_node_modules provider "an OpenID Connect provider to sign in at"

@@ -8,10 +8,11 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from fastapi import Request
 from fastapi.routing import APIRoute
 
 from hub import sessions, settings, tokens
-from hub.access import RULES, Gate
+from hub.access import RULES, SAFE_METHODS, Forbidden, Gate, rule_of
 from hub.sessions import Account, Sessions
 from hub.store import Store
 from hub.tables import accounts
@@ -41,6 +42,8 @@ def test_every_route_stands_in_the_table_and_every_rule_has_its_route(side: Side
         settings = side.hub.settings
         store = side.hub.store
         sessions = None
+        appender = None
+        clock_ms = None
 
     app = create_app(Parts())  # type: ignore[arg-type]
     found: set[tuple[str, str]] = set()
@@ -66,6 +69,7 @@ def test_what_the_table_opens_to_anyone_is_no_more_than_this() -> None:
     assert all(
         path in {"/", "/docs", "/openapi.json", "/livez", "/readyz", "/metrics", "/signin", "/language"}
         or path.startswith(("/static/", "/subjects", "/schemas/", "/config"))
+        or path in {"/signin/start", "/signin/callback", "/signin/farewell", "/signin/ended"}
         or path in {"/cases/worker.js", "/cases/offline", "/cases/manifest.webmanifest"}
         for path in opened
     )
@@ -264,6 +268,67 @@ def test_other_sites_can_send_nothing_on_a_persons_behalf(side: Side) -> None:
             assert officer.post("/signout", data=data).status_code == 403
             assert officer.post("/v1/directives", json=data).status_code == 403
         assert officer.get("/officer").status_code == 200
+
+
+@pytest.mark.broker
+def test_every_door_by_which_something_changes_wants_a_form_of_this_session_and_site(side: Side) -> None:
+    changing = [rule for rule in RULES.values() if rule.method not in SAFE_METHODS]
+    for role, account in ROLES.items():
+        with side.person(account) as client, side.client(cookies=client.cookies) as without:
+            client.follow_redirects = False
+            for rule in changing:
+                if role not in rule.roles:
+                    continue
+                path = filled(rule.path)
+                for token in ({}, {"x-csrf-token": ""}, {"x-csrf-token": "guessed"}):
+                    answer = without.request(rule.method, path, headers=token)
+                    assert answer.status_code == 403, (role, rule.path, token)
+                for headers in ({"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}):
+                    answer = client.request(rule.method, path, headers=headers)
+                    assert answer.status_code == 403, (role, rule.path, headers)
+            assert client.get("/").headers["location"] in {"/cases", "/officer", "/operator"}
+    with side.client() as nobody:
+        for rule in changing:
+            if rule.anyone:
+                answer = nobody.request(
+                    rule.method, filled(rule.path), headers={"sec-fetch-site": "cross-site"}
+                )
+                assert answer.status_code == 403, rule.path
+
+
+@pytest.mark.broker
+def test_what_the_table_opens_to_a_role_or_a_scope_is_open(side: Side) -> None:
+    for role, account in ROLES.items():
+        with side.person(account) as client:
+            client.follow_redirects = False
+            for (method, path), rule in RULES.items():
+                if method != "GET" or role not in rule.roles:
+                    continue
+                with client.stream(method, filled(path)) as answer:
+                    assert answer.status_code not in {401, 403, 405}, (role, path)
+                    assert answer.headers.get("location", "")[:7] != "/signin", (role, path)
+    for scope in (*tokens.SCOPES, tokens.AUDIT):
+        token = tokens.mint(side.hub.store, REACH, [scope])
+        with side.client(token=token) as client:
+            for (method, path), rule in RULES.items():
+                if rule.scope != scope:
+                    continue
+                with client.stream(method, filled(path)) as answer:
+                    if answer.status_code == 403:
+                        answer.read()
+                        assert answer.json()["code"] not in {"scope", "people-only"}, (scope, path)
+                    assert answer.status_code not in {401, 405}, (scope, path)
+
+
+def test_a_route_that_nobody_put_into_the_table_is_closed() -> None:
+    class Route:
+        path = "/v1/new"
+
+    scope = {"type": "http", "method": "GET", "path": "/v1/new", "headers": [], "route": Route()}
+    with pytest.raises(Forbidden, match="not open to anybody"):
+        rule_of(Request(scope))
+    with pytest.raises(Forbidden):
+        rule_of(Request({**scope, "method": "DELETE", "path": "/livez", "route": None}))
 
 
 @pytest.mark.broker

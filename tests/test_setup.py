@@ -132,8 +132,9 @@ def test_the_jars_are_those_that_are_pinned(sums: str, folder: str) -> None:
             assert hashlib.file_digest(jar, "sha256").hexdigest() == digest, name
 
 
-def test_what_is_locked_for_node_names_no_registry_and_has_its_hashes() -> None:
-    lock = json.loads((CHECKOUT / "tests/peers/webhooks/package-lock.json").read_text())
+@pytest.mark.parametrize("peer", ["webhooks", "provider"])
+def test_what_is_locked_for_node_names_no_registry_and_has_its_hashes(peer: str) -> None:
+    lock = json.loads((CHECKOUT / "tests/peers" / peer / "package-lock.json").read_text())
     packages = [one for name, one in lock["packages"].items() if name]
     assert len(packages) > 2
     assert all(one["integrity"].startswith("sha512-") and "resolved" not in one for one in packages)

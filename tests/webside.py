@@ -22,6 +22,7 @@ from consent import notices
 from hub import bootstrap, broker, health, settings, tables, tokens
 from hub.bootstrap import Hub
 from hub.registration import described
+from hub.settings import Settings
 from hub.shown import ShownAlerts
 from hub.store import upsert
 from schemas import instant
@@ -253,18 +254,34 @@ def served(servers: str, folder: Path, **more: Any) -> Iterator[Side]:
         **{"demo": True, "time_zone": "America/Los_Angeles", **more},
     )
     bootstrap.prepare(configured, servers)
+    with bootstrap.bootstrap(configured, servers) as aside:
+        since = {"agreement": {"from": "2025-01-01T00:00:00Z"}}
+        aside.registration.register([described({**one, **since}) for one in STAKEHOLDERS], "tests")
+    with running(configured, servers) as side:
+        side.tokens = {one["id"]: tokens.mint(side.hub.store, one["id"]) for one in STAKEHOLDERS}
+        yield side
+
+
+@contextlib.contextmanager
+def beside(side: Side, folder: Path, **more: Any) -> Iterator[Side]:
+    """Another hub on the log of one that is served, with a store and keys of its own, and other settings."""
+    servers = side.hub.client["bootstrap.servers"]
+    with running(side.hub.settings.model_copy(update={"data": folder, **more}), servers) as other:
+        yield other
+
+
+@contextlib.contextmanager
+def running(configured: Settings, servers: str) -> Iterator[Side]:
+    """The web of a hub whose topics are there, until the block ends."""
     aside = bootstrap.bootstrap(configured, servers)
     side = Side("", aside)
-    since = {"agreement": {"from": "2025-01-01T00:00:00Z"}}
-    aside.registration.register([described({**one, **since}) for one in STAKEHOLDERS], "tests")
-    side.tokens = {one["id"]: tokens.mint(aside.store, one["id"]) for one in STAKEHOLDERS}
     stop = threading.Event()
     inside = bootstrap.bootstrap(configured, servers)
     inside.viewer = lambda *_: Yes()  # type: ignore[method-assign]  # no owner is there to be asked
     thread = threading.Thread(target=bootstrap.run_web, args=(inside, stop), daemon=True)
     thread.start()
     try:
-        side.address = _address(configured.run_dir)
+        side.address = _address(configured.run_dir, tls=configured.web_certificate is not None)
         yield side
     finally:
         stop.set()
@@ -274,13 +291,13 @@ def served(servers: str, folder: Path, **more: Any) -> Iterator[Side]:
     assert not thread.is_alive(), "the web did not stop"
 
 
-def _address(run_dir: Path) -> str:
+def _address(run_dir: Path, *, tls: bool) -> str:
     until = time.monotonic() + UP_MS_MAX / 1000
     while time.monotonic() < until:
         found = [beat.address for beat in health.read_all(run_dir) if beat.stage == "web" and beat.address]
         if found:
             with contextlib.suppress(httpx.TransportError):
-                answer = httpx.get(f"{found[0]}/readyz", timeout=5)
+                answer = httpx.get(f"{found[0]}/readyz", timeout=5, verify=not tls)
                 if answer.status_code == 200:
                     return found[0]
         time.sleep(0.05)

@@ -11,7 +11,7 @@ from hub import acts, language
 from hub.access import FORM_FIELDS_MAX, person
 from hub.parts import Parts, parts
 from hub.rendering import FOREVER, compressed, files, render, speak
-from hub.sessions import COOKIE, SESSION_MS_MAX, Account, Person, Role
+from hub.sessions import SESSION_MS_MAX, Account, Person, Role, cookie_name
 from schemas.errors import Refused, Unavailable
 
 HOMES: Final[dict[Role, str]] = {
@@ -44,7 +44,11 @@ async def signin(request: Request, of: Parts = Depends(parts)) -> Response:
         (one, words.term("role", one.role), names.get(one.stakeholder or "", one.stakeholder or ""))
         for one in accounts
     ]
-    return render(request, "signin.html", accounts=shown, ended="ended" in request.query_params)
+    service = None
+    if of.provider is not None:
+        service = of.settings.oidc_name or words.say("your work account")
+    ended = "ended" in request.query_params
+    return render(request, "signin.html", accounts=shown, ended=ended, service=service)
 
 
 @routes.post("/signin")
@@ -58,17 +62,29 @@ async def sign_in(request: Request, of: Parts = Depends(parts)) -> Response:
     await run_in_threadpool(
         acts.access, of.appender, acts.SIGNED_IN, f"person:{found.id}", {"role": found.role}
     )
-    cookie = await run_in_threadpool(of.sessions.open, found.id)
     answer = RedirectResponse(HOMES[found.role], 303)
+    await opened(request, of, answer, found.id)
+    return answer
+
+
+async def opened(request: Request, of: Parts, answer: Response, account: str, sid: str | None = None) -> None:
+    """Open a session for an account in the browser that asks; its cookie goes with the answer.
+
+    Raises `Refused` where the account was removed meanwhile.
+    """
+    agent = request.headers.get("user-agent", "")
+    try:
+        cookie = await run_in_threadpool(of.sessions.open, account, agent, sid)
+    except KeyError:
+        raise Refused("this account was removed", code="no-such-account") from None
     answer.set_cookie(
-        COOKIE,
+        cookie_name(of.settings.secure),
         cookie,
         max_age=SESSION_MS_MAX // 1000,
         httponly=True,
         samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=of.settings.secure,
     )
-    return answer
 
 
 @routes.post("/signout")
@@ -78,7 +94,8 @@ async def sign_out(request: Request, of: Parts = Depends(parts)) -> Response:
     await run_in_threadpool(of.sessions.close, who.session)
     await run_in_threadpool(acts.access, of.appender, acts.SIGNED_OUT, who.principal, {})
     answer = RedirectResponse("/signin?ended=1", 303)
-    answer.delete_cookie(COOKIE)
+    secure = of.settings.secure
+    answer.delete_cookie(cookie_name(secure), secure=secure, httponly=True, samesite="lax")
     answer.headers["Clear-Site-Data"] = '"cache", "storage"'
     return answer
 

@@ -103,9 +103,16 @@ class Directives:
         Raises as `send`; a refusal is recorded.
         """
         directive = read(body)
-        exists = self._participants.exists(directive.participant)
+        into = self._participants.merged_into(directive.participant)
+        exists = into is not None or self._participants.exists(directive.participant)
         try:
             self._allowed(sender, directive)
+            if into is not None:
+                raise Refused(
+                    f"this person is known as `{into}` now; say it about that id",
+                    path="/participant",
+                    code="merged",
+                )
             if not exists:
                 raise Refused("no such participant", path="/participant", code="not-found")
             refuse_idle(directive, self._register())

@@ -12,7 +12,7 @@ from hub.appender import Appender
 from hub.crosswalk import local_aad, local_hash
 from hub.governance import Register
 from hub.store import Store, upsert
-from hub.tables import crosswalk
+from hub.tables import crosswalk, merges
 from hub.vault import Vault
 from schemas import codec
 from schemas.errors import Invalid, Refused
@@ -98,6 +98,20 @@ class Participants:
         with self._store.read() as connection:
             return connection.execute(query).scalar() is not None
 
+    def merged_into(self, participant: str) -> str | None:
+        """Who this participant turned out to be (`hub/merging.py`); None for nobody else."""
+        query = sa.select(merges.c.survivor).where(merges.c.absorbed == participant)
+        with self._store.read() as connection:
+            return connection.execute(query).scalar()
+
+    def claim(self, participant: str, agency: str, local: str, sealed: bytes, at: int, by: str) -> int:
+        """Writes a link as of `at`, in epoch ms. In: the keyed hash, the local id sealed. Out: its offset."""
+        return self._write("linked", participant, agency, local, sealed, by, at)
+
+    def release(self, participant: str, agency: str, local: str, sealed: bytes, by: str) -> int:
+        """Writes that a link ended. Out: the offset of that."""
+        return self._write("unlinked", participant, agency, local, sealed, by)
+
     def of(self, agency: str, local_id: str) -> str | None:
         """Whom an agency knows by this id; None for nobody."""
         query = sa.select(crosswalk.c.participant).where(
@@ -134,7 +148,16 @@ class Participants:
             )
         return Linked(row.participant, new=True)
 
-    def _write(self, kind: str, participant: str, agency: str, local: str, sealed: bytes, by: str) -> int:
+    def _write(
+        self,
+        kind: str,
+        participant: str,
+        agency: str,
+        local: str,
+        sealed: bytes,
+        by: str,
+        at: int | None = None,
+    ) -> int:
         value = codec.encode(
             "Identity",
             {
@@ -143,7 +166,7 @@ class Participants:
                 "agency": agency,
                 "local": local,
                 "sealed": sealed,
-                "at": _now(),
+                "at": _now() if at is None else at,
                 "by": by,
             },
         )

@@ -19,6 +19,7 @@ STATUS: Final = {
     "not-utf-8": 400,
     "not-found": 404,
     "conflict": 409,
+    "merged": 409,
     "too-many-directives": 409,
     "erased": 410,
     "too-large": 413,

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from hub.doors import Group
 from hub.errors import OperatorError
-from hub.oidc import SignInFailed, Vouched
 from hub.sessions import Account, Role
 from hub.store import Store, upsert
 from hub.tables import accounts, sessions
+from hub.vouched import SignInFailed, Vouched
 
 ROLES: Final = ("case-manager", "privacy-officer", "operator")
 LISTED_MAX: Final = 10_000

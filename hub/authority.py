@@ -45,7 +45,12 @@ def prepare(folder: Path, host: str) -> None:
 
 def days_left(folder: Path, now: datetime) -> int:
     """For how many days the certificates are good yet. Raises `OSError` where there are none."""
-    pem = (folder / BROKER).read_bytes()
+    return certificate_days(folder / BROKER, now)
+
+
+def certificate_days(file: Path, now: datetime) -> int:
+    """For how many days the first certificate of a file is good yet. Raises `OSError` or `ValueError`."""
+    pem = file.read_bytes()
     return (x509.load_pem_x509_certificate(_certificate(pem)).not_valid_after_utc - now).days
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import dataclasses
@@ -32,7 +33,7 @@ from hub.settings import Settings
 from hub.store import Store
 from hub.tables import keys
 from schemas import compatibility, registry, topics
-from schemas.errors import HubError, Invalid
+from schemas.errors import HubError, Invalid, Unavailable
 from streams import topology
 
 ANSWER_MS_MAX: Final = 5_000
@@ -78,6 +79,10 @@ def examine(configured: Settings) -> list[Finding]:
         checks.append(_alerts)
     if configured.kafka_agencies is not None:
         checks.append(_agencies)
+    if configured.oidc_issuer is not None:
+        checks.append(_sign_in)
+    if configured.web_certificate is not None:
+        checks.append(_web)
     return [_guarded(check, configured) for check in checks]
 
 
@@ -243,6 +248,35 @@ def _agencies(configured: Settings) -> Finding:
             says = f"the broker's certificate ends in {left} days"
             return Finding("agencies", "note" if left > 0 else "wrong", says, "Start the broker anew.")
     return Finding("agencies", "ok", f"the brokers ask who comes; agencies reach {configured.kafka_agencies}")
+
+
+def _sign_in(configured: Settings) -> Finding:
+    """The county's sign-in service, asked as the web asks it."""
+    from hub.oidc import Provider  # noqa: PLC0415  slow to import, and seldom needed
+
+    try:
+        provider = Provider(configured, lambda purpose, _: purpose)
+    except (OSError, ValueError):
+        mend = "See `oidc_client_secret_file` and `oidc_ca`: may the hub read them?"
+        return Finding("sign-in", "wrong", "a file that signing in needs cannot be read", mend)
+    try:
+        keys = asyncio.run(provider.check())
+    except Unavailable as error:
+        return Finding("sign-in", "wrong", error.detail, "Compare `oidc_issuer`; see docs/signing-in.md.")
+    says = f"{configured.oidc_issuer} answers, and signs with {keys} key(s)"
+    if not configured.oidc_groups:
+        return Finding("sign-in", "note", says + "; no group is let in", "Set `oidc_groups`, or add by name.")
+    return Finding("sign-in", "ok", says)
+
+
+def _web(configured: Settings) -> Finding:
+    """The web's own certificate."""
+    assert configured.web_certificate is not None
+    left = authority.certificate_days(configured.web_certificate, datetime.now(UTC))
+    says = f"the web's certificate ends in {left} days"
+    if left < CERTIFICATE_DAYS_LOW // 2:
+        return Finding("web", "note" if left > 0 else "wrong", says, "Renew it, and start the web anew.")
+    return Finding("web", "ok", says)
 
 
 def _processes(configured: Settings) -> Counter[str]:

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from hub import bootstrap, settings
 from hub.errors import OperatorError
@@ -68,10 +66,8 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([dict(zip(("absorbed", "survivor", "at"), row, strict=True)) for row in rows]))
         return
-    table = Table("absorbed", "survivor", "since", box=None)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    for absorbed, survivor, since in rows:
+        typer.echo(f"{absorbed} is {survivor} since {since}")
 
 
 def _told(moved: Moved, as_json: bool) -> None:

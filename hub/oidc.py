@@ -1,19 +1,13 @@
 """The county's sign-in service: OpenID Connect, by authorization code with PKCE (OpenID Connect Core, 3.1).
 
-Nothing is kept between leaving for the provider and coming back: `state`, `nonce` and the verifier of PKCE
-(RFC 7636) are made from a random ticket by the hub's own key. The ticket is a cookie of the browser that
-left, is good for one return, and of no use to anybody else.
+What goes along and comes back is in `hub/tickets.py`, what is read of claims in `hub/vouched.py`.
 """
 
 import asyncio
-import hmac
-import secrets
 import ssl
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote_plus, urlencode, urlsplit
 
@@ -29,8 +23,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key, KeySet
 
 from hub.doors import Doors, is_loopback
+from hub.tickets import Tickets
+from hub.vouched import SignInFailed, Vouched, vouched
 from schemas import strict
-from schemas.errors import HubError, Refused, Unavailable
+from schemas.errors import HubError, Unavailable
 
 SCOPES: Final = "openid profile"
 ALGORITHMS: Final = (
@@ -46,9 +42,7 @@ ALGORITHMS: Final = (
     "Ed25519",
 )
 SKEW_S_MAX: Final = 60  # by which the provider's clock and ours may differ
-TICKET_S_MAX: Final = 600  # to sign in at the provider
 TOKEN_S_MAX: Final = 300  # how old what it says may be when it comes
-USED_MAX: Final = 10_000  # returns that are remembered; a code works once at the provider in any case
 ANSWER_S_MAX: Final = 5
 ANSWER_BYTES_MAX: Final = 256 * 1024
 KEYS_MAX: Final = 50
@@ -60,26 +54,11 @@ AT_ONCE_MAX: Final = 8  # returns that wait for the provider
 LOGOUT: Final = "http://schemas.openid.net/event/backchannel-logout"
 
 
-class SignInFailed(Refused):
-    """Somebody who comes from the provider is not let in. `code` is a constant, for the record."""
-
-
 class Leaving(NamedTuple):
     """Where to send a browser, and the ticket that it keeps until it comes back."""
 
     address: str
     ticket: str
-
-
-@dataclass(frozen=True, slots=True)
-class Vouched:
-    """What the provider says about somebody: who it is, for ever; name and groups, as of now."""
-
-    issuer: str
-    subject: str
-    name: str
-    groups: frozenset[str]
-    sid: str | None
 
 
 class Ended(NamedTuple):
@@ -107,9 +86,8 @@ class Provider:
         self._client = settings.oidc_client_id
         self._secret = settings.client_secret()
         self._tls = ssl.create_default_context(cafile=settings.oidc_ca)
-        self._mac = mac
+        self._tickets = Tickets(mac, clock_s)
         self._clock_s = clock_s
-        self._used: OrderedDict[str, float] = OrderedDict()
         self._described: tuple[float, OpenIDProviderMetadata] | None = None
         self._keys: KeySet | None = None
         self._keys_at = float("-inf")
@@ -118,29 +96,26 @@ class Provider:
     async def leave(self, back: str) -> Leaving:
         """Begin to sign somebody in who shall come back to the address `back`. Raises `Unavailable`."""
         described = await self._metadata()
-        ticket = f"{secrets.token_urlsafe(32)}.{int(self._clock_s()) + TICKET_S_MAX}"
+        ticket = self._tickets.new()
         address = prepare_grant_uri(
             described["authorization_endpoint"],
             client_id=self._client,
             response_type="code",
             redirect_uri=back,
             scope=SCOPES,
-            state=self._made("state", ticket),
-            nonce=self._made("nonce", ticket),
-            code_challenge=create_s256_code_challenge(self._made("verifier", ticket)),
+            state=self._tickets.made("state", ticket),
+            nonce=self._tickets.made("nonce", ticket),
+            code_challenge=create_s256_code_challenge(self._tickets.made("verifier", ticket)),
             code_challenge_method="S256",
         )
-        return Leaving(address, f"{ticket}.{self._made('ticket', ticket)}")
+        return Leaving(address, self._tickets.sealed(ticket))
 
     async def arrive(self, ticket: str | None, answer: Mapping[str, str], back: str) -> Vouched:
         """What the provider says about who came back with this ticket and this answer.
 
         Raises `SignInFailed` for whatever is not as it should be, `Unavailable` without the provider.
         """
-        ticket = self._good(ticket)
-        if not hmac.compare_digest(answer.get("state", "").encode(), self._made("state", ticket).encode()):
-            raise SignInFailed("this is not the return that was waited for", code="wrong-state")
-        self._use(ticket)
+        ticket = self._tickets.use(ticket, answer.get("state", ""))
         # RFC 9207: an answer that names another issuer was not meant for us
         if answer.get("iss", self._issuer) != self._issuer:
             raise SignInFailed("this comes from another sign-in service", code="wrong-issuer")
@@ -152,9 +127,9 @@ class Provider:
         if self._room.locked():
             raise Unavailable("too many people come back at once; try again")
         async with self._room:
-            tokens = await self._redeem(code, self._made("verifier", ticket), back)
-            claims = await self._verified(tokens, self._made("nonce", ticket))
-        return self._vouched(claims)
+            tokens = await self._redeem(code, self._tickets.made("verifier", ticket), back)
+            claims = await self._verified(tokens, self._tickets.made("nonce", ticket))
+        return vouched(claims, self._settings)
 
     async def ended(self, token: str) -> Ended:
         """What a logout token says (OpenID Connect Back-Channel Logout 1.0, 2.6).
@@ -181,6 +156,11 @@ class Provider:
         by_subject = isinstance(subject, str) and self._settings.oidc_subject_claim == "sub"
         return Ended(self._issuer, subject if by_subject else None, sid if isinstance(sid, str) else None)
 
+    async def check(self) -> int:
+        """How many keys the provider signs with now, asked afresh. Raises `Unavailable`."""
+        self._described = None
+        return len(list(await self._known_keys(again=True)))
+
     async def farewell(self, back: str) -> str | None:
         """Where somebody signs out of the provider too (RP-Initiated Logout 1.0), if it has such a place."""
         described = await self._metadata()
@@ -188,26 +168,6 @@ class Provider:
         if not isinstance(place, str) or not self._reachable(place):
             return None
         return f"{place}?{urlencode({'client_id': self._client, 'post_logout_redirect_uri': back})}"
-
-    def _made(self, what: str, ticket: str) -> str:
-        return self._mac("oidc", f"{what}\0{ticket}".encode())
-
-    def _good(self, shown: str | None) -> str:
-        """The ticket without its seal. Raises `SignInFailed` where it is not ours, or too old."""
-        ticket, _, seal = (shown or "")[:400].rpartition(".")
-        if not hmac.compare_digest(seal.encode(), self._made("ticket", ticket).encode()):
-            raise SignInFailed("this browser did not begin to sign in here", code="no-ticket")
-        if int(ticket.rpartition(".")[2]) < self._clock_s():
-            raise SignInFailed("signing in took too long", code="ticket-expired")
-        return ticket
-
-    def _use(self, ticket: str) -> None:
-        now = self._clock_s()
-        while self._used and (len(self._used) >= USED_MAX or next(iter(self._used.values())) < now):
-            self._used.popitem(last=False)
-        if ticket in self._used:
-            raise SignInFailed("this return was used already", code="replayed")
-        self._used[ticket] = now + TICKET_S_MAX
 
     async def _redeem(self, code: str, verifier: str, back: str) -> dict[str, Any]:
         """The tokens for a code (RFC 6749, 4.1.3)."""
@@ -333,33 +293,6 @@ class Provider:
         except HubError as error:
             raise error if isinstance(error, Unavailable) else Unavailable("it answers no JSON") from None
         return answer.status_code, value if isinstance(value, dict) else {}
-
-    def _vouched(self, claims: Mapping[str, Any]) -> Vouched:
-        settings = self._settings
-        subject, sid = claims.get(settings.oidc_subject_claim), claims.get("sid")
-        if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
-            raise SignInFailed("the sign-in service does not say who they are", code="no-subject")
-        name = claims.get("name")
-        name = "".join(c for c in name if c.isprintable())[:100].strip() if isinstance(name, str) else ""
-        groups = _within(claims, settings.oidc_groups_claim)
-        listed = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
-        return Vouched(
-            self._issuer,
-            subject,
-            name,
-            frozenset(one for one in listed if isinstance(one, str)),
-            sid if isinstance(sid, str) and len(sid) <= 255 else None,
-        )
-
-
-def _within(claims: Mapping[str, Any], path: str) -> Any:
-    """A claim by its name; where there is none of that name, each dot goes into a claim."""
-    if path in claims:
-        return claims[path]
-    found: Any = claims
-    for part in path.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Two participants who turn out to be one person: every no is carried, and no yes; links go and come back."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from consent import Decision, decide, fold
 from consent.merging import carried
 from consent.record import Placed, Record
+from hub import identity
 from hub.crosswalk import Crosswalk, Links, local_hash
 from hub.merging import Merge, Merging, Moved
 from hub.tables import merges
@@ -253,3 +256,22 @@ def test_the_store_knows_it_again_from_the_log(office: Office) -> None:
         connection.execute(merges.delete())
     office.at.project()
     assert office.merging.listed() == []
+
+
+def test_by_the_command(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hub:
+        merging = office.merging
+
+    monkeypatch.setattr(identity.bootstrap, "bootstrap", lambda _: contextlib.nullcontext(Hub()))
+    run = CliRunner().invoke
+    other = run(identity.app, ["merge", office.one, office.two], input="p-another\n")
+    assert isinstance(other.exception, identity.NotConfirmed)
+    assert office.merging.listed() == []
+    done = run(identity.app, ["merge", office.one, office.two], input=office.two + "\n")
+    assert "links moved: 2; restrictions carried: 0" in done.output
+    listed = json.loads(run(identity.app, ["list", "--json"]).output)
+    assert [(one["absorbed"], one["survivor"]) for one in listed] == [(office.two, office.one)]
+    assert office.two in run(identity.app, ["list"]).output
+    assert json.loads(run(identity.app, ["unmerge", office.two, "--json"]).output)["links"] == 2
+    again = run(identity.app, ["unmerge", office.two])
+    assert isinstance(again.exception, identity.NotMerged)

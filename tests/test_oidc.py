@@ -16,14 +16,16 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 from typer.testing import CliRunner
 
-from hub import oidc, settings
+from hub import doctor, oidc, settings
 from hub.accounts import Accounts, BadAccount
 from hub.doors import Group
-from hub.oidc import LOGOUT, Provider, SignInFailed, Vouched
+from hub.oidc import LOGOUT, Provider
 from hub.person import app, sessions
 from hub.sessions import Account, Sessions
 from hub.store import Store
 from hub.tables import accounts
+from hub.tickets import TICKET_S_MAX
+from hub.vouched import SignInFailed, Vouched
 from schemas.errors import Unavailable
 from tests.county_login import GROUPS, SECRET, County, Walker, county
 from tests.webside import Side, beside, records
@@ -151,6 +153,16 @@ def test_who_signs_out_at_the_county_is_signed_out_here(hub: Side, login: County
         while walker.go("GET", hub.address + "/officer").status_code == 200:
             assert time.monotonic() < until, "the hub was told, and did nothing"
             time.sleep(0.05)
+
+
+@pytest.mark.broker
+def test_the_doctor_asks_the_service(hub: Side, login: County) -> None:
+    assert doctor._sign_in(hub.hub.settings).state == "ok"
+    assert doctor._sign_in(hub.hub.settings.model_copy(update={"oidc_groups": ()})).state == "note"
+    other = hub.hub.settings.model_copy(update={"oidc_issuer": login.issuer + "/other"})
+    assert doctor._sign_in(other).state == "wrong"
+    lost = hub.hub.settings.model_copy(update={"oidc_client_secret_file": Path("/nowhere")})
+    assert "cannot be read" in doctor._sign_in(lost).says
 
 
 @pytest.mark.broker
@@ -338,7 +350,7 @@ async def test_a_ticket_ends_and_another_issuers_answer_is_not_ours() -> None:
     with pytest.raises(SignInFailed, match="no code"):
         await at.come(answer={"code": ""})
     leaving = await at.leave(BACK)
-    at.now += oidc.TICKET_S_MAX + 1
+    at.now += TICKET_S_MAX + 1
     for ticket in (leaving.ticket, leaving.ticket[:-1] + "0", "", None, "x" * 5_000, "a.9999999999.b"):
         with pytest.raises(SignInFailed):
             await at.arrive(ticket, {"state": "x", "code": "c"}, BACK)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from hub import authority, credentials, tokens
+from hub import authority, credentials, doctor, settings, tokens
 from hub.credentials import BadDescription, app
 from hub.rates import CREDENTIALS_MAX, Rates
 from hub.store import Store
@@ -212,7 +212,18 @@ def test_a_certificate_is_bound_once_and_ends_with_its_last_day(store: Store, pa
     assert tokens.check(store, token) is None
 
 
+def test_the_doctor_says_when_the_webs_certificate_ends(
+    papers: Papers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured = settings.load(web_certificate=papers.web)
+    assert doctor._web(configured).state == "ok"
+    monkeypatch.setattr(doctor, "CERTIFICATE_DAYS_LOW", 10_000)
+    assert doctor._web(configured).state == "note"
+
+
 def test_the_last_use_is_written_once_an_hour(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_800_000_000_000_000_000
+    monkeypatch.setattr(tokens.time, "time_ns", lambda: now)
     token = tokens.mint(store, HARBOR)
     assert tokens.last_used(store) == {}
     written: list[str] = []
@@ -225,8 +236,7 @@ def test_the_last_use_is_written_once_an_hour(store: Store, monkeypatch: pytest.
         tokens.check(store, token)
     assert len(written) == 1
     first = tokens.last_used(store)[HARBOR]
-    later = tokens.time.time_ns() + HOUR_MS * 1_000_000
-    monkeypatch.setattr(tokens.time, "time_ns", lambda: later)
+    now += HOUR_MS * 1_000_000
     tokens.check(store, token)
     assert tokens.last_used(store)[HARBOR] == first + HOUR_MS
 

@@ -9,11 +9,13 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from hub import acts
 from hub.access import FORM_FIELDS_MAX
-from hub.oidc import TICKET_S_MAX, Provider, SignInFailed, Vouched
+from hub.oidc import Provider
 from hub.parts import Parts, parts
 from hub.rendering import render, speak
 from hub.routes.home import HOMES, opened
 from hub.sessions import BOUND
+from hub.tickets import TICKET_S_MAX
+from hub.vouched import SignInFailed, Vouched
 from schemas.errors import Refused, Unavailable
 
 TICKET: Final = "hub_signin"

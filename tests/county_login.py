@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urljoin
 
 import httpx
@@ -70,6 +70,12 @@ class Walker(httpx.Client):
     def __init__(self, **more: Any) -> None:
         super().__init__(timeout=30, **more)
         self.jars: dict[str, dict[str, str]] = {}
+
+    def __enter__(self) -> Self:
+        return self  # it may have been used before, which httpx does not allow
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def go(self, method: str, url: str, **more: Any) -> httpx.Response:
         """One request, with the cookies of its port."""

@@ -62,6 +62,12 @@ def log() -> list[Read]:
             act("request-filed", about="r-1", asks="copy", due_at=9) | {"by": "me", "participant": "p-1"},
         ),
         (
+            "work",
+            "Work",
+            act("participants-merged", into="p-1", links=[["reach", "ab" * 32]])
+            | {"by": "me", "participant": "p-2"},
+        ),
+        (
             "access",
             "Access",
             act("order-approved", directive="d-1") | {"principal": "o", "participant": None},
@@ -104,13 +110,14 @@ def test_everything_gets_to_its_table(store: Store) -> None:
         "withheld": 1,
         "quarantine": 1,
         "event_status": 1,
-        "acts": 7,
+        "acts": 8,
         "caseloads": 1,
         "teams": 1,
         "covers": 1,
         "sightings": 2,
         "petitions": 1,
         "crosswalk": 1,
+        "merges": 1,
     }
     with store.read() as connection:
         concerned = sa.select(tables.directives.c.concerns).order_by(tables.directives.c.offset)
@@ -137,7 +144,7 @@ def test_what_is_projected_twice_stands_once(store: Store) -> None:
         with store.write() as connection:
             project(connection, once)
     counts = {name: len(rows) for name, rows in everything(store).items()}
-    assert (counts["decisions"], counts["outcomes"], counts["intents"], counts["acts"]) == (40, 360, 1, 7)
+    assert (counts["decisions"], counts["outcomes"], counts["intents"], counts["acts"]) == (40, 360, 1, 8)
 
 
 def test_a_directive_without_its_matter_is_kept_all_the_same(store: Store) -> None:

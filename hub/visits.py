@@ -2,7 +2,7 @@
 
 What matters by itself (a sign-in, a refusal, a look behind a mask) is written before it happens, record by
 record. This is the rest: that somebody was here. The first request of a while is told within a second, the
-others as counts every five minutes ([why](../docs/adr/0022-visits-are-counted.md)).
+others as counts every five minutes ([why](../docs/adr/0023-visits-are-counted.md)).
 """
 
 import asyncio

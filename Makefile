@@ -1,6 +1,6 @@
 # Each target does all the set-up that it needs; a second run sets nothing up again.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test gates bench faults fence mutants lock clean
+.PHONY: help setup demo test gates bench faults fence mutants fuzz plaintext sbom audit lock clean
 SHELL := /bin/sh
 
 help:  ## what there is
@@ -41,6 +41,20 @@ mutants:  ## mutation testing of the decision point; fails below 95 % killed
 	@setup/setup.sh test
 	@.venv/bin/mutmut run
 	@.venv/bin/python -m tests.mutation
+
+fuzz:  ## every parser that faces outside, ten minutes each; MINUTES=1 for less, PARSERS="csv xml" for some
+	@setup/setup.sh test
+	@.venv/bin/python -m tests.fuzz --minutes $(or $(MINUTES),10) $(PARSERS)
+
+plaintext:  ## look for the people of the last `make demo` in everything that the hub wrote
+	@setup/setup.sh test
+	@.venv/bin/python -m tests.plaintext $${HUB_DATA:-.hub}
+
+sbom:  ## what the hub runs on, as CycloneDX: build/sbom.json
+	@setup/supply.sh sbom
+
+audit:  ## look the locked packages up among known vulnerabilities
+	@setup/supply.sh audit
 
 lock:  ## write the lock files anew from pyproject.toml and pom.xml
 	@setup/setup.sh run

@@ -69,8 +69,8 @@ def kind_of(resource: Any) -> str:
 
 def entries(bundle: Any) -> Iterator[Entry]:
     """The resources of a Bundle, in order, each with its person. Raises `Invalid` where it is no Bundle."""
-    listed = bundle.get("entry", [])
-    if bundle.get("type") not in BUNDLES:
+    listed, kind = bundle.get("entry", []), bundle.get("type")
+    if not isinstance(kind, str) or kind not in BUNDLES:
         expected = ", ".join(sorted(BUNDLES))
         raise Invalid.one("Bundle.type", "not-supported", f"expected one of: {expected}")
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
@@ -78,9 +78,10 @@ def entries(bundle: Any) -> Iterator[Entry]:
     if len(listed) > entries_max:
         raise Invalid.one("Bundle.entry", "too-many", f"at most {entries_max} entries are taken at once")
     patients = {
-        one.get("fullUrl"): identifiers[0]
+        url: identifiers[0]
         for one in listed
-        if kind_of(one.get("resource")) == PATIENT
+        if isinstance(url := one.get("fullUrl"), str)
+        and kind_of(one.get("resource")) == PATIENT
         and isinstance(identifiers := one["resource"].get("identifier"), list)
         and identifiers
     }

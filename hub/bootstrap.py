@@ -31,6 +31,7 @@ from hub.clients import as_faust
 from hub.crosswalk import Crosswalk, Links, local_hash
 from hub.directives import Directives
 from hub.errors import SettingsInvalid
+from hub.forgetting import Forgetter
 from hub.governance import Register
 from hub.health import Pulse
 from hub.participants import Participants
@@ -76,10 +77,13 @@ class Hub:
     A context manager: it closes itself.
     """
 
-    def __init__(self, settings: Settings, client: dict[str, Any]) -> None:
-        """In: the settings, and librdkafka settings of a client that reaches the broker."""
+    def __init__(self, settings: Settings, client: dict[str, Any], stage: str | None = None) -> None:
+        """In: the settings, and librdkafka settings of a client that reaches the broker; for a process that
+        stays, what it is called."""
         self.settings = settings
         self.client = client
+        self._stage = stage
+        self._forgetter: Forgetter | None = None
 
     def __enter__(self) -> "Hub":
         return self
@@ -99,7 +103,10 @@ class Hub:
         """The vault. Raises `KekInvalid` where the key that opens it is missing."""
         with self.store.read() as connection:
             empty = connection.execute(sa.select(keys.c.kind).limit(1)).scalar() is None
-        return Vault(self.store, kek.load(self.settings.data, os.environ, create=empty))
+        vault = Vault(self.store, kek.load(self.settings.data, os.environ, create=empty))
+        if self._stage is not None:
+            self._forgetter = Forgetter(self.store, vault, self._stage)
+        return vault
 
     @cached_property
     def appender(self) -> Appender:
@@ -234,14 +241,21 @@ class Hub:
 
     def close(self) -> None:
         """Lets go of every connection that was opened."""
+        if self._forgetter is not None:
+            self._forgetter.close()
+            self._forgetter = None
         for name in ("follower", "appender", "store"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
 
 
-def bootstrap(settings: Settings, bootstrap_servers: str | None = None) -> Hub:
-    """A process's parts. In: the broker's address, where it is known; else it is found by the settings."""
-    return Hub(settings, settings.kafka(bootstrap_servers or broker.address(settings)))
+def bootstrap(settings: Settings, bootstrap_servers: str | None = None, stage: str | None = None) -> Hub:
+    """A process's parts.
+
+    In: the broker's address, where it is known; else it is found by the settings. `stage` for a process that
+    stays: it forgets keys that others destroy, and says so.
+    """
+    return Hub(settings, settings.kafka(bootstrap_servers or broker.address(settings)), stage)
 
 
 def prepare(settings: Settings, bootstrap_servers: str) -> None:

@@ -104,6 +104,9 @@ hub explain e-k2nm7p3q tideline-clinic --if-revoked c-9x4m:tideline-clinic""",
         "hub.erasure:command",
         "hub erase p-k2nm7p3q",
     ),
+    "keys": Entry(
+        "Which key wraps all others, and how old it is; replace it.", "hub.keys:app", "hub keys rotate"
+    ),
     "audit": Entry(
         "Prove what happened, to somebody who does not trust us.", "hub.audit:app", "hub audit verify"
     ),

@@ -31,7 +31,7 @@ from hub import authority, broker, health, kek, settings, users
 from hub.errors import OperatorError
 from hub.settings import Settings
 from hub.store import Store
-from hub.tables import keys
+from hub.tables import keks, keys
 from schemas import compatibility, registry, topics
 from schemas.errors import HubError, Invalid, Unavailable
 from streams import topology
@@ -41,6 +41,7 @@ CLOCK_MS_MAX: Final = 1_000
 FREE_MB_MIN: Final = 1_024
 FREE_MB_LOW: Final = 5_120
 CERTIFICATE_DAYS_LOW: Final = 60
+KEK_DAYS_MAX: Final = 90
 TIME_ERROR: Final = 5  # adjtimex(2): the kernel's clock is not kept by anything
 
 State = Literal["ok", "note", "wrong"]
@@ -164,11 +165,25 @@ def _keys(configured: Settings) -> Finding:
     with _opened(configured) as store, store.read() as connection:
         stored = connection.execute(sa.select(sa.func.count()).select_from(keys)).scalar_one()
         foreign = connection.execute(sa.select(keys.c.kek).distinct()).scalars().all()
-    wrapper = kek.load(configured.data, os.environ, create=False)
-    if any(one != wrapper.id for one in foreign):
-        says = f"key-encryption key {wrapper.id} is not the one that the stored keys are wrapped by"
+        since = connection.execute(
+            sa.select(sa.func.max(keks.c.since)).where(keks.c.until.is_(None))
+        ).scalar()
+        current = connection.execute(sa.select(keks.c.id).where(keks.c.until.is_(None)).limit(1)).scalar()
+        left = connection.execute(
+            sa.select(keks.c.id).where(keks.c.until.is_not(None), keks.c.destroyed_at.is_(None))
+        ).scalar()
+    there = kek.load(configured.data, os.environ, create=False).keks()
+    if {one for one in foreign if one} - there.keys():
+        says = f"key-encryption key {next(iter(there))} is not the one that the stored keys are wrapped by"
         return Finding("keys", "wrong", says, "Bring the right one back from its backup.")
-    return Finding("keys", "ok", f"key-encryption key {wrapper.id} is there; {stored} keys are wrapped by it")
+    if left is not None:
+        says = f"key-encryption key {left} was to be replaced, and is still there"
+        return Finding("keys", "note", says, "Run `hub keys rotate`; it finishes what was begun.")
+    days = 0 if since is None else (time.time_ns() // 1_000_000 - since) // topics.DAY_MS
+    says = f"key-encryption key {current or next(iter(there))} is there; {stored} keys are wrapped by it"
+    if days > KEK_DAYS_MAX:
+        return Finding("keys", "note", f"{says}, for {days} days", "Run `hub keys rotate`.")
+    return Finding("keys", "ok", says)
 
 
 def _store(configured: Settings) -> Finding:

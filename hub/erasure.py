@@ -8,7 +8,7 @@ cut short can be begun again: each step finds what is left to do.
 import json
 import time
 from collections.abc import Callable, Iterable
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import sqlalchemy as sa
 import typer
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from hub import accounting, acts, bootstrap, settings
+from hub import accounting, acts, bootstrap, forgetting, settings
 from hub.accounting import Disclosure
 from hub.appender import Appender
 from hub.errors import OperatorError
@@ -31,7 +31,7 @@ from schemas import instant
 BY: Final = "operator"
 ASKED: Final = "erasure-begun"
 ERASED: Final = "erased"
-MARGIN_MS: Final = 1_000  # clocks of processes that hold a key for as long as they may
+MARGIN_MS: Final = 1_000  # clocks of processes differ
 STEP_MS: Final = 250
 
 
@@ -68,8 +68,9 @@ def erase(
 ) -> Erasure:
     """Destroys the key and the links of a participant, and takes what stands at the hub off every screen.
 
-    Other processes may go on with the key for `CACHE_MS_MAX` and what was sent before for as long as one
-    attempt lasts: only after that may anybody be told that it is done (`told`). May be repeated.
+    Other processes may go on with the key until they have forgotten it (`hub/forgetting.py`), and what was
+    being sent for as long as one attempt lasts: only after that may anybody be told that it is done (`told`).
+    May be repeated.
     Raises `NobodyToErase`, and `Unavailable` where the log does not take it.
     """
     if not accounting.known(store, who):
@@ -96,12 +97,16 @@ def holders(disclosures: Iterable[Disclosure]) -> tuple[Holder, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def told(appender: Appender, who: str, by: str, done: Erasure) -> None:
-    """Writes that it is done, with its numbers. Raises `Unavailable`."""
+def told(appender: Appender, who: str, by: str, done: Erasure, unheard: tuple[str, ...] = ()) -> None:
+    """Writes that it is done, with its numbers, and who did not say that they have forgotten the key.
+
+    Raises `Unavailable`.
+    """
     body = {
         "links": done.links,
         "withdrawn": done.withdrawn,
         "holders": [one.stakeholder for one in done.holders],
+        "unheard": list(unheard),
     }
     acts.access(appender, ERASED, by, body, who)
 
@@ -140,8 +145,9 @@ def command(
     settled = settings.load()
     with bootstrap.bootstrap(settled) as hub:
         done = erase(hub.store, hub.vault, hub.participants, hub.appender, participant, BY)
-        _wait(CACHE_MS_MAX + settled.send_ms_max + MARGIN_MS, quiet=as_json)
-        told(hub.appender, participant, BY, done)
+        unheard = forgetting.heard(hub.store, CACHE_MS_MAX + MARGIN_MS)
+        _wait(settled.send_ms_max + MARGIN_MS, quiet=as_json)
+        told(hub.appender, participant, BY, done, unheard)
         names = hub.register().names()
     held = [
         {
@@ -154,13 +160,26 @@ def command(
         for one in done.holders
     ]
     if as_json:
-        typer.echo(json.dumps({"participant": participant, **done._asdict(), "holders": held}))
-        return
+        more = {"holders": held, "unheard": unheard}
+        typer.echo(json.dumps({"participant": participant, **done._asdict(), **more}))
+    else:
+        _say(done, held, unheard)
+    if unheard:
+        raise typer.Exit(1)
+
+
+def _say(done: Erasure, held: list[dict[str, Any]], unheard: tuple[str, ...]) -> None:
+    """Tells whoever gave the command."""
     console = Console()
     console.print("Erased." if done.key else "There was no key left. Whatever else was left is gone now.")
     console.print(
         f"Links to agencies' own ids ended: {done.links}. Taken off pages and outboxes: {done.withdrawn}."
     )
+    if unheard:
+        names = ", ".join(unheard)
+        console.print(
+            f"These did not say that they have forgotten the key; end them, and erase again: {names}"
+        )
     if not held:
         console.print("Nothing about this participant ever left the hub.")
         return
@@ -172,9 +191,9 @@ def command(
 
 
 def _wait(ms: int, quiet: bool, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Until no process can hold the key in memory any more."""
+    """Until no attempt that had begun can be under way any more."""
     with Progress(console=Console(stderr=True), disable=quiet) as bar:
-        task = bar.add_task("until every process has forgotten the key", total=ms)
+        task = bar.add_task("until what was being sent has ended", total=ms)
         for step in range(0, ms, STEP_MS):
             sleep(min(STEP_MS, ms - step) / 1000)
             bar.advance(task, min(STEP_MS, ms - step))

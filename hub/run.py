@@ -45,7 +45,7 @@ def run(stage: Annotated[Stage, typer.Argument(help="Which one.", show_default=F
     health.trouble(configured.run_dir, stage, "stopped", None)
     log.info("stage starts", pid=os.getpid())
     try:
-        getattr(bootstrap, f"run_{stage}")(bootstrap.bootstrap(configured), stop)
+        getattr(bootstrap, f"run_{stage}")(bootstrap.bootstrap(configured, stage=stage), stop)
     except (Corrupt, BrokenRecord, UnknownSchema) as error:
         # a record that only the hub writes: to begin again would be to meet it again, or worse, to go past it
         log.critical("stage stopped for good", code=error.code, detail=error.detail)

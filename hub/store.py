@@ -4,6 +4,7 @@ SQLite by default, PostgreSQL by URL. Writers are repeated after crashes, and th
 transactions, so every write is an idempotent upsert.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -138,6 +139,29 @@ class Store:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    def share(self, connection: sa.Connection, lock: int) -> None:
+        """Holds off `alone` of the same number until this transaction ends. SQLite has one writer anyway."""
+        if not self.sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(lock)))
+
+    def alone(self, connection: sa.Connection, lock: int) -> None:
+        """Waits for everybody who shares the lock of this number, and holds them off until this ends."""
+        if not self.sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+
+    def scrub(self, table: sa.Table) -> None:
+        """Has what was deleted or replaced in a table leave the disk as well, as far as the database can.
+
+        SQLite overwrites it (`secure_delete`), and has it no longer in the write-ahead log behind this;
+        PostgreSQL frees it (`VACUUM`), and has it in its own write-ahead log until that is recycled.
+        """
+        if self.sqlite:
+            with contextlib.closing(self.engine.raw_connection()) as raw:  # outside of any transaction
+                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+            return
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"VACUUM {table.name}")
 
     def close(self) -> None:
         """Closes every connection."""

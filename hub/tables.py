@@ -29,6 +29,34 @@ keys = sa.Table(
     _number("destroyed_at", nullable=True),
 )
 
+keks = sa.Table(  # key-encryption keys, by what tells them apart: one is current, those before it are to go
+    "keks",
+    metadata,
+    _text("id", primary_key=True),
+    _number("since"),
+    _number("until", nullable=True),
+    _number("destroyed_at", nullable=True),
+)
+
+erasures = sa.Table(  # whose keys were destroyed lately, for processes that have them in memory
+    "erasures",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    _text("subject"),
+    _number("at"),
+)
+
+holders = sa.Table(  # processes that may have keys in memory, and up to which erasure they have forgotten
+    "holders",
+    metadata,
+    _text("id", primary_key=True),
+    _text("stage"),
+    _text("host"),
+    _number("pid"),
+    _number("forgotten"),
+    _number("seen_at"),
+)
+
 tokens = sa.Table(
     "tokens",
     metadata,

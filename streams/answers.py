@@ -7,7 +7,7 @@ import structlog
 from schemas import codec, topics
 from schemas.errors import HubError
 from streams import metrics, quarantine
-from streams.arrival import Arrival, Unread, headers_json
+from streams.arrival import Arrival, Unread, by_the_hub, headers_json
 from streams.keys import Vault
 from streams.step import Out, Record
 
@@ -71,5 +71,7 @@ class Answers:
             "position": quarantine.place(record),
             **fields,
         }
+        if by_the_hub(record):  # an id of their own may be a case's number, and these never read receipts
+            value["id"] = None
         topic = topics.receipts(record.topic.partition(".")[2])
         out.produce(topic, None, codec.encode("Receipted", value), 0)

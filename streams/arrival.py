@@ -53,7 +53,7 @@ def read(record: Record, agency: str, vault: Vault, policy: Policy) -> Arrival:
     via, given, at_least = _NATIVE, None, None
     original = value
     try:
-        if value.startswith(_INBOUND) and not _native(record):
+        if by_the_hub(record):
             inbound = codec.decode_as("Inbound", value)
             original = vault.hub("originals").open(record.topic.encode(), inbound["sealed"])
             via, at_least = inbound["via"], inbound["consent_at_least"]
@@ -92,8 +92,10 @@ def _arrival(
     )
 
 
-def _native(record: Record) -> bool:
-    return any(name.startswith("ce_") or name.lower() == "content-type" for name, _ in record.headers or ())
+def by_the_hub(record: Record) -> bool:
+    """Whether one of the hub's own doors wrote it, sealed, and not an agency with Kafka of its own."""
+    native = any(name.startswith("ce_") or name.lower() == "content-type" for name, _ in record.headers or ())
+    return not native and (record.value or b"").startswith(_INBOUND)
 
 
 def headers_json(record: Record) -> bytes | None:

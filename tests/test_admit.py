@@ -113,6 +113,19 @@ def test_what_the_gateway_sealed_is_opened_and_waits_for_its_directives(world: W
     assert desk.sink.of("contact")[0]["envelope"]["consent_at_least"] == 9
 
 
+def test_a_senders_own_id_is_repeated_to_who_reads_receipts_and_to_nobody_else(world: World) -> None:
+    """It may be a case's number. Who sent by HTTP or file never reads them."""
+    desk = Desk(world)
+    desk.send(world.inbound("jail", cloud_event(number=1)), None)
+    desk.send(world.inbound("jail", cloud_event(number=2, category="contact.unheard-of")), None)
+    desk.send(cloud_event(number=3))
+    sealed, refused, native = desk.sink.of("receipts.jail")
+    assert (sealed["id"], refused["id"], native["id"]) == (None, None, "given-3")
+    assert sealed["event"] == world.hub_id("jail", "given-1")
+    for topic, key, value, _ in desk.sink.written:
+        assert b"given-1" not in (key or b"") + (value or b""), topic
+
+
 def test_what_was_sealed_for_another_inbox_is_refused(world: World) -> None:
     desk = Desk(world)
     desk.send(world.inbound("harbor", cloud_event()), None)

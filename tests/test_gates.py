@@ -173,3 +173,65 @@ def test_the_image_is_built_from_what_it_may_see() -> None:
         for source in sources.split():
             assert source in seen
             assert (CHECKOUT / source).exists()
+
+
+def test_the_image_runs_as_nobody_and_brings_no_secret() -> None:
+    """Neither in a layer nor in an argument list."""
+    lines = (CHECKOUT / "Dockerfile").read_text().splitlines()
+    stages = [number for number, line in enumerate(lines) if line.startswith("FROM ")]
+    last = lines[stages[-1] :]
+    (user,) = [line.split()[1] for line in last if line.startswith("USER ")]
+    assert any(
+        f"useradd --uid 10001 --user-group --home-dir /data --shell /usr/sbin/nologin {user}" in line
+        for line in last
+    )
+    for line in lines:
+        assert not re.match(r"(ARG|ENV).*(PASSWORD|SECRET|TOKEN|KEK|KEY)", line), line
+        assert not line.startswith("ADD "), line  # which fetches and unpacks
+    copied = {word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]}
+    assert copied == {
+        "requirements-run.lock", "pyproject.toml", "README.md", "LICENSE",
+        "schemas", "consent", "streams", "connectors", "hub", "--from=build", "/opt/hub",
+    }  # fmt: skip
+    assert (CHECKOUT / ".dockerignore").read_text().splitlines()[1] == "*"  # and no more reaches a layer
+
+
+def test_the_hubs_container_may_write_nowhere_else_and_do_nothing_else(compose: dict[str, Any]) -> None:
+    hub = compose["services"]["hub"]
+    assert hub["read_only"] is True
+    assert hub["cap_drop"] == ["ALL"]
+    assert hub["security_opt"] == ["no-new-privileges:true"]
+    assert (hub["tmpfs"], hub["volumes"]) == (["/tmp"], ["hub:/data"])
+    assert not {"privileged", "cap_add", "user", "pid", "network_mode", "devices"} & hub.keys()
+    assert all(port.startswith("127.0.0.1:") for port in hub["ports"])
+
+
+def test_no_container_is_given_a_secret_by_its_environment_or_its_arguments(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert "command" not in service, name
+        for variable, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|SECRET|TOKEN|KEK", variable):
+                assert str(value).startswith("/run/secrets/"), f"{name}: {variable}"
+    assert all(str(one["file"]).startswith(".secrets/") for one in compose["secrets"].values())
+    assert ".secrets" in (CHECKOUT / ".gitignore").read_text()
+
+
+def test_what_makes_the_bill_of_materials_is_pinned_and_called_rightly() -> None:
+    script = (CHECKOUT / "setup/supply.sh").read_text()
+    assert re.search(r'TOOLS="cyclonedx-bom==[0-9.]+ pip-audit==[0-9.]+"', script)
+    ran = subprocess.run([CHECKOUT / "setup/supply.sh", "what"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, "usage" in ran.stderr) == (2, True)
+
+
+def test_every_test_that_the_threat_model_names_is_there() -> None:
+    """`tests/test_x.py::test_y`, as the invariants have them, too; `…::` is the file named before."""
+    for page in ("docs/security.md", "docs/invariants.md"):
+        found, file = 0, ""
+        for name, test in re.findall(r"(tests/\w+\.py|…)(?:::(\w+))?", (CHECKOUT / page).read_text()):
+            file = file if name == "…" else name
+            if name == "…" and not test:
+                continue
+            found += 1
+            text = (CHECKOUT / file).read_text()
+            assert not test or re.search(rf"def {test}\(", text), f"{page}: {file}::{test}"
+        assert found > 15

@@ -236,3 +236,15 @@ def test_resources_and_bundles_are_taken_by_rest_and_answered_in_fhir(side: Side
     assert inbox(side) == ["V-77@3", "x@3", "req-1", "req-3", "req-4"]
     with side.client() as nobody:
         assert nobody.post("/v1/fhir/Encounter", json=ENCOUNTER, headers=kind).status_code == 401
+
+
+@pytest.mark.parametrize("kind", [[], {}, 1, None, "transaction-response"])
+def test_a_bundle_of_no_type_that_there_is_is_refused_in_words(kind: Any) -> None:
+    with pytest.raises(Invalid):
+        list(resources.entries({"resourceType": "Bundle", "type": kind, "entry": []}))
+
+
+def test_an_address_that_is_no_text_names_nobody() -> None:
+    patient = {"resourceType": "Patient", "identifier": [{"value": "A-1"}]}
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": [{"fullUrl": [], "resource": patient}]}
+    assert [one.kind for one in resources.entries(bundle)] == ["Patient"]

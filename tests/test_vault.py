@@ -2,18 +2,22 @@
 
 import base64
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub import kek, vault
-from hub.kek import KekInvalid, LocalKek
+from hub.kek import KekInvalid, KekSource, KeyWrapper, LocalKek
 from hub.store import Store
 from hub.tables import keys
 from hub.vault import DAY_MS, OVERHEAD_BYTES, Vault
@@ -72,29 +76,72 @@ def test_a_seal_opens_under_its_own_key_place_and_bytes_alone(hub: Vault) -> Non
             sealer.open(aad, data)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
-def test_any_changed_bit_is_noticed(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
-    sealed = bytearray(_once(tmp_path_factory).seal(b"aad", b"some text"))
+def test_any_changed_bit_is_noticed(place: int, bit: int) -> None:
+    sealed = bytearray(_once().seal(b"aad", b"some text"))
     sealed[place % len(sealed)] ^= 1 << bit
     with pytest.raises(Unsealable):
-        _once(tmp_path_factory).open(b"aad", bytes(sealed))
+        _once().open(b"aad", bytes(sealed))
 
 
-_made: list[vault.Sealer] = []
+_vaults: list[Vault] = []
 
 
-def _once(folders: pytest.TempPathFactory) -> vault.Sealer:
-    if not _made:
-        store = Store(f"sqlite:///{folders.mktemp('vault') / 'hub.db'}")
+def _vault() -> Vault:
+    if not _vaults:
+        store = Store(f"sqlite:///{Path(tempfile.mkdtemp()) / 'hub.db'}")
         store.migrate()
-        _made.append(Vault(store, LocalKek(KEK)).sealer("p"))
-    return _made[0]
+        _vaults.append(Vault(store, LocalKek(KEK)))
+    return _vaults[0]
+
+
+def _once() -> vault.Sealer:
+    return _vault().sealer("p")
 
 
 def test_nonces_do_not_repeat(hub: Vault) -> None:
     sealer = hub.sealer("p-1")
     assert len({sealer.seal(b"", b"")[5:17] for _ in range(2_000)}) == 2_000
+
+
+def test_nonces_do_not_repeat_in_processes_that_began_as_one_nor_after_a_restart(tmp_path: Path) -> None:
+    """What would betray a counter or a generator of the process's own: its state is copied by a fork."""
+    made = Store(f"sqlite:///{tmp_path / 'hub.db'}")
+    made.migrate()
+    Vault(made, LocalKek(KEK)).sealer("p-1").seal(b"", b"")
+    made.close()
+    script = (
+        "import os, sys\nfrom hub.kek import LocalKek\nfrom hub.store import Store\n"
+        "from hub.vault import Vault\n"
+        "sealer = Vault(Store(sys.argv[1]), LocalKek(bytes(range(32)))).sealer('p-1')\n"
+        "sealer.seal(b'', b'')\n"
+        "child = os.fork()\n"
+        "told = ''.join(one[5:17].hex() + '\\n' for one in sealer.seal_all(b'', [b''] * 500))\n"
+        "os.write(1, told.encode())\n"
+        "os._exit(0) if child == 0 else os.waitpid(child, 0)\n"
+    )
+    said = ""
+    for _ in range(2):
+        said += subprocess.run(
+            [sys.executable, "-c", script, f"sqlite:///{tmp_path / 'hub.db'}"],
+            capture_output=True, text=True, check=True, timeout=120,
+        ).stdout  # fmt: skip
+    nonces = said.split()
+    assert len(nonces) == len(set(nonces)) == 2_000
+
+
+@given(st.lists(st.tuples(st.sampled_from(["p-1", "p-2", "originals"]), st.binary(max_size=40)), max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_the_same_sealed_again_is_never_the_same(said: list[tuple[str, bytes]]) -> None:
+    """A law of the whole seal: under one key no two share a nonce, whatever was sealed and how often."""
+    vault_of = _vault()
+    used: set[tuple[str, bytes]] = set()
+    for whose, text in said:
+        sealer = vault_of.hub(whose) if whose == "originals" else vault_of.sealer(whose)
+        for sealed in (sealer.seal(b"place", text), *sealer.seal_all(b"place", [text, text])):
+            assert (whose, sealed[1:17]) not in used
+            used.add((whose, sealed[1:17]))
 
 
 def test_what_is_sealed_together_opens_one_by_one_under_nonces_of_their_own(hub: Vault) -> None:
@@ -163,6 +210,69 @@ def test_another_process_forgets_a_destroyed_key_within_its_bound(
     monkeypatch.setattr(vault.time, "monotonic", lambda: now + vault.CACHE_MS_MAX / 1000 + 1)
     with pytest.raises(Erased):
         elsewhere.sealer("p-1").open(b"", sealed)
+
+
+def test_a_renewed_key_seals_what_comes_and_the_old_one_opens_what_was(
+    hub: Vault, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, elsewhere = hub.sealer("p-1"), other(store)
+    before, salt = mine.seal(b"place", b"before"), mine.derive("ledger", b"x")
+    elsewhere.prefetch(["p-1"])
+    assert hub.renew("p-1") == 2
+    after = mine.seal(b"place", b"after")
+    assert (before[1:5], after[1:5]) == (b"\0\0\0\1", b"\0\0\0\2")
+    for one in (hub, elsewhere, other(store)):
+        assert one.sealer("p-1").open(b"place", before) == b"before"
+        assert one.sealer("p-1").open(b"place", after) == b"after"
+        assert one.sealer("p-1").derive("ledger", b"x") == salt
+    assert elsewhere.sealer("p-1").seal(b"", b"")[4] == 1  # for as long as it remembers
+    now = vault.time.monotonic()
+    monkeypatch.setattr(vault.time, "monotonic", lambda: now + vault.CACHE_MS_MAX / 1000 + 1)
+    assert elsewhere.sealer("p-1").seal(b"", b"")[4] == 2
+    fresh = other(store)
+    fresh.prefetch(["p-1"])
+    assert fresh.sealer("p-1").seal(b"", b"")[4] == 2
+    with pytest.raises(Unsealable):  # the version is part of what it is bound to
+        hub.sealer("p-1").open(b"place", after[:4] + b"\1" + after[5:])
+
+
+def test_to_destroy_a_renewed_key_destroys_every_version_of_it(hub: Vault, store: Store) -> None:
+    mine = hub.sealer("p-1")
+    sealed = [mine.seal(b"", b"1")]
+    hub.renew("p-1")
+    sealed.append(mine.seal(b"", b"2"))
+    assert hub.destroy("p-1")
+    for one in sealed:
+        for holder in (hub, other(store)):
+            with pytest.raises(Erased):
+                holder.sealer("p-1").open(b"", one)
+    for again in (lambda: hub.renew("p-1"), lambda: mine.seal(b"", b"3")):
+        with pytest.raises(Erased):
+            again()
+    with store.read() as connection:
+        assert set(connection.execute(sa.select(keys.c.wrapped)).scalars()) == {None}
+    with pytest.raises(Unsealable):
+        hub.renew("p-nobody")
+
+
+def test_a_key_that_is_destroyed_while_it_is_being_read_is_not_kept(
+    hub: Vault, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row was read before the erasure, and would be put into memory after everybody forgot it."""
+    sealed = hub.sealer("p-1").seal(b"", b"x")
+    elsewhere, unwrapped = other(store), Vault._unwrapped
+
+    def slow(one: Vault, *rest: Any) -> bytes:
+        key = unwrapped(one, *rest)
+        monkeypatch.setattr(Vault, "_unwrapped", unwrapped)
+        hub.destroy("p-1")
+        one.forget(["p-1"])
+        return key
+
+    monkeypatch.setattr(Vault, "_unwrapped", slow)
+    with pytest.raises(Erased):
+        elsewhere.sealer("p-1").open(b"", sealed)
+    assert elsewhere._cache == {}
 
 
 def test_memory_is_bounded(hub: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +352,12 @@ def test_keyed_hashes_repeat_and_differ_by_purpose_and_hub(hub: Vault, store: St
     assert len(bytes.fromhex(one)) == 32
 
 
+def the_only(source: KekSource) -> KeyWrapper:
+    """The KEK of a source that has one."""
+    (found,) = source.keks().values()
+    return found
+
+
 class TestKek:
     """Where the key-encryption key comes from."""
 
@@ -250,9 +366,10 @@ class TestKek:
         path = tmp_path / "data" / "kek"
         assert path.stat().st_mode & 0o777 == 0o600
         assert os.listdir(path.parent) == ["kek"]
-        assert kek.load(tmp_path / "data", {}, create=True).id == first.id
-        wrapped = first.wrap(b"c", b"k" * 32)
-        assert kek.load(tmp_path / "data", {}, create=False).unwrap(b"c", wrapped) == b"k" * 32
+        assert the_only(kek.load(tmp_path / "data", {}, create=True)).id == the_only(first).id
+        wrapped = the_only(first).wrap(b"c", b"k" * 32)
+        again = the_only(kek.load(tmp_path / "data", {}, create=False))
+        assert again.unwrap(b"c", wrapped) == b"k" * 32
 
     def test_is_not_made_anew_where_keys_are_wrapped_already(self, tmp_path: Path) -> None:
         with pytest.raises(KekInvalid, match="missing"):
@@ -262,7 +379,7 @@ class TestKek:
     def test_of_several_that_start_at_once_one_wins(self, tmp_path: Path) -> None:
         ids: list[str] = []
         threads = [
-            threading.Thread(target=lambda: ids.append(kek.load(tmp_path, {}, create=True).id))
+            threading.Thread(target=lambda: ids.append(the_only(kek.load(tmp_path, {}, create=True)).id))
             for _ in range(8)
         ]
         for thread in threads:
@@ -278,8 +395,8 @@ class TestKek:
         given_file.write_text(text + "\n")
         given_file.chmod(0o400)
         expected = LocalKek(KEK).id
-        assert kek.load(tmp_path, {"HUB_KEK": text}, create=True).id == expected
-        assert kek.load(tmp_path, {"HUB_KEK_FILE": str(given_file)}, create=True).id == expected
+        assert the_only(kek.load(tmp_path, {"HUB_KEK": text}, create=True)).id == expected
+        assert the_only(kek.load(tmp_path, {"HUB_KEK_FILE": str(given_file)}, create=True)).id == expected
 
     @pytest.mark.parametrize("text", ["", "short", base64.b64encode(b"x" * 31).decode(), "ü" * 44])
     def test_malformed_ones_are_refused_without_being_shown(self, tmp_path: Path, text: str) -> None:

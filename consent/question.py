@@ -52,7 +52,7 @@ class Question:
                 )
         self.restrictions: Sequence[Restriction] = ()
         if state.restrictions:
-            self.restrictions = [one for one in state.restrictions if _concerns(one, self.lineage, labels)]
+            self.restrictions = [one for one in state.restrictions if concerns(one, self.lineage, labels)]
 
     @classmethod
     def of(
@@ -98,7 +98,7 @@ def _covering(block: Block, event: Event, lineage: Sequence[str], discloser: Sta
     return index.within(covering, event.occurred_at) if covering else 0
 
 
-def _concerns(one: Restriction, lineage: Sequence[str], labels: Sequence[str]) -> bool:
+def concerns(one: Restriction, lineage: Sequence[str], labels: Sequence[str]) -> bool:
     """Whether a restriction matches the event's category and labels."""
     return (ALL in one.categories or any(category in one.categories for category in lineage)) and (
         ALL in one.labels or any(label in one.labels for label in labels)

@@ -82,6 +82,13 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("POST", "/language", anyone=True),
         Rule("POST", "/signout", roles=everybody),
         Rule("GET", "/static/{name}", anyone=True),
+        # What was published is for everybody.
+        Rule("GET", "/public", anyone=True),
+        Rule("GET", "/public/rules", anyone=True),
+        Rule("GET", "/public/measures/{name}", anyone=True),
+        Rule("GET", "/public/charts/{name}.svg", anyone=True),
+        Rule("GET", "/v1/aggregates", anyone=True),
+        Rule("GET", "/v1/aggregates/dictionary", anyone=True),
         Rule("GET", "/cases", roles=CASE_MANAGER),
         Rule("GET", "/cases/alerts", roles=CASE_MANAGER, passive=True),
         Rule("GET", "/cases/alerts/{alert}", roles=CASE_MANAGER),

@@ -34,6 +34,8 @@ TOPICS: Final = (
     "work",
     "access",
     "rings",
+    "aggregates",
+    "publications",
     r"^receipts\..+",
     r"^parked\..+",
 )

@@ -46,7 +46,8 @@ from hub.vault import Vault
 from hub.worker import say, work
 from schemas import codec, topics
 from schemas.errors import Invalid
-from streams import topology
+from streams import measures, topology
+from streams.measures import Measures
 from streams.slots import Slot
 from streams.step import Step
 
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from hub.notifying import Notifier
     from hub.oidc import Provider
     from hub.parts import Viewing
+    from hub.publishing import Publisher
 
 CONNECTORS: Final = "connectors"
 TELLING_S_MAX: Final = 5.0  # for what is being sent when the auditor stops
@@ -160,6 +162,15 @@ class Hub:
         except (Invalid, OSError) as error:
             why = error.detail if isinstance(error, Invalid) else "the file cannot be read"
             raise SettingsInvalid(f"`alert_rules`: {why}") from None
+
+    @cached_property
+    def measures(self) -> Measures:
+        """What is counted. Raises `SettingsInvalid` where the program's own file cannot be read."""
+        try:
+            return measures.load(self.settings.measures)
+        except (Invalid, OSError) as error:
+            why = error.detail if isinstance(error, Invalid) else "the file cannot be read"
+            raise SettingsInvalid(f"`measures`: {why}") from None
 
     @property
     def zone(self) -> ZoneInfo:
@@ -335,6 +346,33 @@ def run_faust(hub: Hub, stop: threading.Event) -> None:
         hub.close()
 
 
+def run_aggregate(hub: Hub, stop: threading.Event) -> None:
+    """Stage `aggregate`: counts for everybody to see."""
+    from streams.aggregate import APP, Aggregates  # noqa: PLC0415
+
+    settings = hub.settings
+    pulse = Pulse(settings.run_dir, APP)
+    pulse.beat("starting")
+    try:
+        with Slot(settings.run_dir / "slots", APP) as slot:
+            folder = settings.data / APP / slot.instance_id
+            folder.mkdir(parents=True, exist_ok=True)
+            counting = Aggregates(
+                hub.vault,
+                hub.measures,
+                hub.zone,
+                hub.client["bootstrap.servers"],
+                folder,
+                slot.instance_id,
+                settings.partitions,
+                **as_faust(hub.client),
+            )
+            counting.run(stop, lambda health: say(pulse, health))
+    finally:
+        pulse.close()
+        hub.close()
+
+
 def adapters(hub: Hub) -> dict[str, Adapter]:
     """Every adapter by its name. To be used in one event loop, and closed there."""
     from connectors import alerts, feed, pull, repository, sftp, webhook  # noqa: PLC0415
@@ -429,6 +467,9 @@ def run_auditor(hub: Hub, stop: threading.Event) -> None:
     standing = Standstill(hub.store, hub.register, hub.appender, now_ms)
     looking = threading.Thread(target=standing.run, args=(stop,), name="standstill", daemon=True)
     looking.start()
+    publisher = _publisher(hub)
+    publishing = threading.Thread(target=publisher.run, args=(stop,), name="publisher", daemon=True)
+    publishing.start()
     pulse.beat("starting")
     try:
         desk = Desk(hub.alert_rules, hub.settings.linking_desk, now_ms)
@@ -437,8 +478,28 @@ def run_auditor(hub: Hub, stop: threading.Event) -> None:
         end_log()
         telling.join(TELLING_S_MAX)
         looking.join(TELLING_S_MAX)
+        publishing.join(TELLING_S_MAX)
         pulse.close()
         hub.close()
+
+
+def _publisher(hub: Hub) -> "Publisher":
+    """Who publishes what was counted."""
+    from hub.publishing import Publisher  # noqa: PLC0415
+
+    of = hub.settings
+    return Publisher(
+        hub.client,
+        hub.store,
+        hub.vault,
+        hub.appender,
+        hub.register,
+        hub.measures,
+        hub.zone,
+        of.partitions,
+        now_ms,
+        of.publish_quiet_ms,
+    )
 
 
 def _keep_log(hub: Hub) -> Callable[[], None]:
@@ -557,6 +618,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             caseloads=hub.caseloads,
             requests=hub.requests,
             handling=Handling(hub.store, hub.appender, hub.caseloads, hub.alarms, now_ms),
+            measures=hub.measures,
             preferences=Preferences(hub.store, hub.vault),
             devices=Devices(hub.store, hub.vault),
             clock_ms=now_ms,

@@ -7,6 +7,7 @@ pages, and is followed by one thread in each process that needs it.
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 
 from consent import Governance
 from hub.appender import Appender, Place
+from hub.watch import CHANGES_MAX, Change, changes
 from schemas import codec
 from schemas.errors import Unavailable
 
@@ -43,12 +45,14 @@ class Register:
         self.subscriptions: dict[str, dict[str, Any]] = {}
         self.written_at: dict[str, int] = {}  # of subscriptions, epoch milliseconds
         self.registered_at: dict[str, int] = {}  # of stakeholders: when they first were, epoch milliseconds
+        self.changes: deque[Change] = deque(maxlen=CHANGES_MAX)  # oldest first
         self._compiled = Governance()
         self._guard = threading.Lock()
 
     def apply(self, offset: int, record: Mapping[str, Any]) -> None:
         """One decoded `Governance` record, in order."""
         kind, name = record["kind"], record["id"]
+        self._watch(kind, name, record)
         if kind == "policy":
             self.policy = json.loads(record["body"])
         elif kind == "stakeholder":
@@ -71,6 +75,19 @@ class Register:
     def names(self) -> dict[str, str]:
         """What stakeholders are called, by id; the id itself for one without a name."""
         return {key: str(body.get("name") or key) for key, body in self.stakeholders.items()}
+
+    def _watch(self, kind: str, name: str, record: Mapping[str, Any]) -> None:
+        """Notes what a record changes, before it does."""
+        body = json.loads(record["body"])
+        if kind == "retired":
+            kind, after = body.get("kind") or "stakeholder", None
+        else:
+            after = body
+        standing = {"stakeholder": self.stakeholders, "subscription": self.subscriptions}
+        before = self.policy if kind == "policy" else standing[kind].get(name)
+        whose = name if kind == "stakeholder" else str((after or before or {}).get("stakeholder", ""))
+        named = (after if kind == "stakeholder" else None) or self.stakeholders.get(whose) or {}
+        self.changes.extend(changes(record["at"], kind, name, before, after, str(named.get("name") or whose)))
 
     def _retire(self, name: str, kind: str | None) -> None:
         if kind in (None, "subscription"):

@@ -6,7 +6,7 @@ from their `.po` source when the process starts, so there is nothing compiled to
 
 import gettext
 from collections.abc import Mapping
-from datetime import UTC, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -66,6 +66,11 @@ class Tongue(Words):
     def number(self, value: int) -> str:
         """A whole number with the separators of the place."""
         return numbers.format_decimal(value, locale=self.locale)
+
+    def month(self, month: str) -> str:
+        """A month, in as 2026-01."""
+        first = datetime.fromisoformat(f"{month}-01")
+        return dates.format_skeleton("yMMMM", first, locale=self.locale)
 
     def clock(self, ms: int) -> str:
         """The time of day."""

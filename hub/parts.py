@@ -30,6 +30,7 @@ from hub.store import Store
 from hub.submissions import Submissions
 from hub.vault import Vault
 from hub.ways import Backlog
+from streams.measures import Measures
 
 
 class Fences(Protocol):
@@ -83,6 +84,7 @@ class Parts:
     caseloads: Caseloads
     requests: Requests
     handling: Handling
+    measures: Measures
     preferences: Preferences
     devices: Devices
     clock_ms: Callable[[], int]

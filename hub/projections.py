@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from hub import acts, caseloads, handling, merging, requests, tables, watching
+from hub import acts, caseloads, handling, merging, publictables, requests, tables, watching
 from hub.store import upsert
 from schemas import codec
 
@@ -238,6 +238,18 @@ def _acts(connection: sa.Connection, records: Sequence[Read]) -> None:
     upsert(connection, tables.acts, rows)
 
 
+def _aggregates(connection: sa.Connection, records: Sequence[Read]) -> None:
+    last = {(one.value["partition"], one.value["month"]): one.value for one in records}
+    upsert(connection, publictables.aggregates, last.values(), update=("at", "sealed"))
+
+
+def _publications(connection: sa.Connection, records: Sequence[Read]) -> None:
+    """The first of each stays: what was published is final."""
+    for record in records:
+        row = {**record.value, "body": json.loads(record.value["body"])}
+        upsert(connection, publictables.publications, [row])
+
+
 _APPLY: Final[dict[str, Callable[[sa.Connection, Sequence[Read]], None]]] = {
     "Decision": _decisions,
     "Delivery": _deliveries,
@@ -248,4 +260,6 @@ _APPLY: Final[dict[str, Callable[[sa.Connection, Sequence[Read]], None]]] = {
     "Receipted": _receipted,
     "Work": _acts,
     "Access": _acts,
+    "Aggregate": _aggregates,
+    "Publication": _publications,
 }

@@ -29,6 +29,7 @@ class Stage(StrEnum):
     ENFORCE = "enforce"
     RECONSIDER = "reconsider"
     FAUST = "faust"
+    AGGREGATE = "aggregate"
     CONNECTORS = "connectors"
     AUDITOR = "auditor"
     WEB = "web"

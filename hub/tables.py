@@ -14,6 +14,7 @@ from hub.columns import metadata
 from hub.columns import number as _number
 from hub.columns import sealed as _sealed
 from hub.columns import text as _text
+from hub.publictables import PUBLIC
 from hub.watchtables import WATCHED
 
 keys = sa.Table(
@@ -395,4 +396,5 @@ PROJECTED: Final = (
     petitions,
     crosswalk,
     merges,
+    *PUBLIC,
 )

@@ -62,6 +62,7 @@ class Rotation(NamedTuple):
 
 HUB_KEYS: Final = {
     "originals": Rotation(DAY_MS, 90 * DAY_MS),  # what came in: inbox, quarantine, parked
+    "counts": Rotation(None, None),  # of people, before it is known which may be published
     "secrets": Rotation(None, None),  # recipients' signing secrets, orders that wait for their second officer
 }
 
@@ -182,6 +183,14 @@ class Vault:
             self._forgotten += 1
             for key_id in [one for one in self._cache if one.kind == "participant" and one.subject in gone]:
                 del self._cache[key_id]
+
+    def erased(self) -> frozenset[str]:
+        """Every participant whose key was destroyed."""
+        query = sa.select(keys.c.subject).where(
+            keys.c.kind == "participant", keys.c.destroyed_at.is_not(None)
+        )
+        with self._store.read() as connection:
+            return frozenset(connection.execute(query).scalars())
 
     def destroy_expired(self) -> int:
         """Destroys the hub's keys whose time to open is over; out: how many."""

@@ -76,7 +76,7 @@ TYPE_TOPICS: Final = {
 }
 EVENT_TOPICS: Final = tuple(TYPE_TOPICS.values())
 
-_EVENT_READERS = ("enforce", "reconsider")
+_EVENT_READERS = ("enforce", "reconsider", "aggregate")
 
 TOPICS: Final[dict[str, Topic]] = {
     topic.name: topic
@@ -92,7 +92,7 @@ TOPICS: Final[dict[str, Topic]] = {
             FOREVER_MS,
             "delete",
             ("web",),
-            ("enforce", "reconsider", "connectors", "auditor", "faust"),
+            ("enforce", "reconsider", "connectors", "auditor", "faust", "aggregate"),
         ),
         Topic(
             "reconsider",
@@ -107,6 +107,9 @@ TOPICS: Final[dict[str, Topic]] = {
         Topic("alarms", "participant", "P", 90 * DAY_MS, "delete", ("connectors", "web"), ("faust",)),
         Topic("rings", "participant", "P", 90 * DAY_MS, "delete", ("faust",), ("auditor",)),
         Topic("timers", "participant", "P", FOREVER_MS, "compact", ("faust",), ("faust",)),
+        Topic("tallied", "participant", "P", FOREVER_MS, "compact", ("aggregate",), ("aggregate",)),
+        Topic("aggregates", "month", "P", FOREVER_MS, "compact", ("aggregate",), ("auditor",)),
+        Topic("publications", "measure", 1, FOREVER_MS, "delete", ("auditor",), ("auditor",)),
         Topic("decisions", "participant", "P", FOREVER_MS, "delete", ("enforce",), ("reconsider", "auditor")),
         Topic(
             "deliveries",

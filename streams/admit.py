@@ -15,7 +15,7 @@ from consent import Governance, Policy
 from schemas import cloudevents, codec, compartments, sealing, topics
 from schemas.errors import Erased, HubError, Refused, TooLarge, Unavailable, Unsealable
 from schemas.topics import TYPE_TOPICS, partition_of
-from streams import metrics
+from streams import metrics, tallies
 from streams.answers import Answers
 from streams.arrival import Arrival, Unread, again, read
 from streams.errors import Corrupt
@@ -187,6 +187,7 @@ class Admit:
     def _admit(self, participant: str, arrival: Arrival, at_least: int | None, out: Out) -> None:
         """Writes the event, each compartment sealed by itself; nothing of somebody who was erased."""
         published = arrival.published
+        compartments_of = tallies.noted(published)
         envelope = {
             "id": arrival.event,
             "source": cloudevents.source_of(arrival.agency),
@@ -197,7 +198,7 @@ class Admit:
             "category": published.category,
             "labels": self._labels(arrival),
             "discloser": arrival.agency,
-            "compartments": sorted(published.compartments),
+            "compartments": sorted(compartments_of),
             "consent_at_least": at_least,
         }
         sealer = self._vault.sealer(participant)
@@ -206,7 +207,7 @@ class Admit:
                 name: sealer.seal(
                     sealing.aad(envelope, name), compartments.encode(published.type, name, fields)
                 )
-                for name, fields in sorted(published.compartments.items())
+                for name, fields in sorted(compartments_of.items())
             }
         except Erased as error:
             self._answers.set_aside(arrival.agency, arrival.event, error, b"", self._at, out)

@@ -5,32 +5,25 @@ what people are to be reminded of on `rings`: that a consent ends soon, and what
 `alarms`. Should it be told twice, after a crash between telling and forgetting, the two records are the same.
 """
 
-import asyncio
 import json
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import faust
 import structlog
 
 from schemas import codec, instant
 from schemas.bells import EXPIRES_SOON, FOR_PEOPLE
 from schemas.calendar import days_before
-from schemas.errors import BadTime, HubError
+from schemas.errors import BadTime
 from schemas.topics import partition_of
-from streams.committed import App
-from streams.errors import Corrupt
-from streams.health import Health, Progress
+from streams.timed import RAW, Timed
 
 APP: Final = "faust"
 TABLE: Final = "timers"
-tick_ms: Final = 500
 dues_max: Final = 1_000  # of one participant, for decisions; and as many for people
-stuck_ms_max: Final = 30_000
 
 _log = structlog.get_logger()
 _TIMES: Final = {
@@ -103,21 +96,8 @@ def kept(known: set[Due]) -> list[Due]:
     return found
 
 
-class ByParticipant(faust.Table[Any, Any]):
-    """A table whose keys stand where the hub's one partitioner puts them, whoever sets them."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.key_serializer = "raw"
-
-    def partition_for_key(self, key: Any) -> int:
-        """The partition of a participant."""
-        assert self.partitions is not None
-        return partition_of(key, self.partitions)
-
-
-class Clock:
-    """The app and its table. `folder` is where Faust may keep files; it keeps none of any importance.
+class Clock(Timed):
+    """The app and its table.
 
     People are told so many `ahead_days` before that a consent ends, by the clocks of `zone`.
     """
@@ -132,41 +112,14 @@ class Clock:
         zone: tzinfo = UTC,
         **faust_settings: Any,
     ) -> None:
-        self._partitions = partitions
+        reads = ("consent", "alarms")
+        super().__init__(APP, reads, bootstrap, folder, instance_id, partitions, **faust_settings)
         self._ahead_days = tuple(ahead_days)
         self._zone = zone
-        self._progress = Progress(APP, stuck_ms_max)
-        self._reads: dict[Any, int] = {}
-        self.failure: BaseException | None = None
-        brokers = ";".join(f"kafka://{address}" for address in bootstrap.split(","))
-        self.app = App(
-            APP,
-            broker=brokers,
-            store="memory://",
-            web_enabled=False,
-            datadir=str(folder),
-            topic_partitions=partitions,
-            topic_allow_declare=False,
-            topic_disable_leader=True,
-            consumer_auto_offset_reset="earliest",
-            consumer_group_instance_id=instance_id,
-            broker_session_timeout=10.0,
-            broker_heartbeat_interval=3.0,
-            broker_request_timeout=20.0,
-            stream_wait_empty=False,
-            Table=ByParticipant,
-            **faust_settings,
-        )
-        raw: dict[str, Any] = {
-            "key_type": bytes,
-            "key_serializer": "raw",
-            "value_type": bytes,
-            "value_serializer": "raw",
-        }
-        self._consent = self.app.topic("consent", **raw)
-        self._alarms = self.app.topic("alarms", **raw)
-        self._clock = self.app.topic("clock", **raw)
-        self._rings = self.app.topic("rings", **raw)
+        self._consent = self.app.topic("consent", **RAW)
+        self._alarms = self.app.topic("alarms", **RAW)
+        self._clock = self.app.topic("clock", **RAW)
+        self._rings = self.app.topic("rings", **RAW)
         text: dict[str, Any] = {"key_type": str, "key_serializer": "raw", "value_serializer": "json"}
         self._table = self.app.Table(
             TABLE,
@@ -177,7 +130,6 @@ class Clock:
         )
         self.app.agent(self._consent, name="read")(self._read)
         self.app.agent(self._alarms, name="alarms")(self._read_alarms)
-        self.app.timer(interval=tick_ms / 1000, name="tick")(self._tick)
 
     async def _read(self, stream: Any) -> None:
         """Notes later times. A directive that cannot be read ends the app: it is the hub's own."""
@@ -186,18 +138,6 @@ class Clock:
     async def _read_alarms(self, stream: Any) -> None:
         """Notes what somebody is to be reminded of. One that cannot be read ends the app, too."""
         await self._take(stream, "alarms", self._note_alarm)
-
-    async def _take(self, stream: Any, topic: str, note: Callable[[bytes], None]) -> None:
-        async for event in stream.noack().events():  # Faust would acknowledge what raised, too
-            try:
-                note(event.value or b"")
-                event.ack()
-            except (HubError, ValueError) as error:
-                self.failure = Corrupt(f"{topic}: {type(error).__name__}")
-                raise self.failure from None
-            except Exception as error:  # Faust would start the agent again, and again
-                self.failure = error
-                raise
 
     def _note(self, value: bytes) -> None:
         directive = codec.decode_as("Directive", value)
@@ -226,11 +166,9 @@ class Clock:
         else:
             self._table.pop(participant, None)
 
-    async def _tick(self) -> None:
+    async def turn(self) -> None:
         """Tells what has come due, then forgets it."""
-        if not self.app.rebalancing:
-            await self._tell(time.time_ns() // 1_000_000)
-        await self._watch()
+        await self._tell(time.time_ns() // 1_000_000)
 
     async def _tell(self, now: int) -> None:
         for participant, entries in list(self._table.items()):
@@ -246,43 +184,3 @@ class Clock:
             told = set(due)  # while they were sent, others may have been noted
             self._keep(participant, self._known(participant) - told)
             _log.info("told", dues=len(due))
-
-    async def _watch(self) -> None:
-        """Progress, by partition: what is there is read, or at least less of it is left than before."""
-        self._progress.turned()
-        consumer = self.app.consumer
-        held = [tp for tp in consumer.assignment() if tp.topic in ("consent", "alarms")]
-        for tp in held:
-            at, end = await consumer.position(tp), consumer.highwater(tp)
-            place = (tp.topic, tp.partition)
-            if at is None:
-                self._progress.joining(place)
-            elif end is None or at >= end or at != self._reads.get(tp):
-                self._progress.done(place, at)
-            else:
-                self._progress.working(place)
-            self._reads[tp] = at if at is not None else -1
-        for tp in self._reads.keys() - set(held):
-            del self._reads[tp]
-            self._progress.lost((tp.topic, tp.partition))
-
-    def health(self) -> Health:
-        """How it is doing. May be called from any thread."""
-        return self._progress.health()
-
-    def run(self, stop: threading.Event, beat: Callable[[Health], None] | None = None) -> None:
-        """Works until `stop` is set. Raises what ended it before."""
-        asyncio.run(self._run(stop, beat))
-
-    async def _run(self, stop: threading.Event, beat: Callable[[Health], None] | None) -> None:
-        await self.app.start()
-        try:
-            while not stop.is_set():
-                failure = self.failure or self.app.crash_reason
-                if failure is not None:
-                    raise failure
-                if beat is not None:
-                    beat(self.health())
-                await asyncio.sleep(tick_ms / 1000)
-        finally:
-            await self.app.stop()

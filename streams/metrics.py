@@ -21,3 +21,4 @@ ADMITTED: Final = Counter("hub_admitted_total", "What became of what came in", [
 PARKED: Final = Gauge("hub_parked_events", "Events about people whom nobody has linked yet", ["agency"])
 PARKED_AGE: Final = Gauge("hub_parked_oldest_seconds", "Age of the oldest of them", ["agency"])
 QUARANTINED: Final = Counter("hub_quarantined_total", "Records put into quarantine", ["stage", "reason"])
+UNCOUNTED: Final = Counter("hub_uncounted_total", "Events that no aggregate counts, by why", ["reason"])

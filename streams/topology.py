@@ -87,6 +87,14 @@ STAGES: Final = {
             restore=("timers",),
         ),
         Stage(
+            name="aggregate",
+            does="counts people by month, for numbers that everybody may see",
+            runs_on="Faust",
+            reads=(*EVENT_TOPICS, "consent"),
+            writes=("aggregates", "tallied"),
+            restore=("tallied",),
+        ),
+        Stage(
             name="connectors",
             does="decides once more, records the intent, delivers, retries",
             runs_on="transactions",
@@ -112,8 +120,10 @@ STAGES: Final = {
                 "receipts.*",
                 "rings",
                 "parked.*",
+                "aggregates",
+                "publications",
             ),
-            writes=("ledger",),
+            writes=("ledger", "publications"),
             restore=("ledger",),
         ),
         Stage(

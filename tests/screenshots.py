@@ -16,6 +16,7 @@ from hub.requests import Requests
 from hub.store import upsert
 from hub.tables import quarantine, receipts
 from tests.browser import launched
+from tests.counted import publish
 from tests.officer_scene import history
 from tests.webside import ATTORNEY, CLINIC, DEFENSE, HARBOR, JAIL, REACH, Side, deny, permit, served
 
@@ -25,6 +26,9 @@ MINUTE = 60_000
 DAY = 24 * 60 * MINUTE
 PAGES = {
     "home": (None, "/"),
+    "public": (None, "/public"),
+    "whom": (None, "/public/measures/referrals"),
+    "rules": (None, "/public/rules"),
     "sign-in": (None, "/signin"),
     "cases": ("case-manager", "/cases"),
     "nobody": ("case-manager-2", "/cases"),
@@ -76,6 +80,7 @@ def populate(side: Side) -> None:
         discloser=CLINIC,
     )
     history(side)
+    publish(side)
     _deliver(side, time.time_ns() // 1_000_000)
     _order(side)
     _refused(side)

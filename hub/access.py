@@ -17,17 +17,23 @@ from prometheus_client import Counter
 from connectors.together import Together
 from hub import peer
 from hub.parts import Parts
+from hub.passes import COOKIE as VISIT
+from hub.passes import Passes, Visitor
 from hub.rates import Rates
 from hub.sessions import Person, Sessions, cookie_name
 from hub.store import Store
 from hub.tokens import CERTIFICATE, Machine, check_all, fingerprint, shown, standing
-from schemas.errors import Refused
+from schemas.errors import Refused, TooLarge
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CASE_MANAGER: Final = frozenset({"case-manager"})
 OFFICER: Final = frozenset({"privacy-officer"})
 OPERATOR: Final = frozenset({"operator"})
+PARTICIPANT: Final = frozenset({"participant"})  # on their own page, by their card; see `hub/passes.py`
+OWN: Final = "/me"
 FORM_FIELDS_MAX: Final = 20
+LONG_FORM_FIELDS_MAX: Final = 300  # where every organisation has its lines
+FORM_BYTES_MAX: Final = 1024 * 1024
 together_max: Final = 64  # tokens that are looked up by one question
 
 _throttled = Counter("hub_requests_throttled_total", "Requests answered 429, by who asked", ["who"])
@@ -58,7 +64,8 @@ class TooMany(Exception):
 class Rule:
     """Who may use one route: anyone, programs whose token has `scope`, people of these roles.
 
-    `passive` marks what a page asks for by itself, which does not keep a session from ending.
+    `passive` marks what a page asks for by itself, which does not keep a session from ending. `fields_max` is
+    how many fields its form may have, `upload` whether one of them may be a file.
     """
 
     method: str
@@ -67,6 +74,8 @@ class Rule:
     scope: str | None = None
     roles: frozenset[str] = frozenset()
     passive: bool = False
+    fields_max: int = FORM_FIELDS_MAX
+    upload: bool = False
 
 
 def _rules() -> dict[tuple[str, str], Rule]:
@@ -99,6 +108,16 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("GET", "/cases/caseload", roles=CASE_MANAGER, passive=True),
         Rule("GET", "/cases/people/{person}", roles=CASE_MANAGER),
         Rule("GET", "/cases/people/{person}/timeline", roles=CASE_MANAGER, passive=True),
+        Rule("GET", "/cases/people/{person}/consent", roles=CASE_MANAGER),
+        Rule(
+            *("POST", "/cases/people/{person}/consent"),
+            roles=CASE_MANAGER,
+            fields_max=LONG_FORM_FIELDS_MAX,
+            upload=True,
+        ),
+        Rule("GET", "/cases/people/{person}/receipts/{consent}", roles=CASE_MANAGER),
+        Rule("GET", "/cases/people/{person}/receipts/{consent}/paper", roles=CASE_MANAGER),
+        Rule("POST", "/cases/people/{person}/card", roles=CASE_MANAGER),
         Rule("GET", "/cases/wishes", roles=CASE_MANAGER),
         Rule("POST", "/cases/wishes", roles=CASE_MANAGER),
         Rule("POST", "/cases/devices", roles=CASE_MANAGER),
@@ -107,6 +126,20 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("GET", "/cases/worker.js", anyone=True),
         Rule("GET", "/cases/offline", anyone=True),
         Rule("GET", "/cases/manifest.webmanifest", anyone=True),
+        # A participant's own page opens with their card; without it one may be asked for it, and leave.
+        Rule("GET", "/me", anyone=True),
+        Rule("POST", "/me/signin", anyone=True),
+        Rule("POST", "/me/exit", anyone=True),
+        Rule("POST", "/me/signout", roles=PARTICIPANT),
+        Rule("GET", "/me/disclosures", roles=PARTICIPANT),
+        Rule("GET", "/me/receipts/{consent}", roles=PARTICIPANT),
+        Rule("POST", "/me/revocations", roles=PARTICIPANT),
+        Rule("POST", "/me/restrictions", roles=PARTICIPANT),
+        Rule("POST", "/me/liftings", roles=PARTICIPANT),
+        Rule("POST", "/me/requests", roles=PARTICIPANT),
+        Rule("POST", "/me/helpers", roles=PARTICIPANT),
+        Rule("POST", "/me/helpers/ends", roles=PARTICIPANT),
+        Rule("GET", "/me/fences/{partition}/{offset}", roles=PARTICIPANT, passive=True),
         Rule("GET", "/officer", roles=OFFICER),
         Rule("GET", "/officer/decisions", roles=OFFICER, passive=True),
         Rule("GET", "/officer/why", roles=OFFICER),
@@ -187,9 +220,12 @@ def rule_of(request: Request) -> Rule:
 class Gate:
     """The dependency of every route. Afterwards `request.state.principal` is who asks, or None."""
 
-    def __init__(self, store: Store, sessions: Sessions, rates: Rates, *, secure: bool) -> None:
-        """In: the store, the sessions; how often each may ask; whether people reach the web by TLS."""
+    def __init__(
+        self, store: Store, sessions: Sessions, passes: Passes, rates: Rates, *, secure: bool
+    ) -> None:
+        """In: the store, sessions, cards; how often each may ask; whether people reach the web by TLS."""
         self._sessions = sessions
+        self._passes = passes
         self._rates = rates
         self._cookie = cookie_name(secure)
         self._machines = Together(partial(check_all, store), together_max)
@@ -204,17 +240,17 @@ class Gate:
         if isinstance(principal, Machine) and principal.credential.startswith(CERTIFICATE):
             _same_origin(request)  # a browser shows its certificate wherever another site sends it
         if request.method not in SAFE_METHODS and not isinstance(principal, Machine):
-            if rule.anyone or isinstance(principal, Person):
+            if rule.anyone or principal is not None:
                 _same_origin(request)
-            if isinstance(principal, Person) and not rule.anyone:
-                await _our_form(request, principal)
+            if principal is not None and not rule.anyone:
+                await _our_form(request, principal.csrf, rule)
         if rule.anyone:
             return
         if principal is None:
             raise Unauthenticated
         _permitted(rule, principal)
 
-    async def _principal(self, request: Request, rule: Rule) -> Machine | Person | None:
+    async def _principal(self, request: Request, rule: Rule) -> Machine | Person | Visitor | None:
         header = request.headers.get("authorization")
         if header is not None:
             scheme, _, token = header.partition(" ")
@@ -224,15 +260,18 @@ class Gate:
                     return None
                 raise Unauthenticated
             return machine
-        cookie = request.cookies.get(self._cookie)
+        own = rule.path == OWN or rule.path.startswith(f"{OWN}/")
+        cookie = request.cookies.get(VISIT if own else self._cookie)
         if not cookie:
             certificate = peer.certificate(request.scope)
             return None if certificate is None else await self._machines.ask(fingerprint(certificate))
         used = not rule.passive or request.query_params.get("by") == "hand"
+        if own:
+            return await run_in_threadpool(self._passes.find, cookie, used=used)
         agent = request.headers.get("user-agent", "")
         return await run_in_threadpool(self._sessions.find, cookie, used=used, agent=agent)
 
-    def _bounded(self, principal: Machine | Person) -> None:
+    def _bounded(self, principal: Machine | Person | Visitor) -> None:
         program = isinstance(principal, Machine)
         wait = self._rates.take(principal.credential if isinstance(principal, Machine) else principal.session)
         if wait:
@@ -240,13 +279,13 @@ class Gate:
             raise TooMany(wait)
 
 
-def _permitted(rule: Rule, principal: Machine | Person) -> None:
+def _permitted(rule: Rule, principal: Machine | Person | Visitor) -> None:
     if isinstance(principal, Machine):
         if rule.scope is None:
             raise Forbidden("people-only", "this is for people who sign in, not for programs")
         if rule.scope not in principal.scopes:
             raise Forbidden("scope", f"this token may not do that: it lacks the scope `{rule.scope}`")
-    elif principal.role not in rule.roles:
+    elif ("participant" if isinstance(principal, Visitor) else principal.role) not in rule.roles:
         raise Forbidden("role", "this is not open to people of your role")
 
 
@@ -268,16 +307,23 @@ def _same_origin(request: Request) -> None:
         raise Forbidden("other-site", "this came from another site")
 
 
-async def _our_form(request: Request, person: Person) -> None:
-    """Refuse what does not carry the session's own token, as the field `csrf` or as `X-CSRF-Token`."""
+async def _our_form(request: Request, csrf: str, rule: Rule) -> None:
+    """Refuse what does not carry the session's own token, as the field `csrf` or as `X-CSRF-Token`.
+
+    Raises `Forbidden`, and `TooLarge` for a form that is, or does not say how large it is.
+    """
     given = request.headers.get("x-csrf-token")
-    if given is None and request.headers.get("content-type", "").startswith(
-        "application/x-www-form-urlencoded"
-    ):
-        form = await request.form(max_fields=FORM_FIELDS_MAX, max_files=0)
+    kinds = ("application/x-www-form-urlencoded", *(("multipart/form-data",) if rule.upload else ()))
+    if request.headers.get("content-type", "").startswith(kinds):
+        if not 0 <= int(request.headers.get("content-length", "-1")) <= FORM_BYTES_MAX:
+            raise TooLarge(f"a form has at most {FORM_BYTES_MAX} bytes")
+        form = await request.form(
+            max_fields=rule.fields_max, max_files=int(rule.upload), max_part_size=FORM_BYTES_MAX
+        )
         field = form.get("csrf")
-        given = field if isinstance(field, str) else None
-    if given is None or not hmac.compare_digest(given.encode(), person.csrf.encode()):
+        given = given or (field if isinstance(field, str) else None)
+    if given is None or not hmac.compare_digest(given.encode(), csrf.encode()):
+        await request.close()  # and with it a file that came
         raise Forbidden("form-token", "this form is out of date; go back, load the page again and repeat")
 
 
@@ -294,6 +340,14 @@ def person(request: Request) -> Person:
     principal = request.state.principal
     if not isinstance(principal, Person):
         raise Refused("this is for people who sign in", code="people-only")
+    return principal
+
+
+def visitor(request: Request) -> Visitor:
+    """Who visits their own page. Raises `Refused` where it is anybody else."""
+    principal = request.state.principal
+    if not isinstance(principal, Visitor):
+        raise Refused("this is for participants, with their card", code="participants-only")
     return principal
 
 

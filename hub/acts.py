@@ -37,6 +37,12 @@ EXPORTED: Final = "exported"  # before a byte was written: like an intent
 EXPORT_WRITTEN: Final = "export-written"
 EXPORT_DROPPED: Final = "export-dropped"
 REFUSED: Final = "directive-refused"
+CARD_MADE: Final = "card-made"
+CARD_ENDED: Final = "card-ended"
+CARD_RESTS: Final = "card-rests"  # somebody tries PINs
+HELPER_NAMED: Final = "helper-named"
+FORM_KEPT: Final = "form-kept"
+FORM_ANSWERED: Final = "form-answered"  # whatever the answer was
 
 
 def _id(*parts: str) -> str:

@@ -10,8 +10,9 @@ from starlette.exceptions import HTTPException
 
 from connectors.problems import problem
 from hub import acts
-from hub.access import Forbidden, TooMany, Unauthenticated
+from hub.access import OWN, Forbidden, TooMany, Unauthenticated
 from hub.parts import parts
+from hub.passes import Visitor
 from hub.rendering import render, speak
 from hub.routes import bodies
 from hub.sessions import Person
@@ -37,6 +38,8 @@ def answer_errors(app: FastAPI) -> None:
             return problem(401, "unauthenticated", "sign in, or show a good token", headers=challenge)
         if "hx-request" in request.headers:
             return Response(status_code=401)
+        if request.url.path.startswith(f"{OWN}/"):
+            return RedirectResponse(f"{OWN}?ended=1", 303)
         return RedirectResponse("/signin" if request.method == "GET" else "/signin?ended=1", 303)
 
     async def forbidden(request: Request, error: Exception) -> Response:
@@ -144,7 +147,7 @@ def _page(request: Request, status: int) -> Response:
 async def _record_refusal(request: Request, error: Forbidden) -> None:
     """Write down that somebody known tried a door that is not theirs; failing that, say so in the journal."""
     who = getattr(request.state, "principal", None)
-    if not isinstance(who, Machine | Person):
+    if not isinstance(who, Machine | Person | Visitor):
         return
     body = {"route": _route(request), "code": error.code}
     try:

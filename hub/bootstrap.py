@@ -583,6 +583,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
     from hub.handling import Handling  # noqa: PLC0415
     from hub.lookup import Lookup  # noqa: PLC0415
     from hub.parts import Fences, Parts  # noqa: PLC0415
+    from hub.passes import Passes  # noqa: PLC0415
     from hub.preferences import Preferences  # noqa: PLC0415
     from hub.pulls import Pulls  # noqa: PLC0415
     from hub.sessions import Sessions  # noqa: PLC0415
@@ -604,6 +605,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             sessions=Sessions(hub.store),
             accounts=Accounts(hub.store, hub.settings.oidc_groups),
             provider=_provider(hub),
+            passes=Passes(hub.store, hub.vault, hub.appender, now_ms),
             participants=hub.participants,
             directives=hub.directives,
             submissions=taking,

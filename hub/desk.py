@@ -16,13 +16,14 @@ from connectors.alert_rules import Rules
 from hub.casetables import custody
 from hub.projections import Read
 from hub.store import next_number, upsert
-from hub.tables import alerts
+from hub.tables import accounts, alerts
 from schemas import instant
 from schemas.bells import ALERT, ESCALATION, EXPIRES_SOON
 from schemas.errors import BadTime
 
 NEWS_MS_MAX: Final = 7 * 24 * 3_600_000  # what is older is no news: projections may be built again
 _FROM: Final = "stakeholder:"
+_PERSON: Final = "person:"
 
 
 class Desk:
@@ -61,12 +62,13 @@ class Desk:
     def _directed(self, connection: sa.Connection, directive: Mapping[str, Any]) -> None:
         body, participant = json.loads(directive["body"]), directive["participant"]
         at, sender, kind = directive["recorded_at"], directive["sender"], directive["type"]
-        if kind == "consent-granted" and sender.startswith(_FROM):
+        keeper = _keeper(connection, sender) if kind == "consent-granted" else None
+        if keeper is not None:
             consent = body.get("consent") or {}
             row = {
                 "consent": consent.get("id"),
                 "participant": participant,
-                "stakeholder": sender.removeprefix(_FROM),
+                "stakeholder": keeper,
                 "expires_at": _time(consent.get("expires_at")),
                 "ended_at": None,
             }
@@ -129,6 +131,14 @@ class Desk:
         if rule == "consent-expires" and facts["days"] not in row.days:
             return
         tell(connection, row.name, row.urgency, row.audience, stakeholder, participant, at, facts, name)
+
+
+def _keeper(connection: sa.Connection, sender: str) -> str | None:
+    """The organisation that looks after what a sender took: its program's, or one of its people's."""
+    if sender.startswith(_FROM):
+        return sender.removeprefix(_FROM)
+    query = sa.select(accounts.c.stakeholder).where(accounts.c.id == sender.removeprefix(_PERSON))
+    return connection.execute(query).scalar() if sender.startswith(_PERSON) else None
 
 
 def tell(

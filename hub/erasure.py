@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from hub import accounting, acts, bootstrap, forgetting, settings
+from hub import accounting, acts, bootstrap, forgetting, passes, settings
 from hub.accounting import Disclosure
 from hub.appender import Appender
 from hub.errors import OperatorError
@@ -76,6 +76,7 @@ def erase(
     if not accounting.known(store, who):
         raise NobodyToErase("nobody is known under this id", "It must be the hub's own, `p-` first.")
     acts.access(appender, ASKED, by, {}, who)
+    passes.forget(store, who)
     links = participants.forget(who, by)
     there = vault.destroy(who)
     withdrawn = _withdrawn(store, who)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fontTools.ttLib import TTFont
 from fpdf import FPDF
@@ -31,11 +31,11 @@ def _letters() -> frozenset[int]:
         return frozenset(font.getBestCmap())
 
 
-class _Paper(FPDF):
-    """A page with its number at the foot."""
+class Paper(FPDF):
+    """Pages with their number at the foot, in letters that English and Spanish names need."""
 
-    def __init__(self, words: Tongue) -> None:
-        super().__init__(orientation="landscape", format="letter")
+    def __init__(self, words: Tongue, orientation: Literal["portrait", "landscape"] = "landscape") -> None:
+        super().__init__(orientation=orientation, format="letter")
         self._words = words
         self.set_lang(words.language)
         self.add_font(FAMILY, "", FONTS / "DejaVuSans.ttf")
@@ -49,6 +49,18 @@ class _Paper(FPDF):
         self.set_font(FAMILY, size=9)
         self.cell(0, 6, self._words.say("page %(page)s", page=self.page_no()), align="C")
 
+    def head(self, title: str, points: int = 20) -> None:
+        """The heading."""
+        self.set_font(FAMILY, "B", points)
+        self.multi_cell(0, points / 2, title, new_x="LMARGIN", new_y="NEXT")
+
+    def paragraphs(self, texts: Iterable[str], points: int = 11, line_mm: int = 6) -> None:
+        """Texts, one below the other."""
+        self.set_font(FAMILY, size=points)
+        for text in texts:
+            self.ln(line_mm / 3)
+            self.multi_cell(0, line_mm, text, align="L", new_x="LMARGIN", new_y="NEXT")
+
 
 def handout(of: Account, register: Register, words: Tongue, now: int) -> bytes:
     """A PDF (letter, landscape) of an accounting, made at `now` in epoch milliseconds.
@@ -56,17 +68,13 @@ def handout(of: Account, register: Register, words: Tongue, now: int) -> bytes:
     Raises `NoLetter` where a name is written in letters that the fonts lack: CSV and JSON have them all.
     """
     rows = [told(one, row(one, of, register, words), words) for one in of.disclosures]
-    _writable(text for one in rows for text in one)
-    paper = _Paper(words)
+    check_letters(text for one in rows for text in one)
+    paper = Paper(words)
     title = words.say("Who learned what about you")
     paper.set_title(title)
     paper.add_page()
-    paper.set_font(FAMILY, "B", 20)
-    paper.multi_cell(0, 10, title, new_x="LMARGIN", new_y="NEXT")
-    paper.set_font(FAMILY, size=11)
-    for text in _introduction(of, words, now):
-        paper.ln(2)
-        paper.multi_cell(0, 6, text, align="L", new_x="LMARGIN", new_y="NEXT")
+    paper.head(title)
+    paper.paragraphs(_introduction(of, words, now))
     paper.ln(4)
     if rows:
         _table(paper, rows, words)
@@ -116,7 +124,8 @@ def _table(paper: FPDF, rows: Iterable[tuple[str, ...]], words: Tongue) -> None:
                 line.cell(text)
 
 
-def _writable(texts: Iterable[str]) -> None:
+def check_letters(texts: Iterable[str]) -> None:
+    """Raises `NoLetter` where the fonts cannot write one of these."""
     letters = _letters()
     if any(ord(letter) not in letters for text in texts for letter in text if letter != "\n"):
         raise NoLetter(

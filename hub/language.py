@@ -63,6 +63,11 @@ class Tongue(Words):
         """The sentence for a case of ours, with `%(name)s` in it filled in."""
         return self._texts.pgettext(context, case) % values
 
+    def plainly(self, context: str, otherwise: str, code: str) -> str:
+        """A code in the words of one context; where that has none, in those of another."""
+        text = self._texts.pgettext(context, code)
+        return text if text != code else self.term(otherwise, code)
+
     def number(self, value: int) -> str:
         """A whole number with the separators of the place."""
         return numbers.format_decimal(value, locale=self.locale)

@@ -21,6 +21,7 @@ from hub.handling import Handling
 from hub.lookup import Lookup
 from hub.oidc import Provider
 from hub.participants import Participants
+from hub.passes import Passes
 from hub.preferences import Preferences
 from hub.pulls import Pulls
 from hub.requests import Requests
@@ -70,6 +71,7 @@ class Parts:
     sessions: Sessions
     accounts: Accounts
     provider: Provider | None
+    passes: Passes
     participants: Participants
     directives: Directives
     submissions: Submissions

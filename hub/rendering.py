@@ -106,6 +106,7 @@ def render(
             doors=_doors(person, words),
             here=request.url.path,
             demo=parts(request).settings.demo,
+            quick_exit=parts(request).settings.quick_exit,
             as_of=words.clock(now),
             **context,
         )

@@ -127,6 +127,9 @@ class Settings(Doors):
     push_contact: str | None = None
     """`mailto:` or `https:` address at which push services reach whoever runs the hub; None for no push."""
 
+    quick_exit: Annotated[str, Field(pattern=r"^https://[^\s]{1,200}$")] = "https://www.weather.gov/"
+    """Where the quick exit of a participant's own page leads: a page about nothing, over https."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
     """`auto` is `console` on a terminal and `json` elsewhere."""

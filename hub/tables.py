@@ -14,6 +14,7 @@ from hub.columns import metadata
 from hub.columns import number as _number
 from hub.columns import sealed as _sealed
 from hub.columns import text as _text
+from hub.owntables import passes, visits
 from hub.publictables import PUBLIC
 from hub.watchtables import WATCHED
 
@@ -377,9 +378,10 @@ offsets = sa.Table(
 )
 
 counters = sa.Table("counters", metadata, _text("name", primary_key=True), _number("value"))
+OWN: Final = (passes, visits)  # of participants' own pages; no projections
 
-PROJECTED: Final = (
-    *WATCHED,  # what `hub/auditor.py` builds, and may build again
+PROJECTED: Final = (  # what `hub/auditor.py` builds, and may build again
+    *WATCHED,
     outcomes,
     decisions,
     directives,

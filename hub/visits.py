@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import acts
 from hub.appender import Appender
+from hub.passes import Visitor as Guest
 from hub.sessions import Person
 from hub.tokens import Machine
 from schemas.errors import Unavailable
@@ -51,7 +52,7 @@ class Visits:
         self._since: dict[Visitor, int] = {}
         self._told: dict[Visitor, int] = {}
 
-    def saw(self, who: Machine | Person, door: str) -> None:
+    def saw(self, who: Machine | Person | Guest, door: str) -> None:
         """One request. In: the door as `METHOD /pattern status`, never an address with something in it."""
         credential = who.credential if isinstance(who, Machine) else who.session
         visitor = Visitor(who.principal, credential[:CREDENTIAL_CHARS])
@@ -111,7 +112,7 @@ class Counted:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 who = scope.get("state", {}).get("principal")
-                if isinstance(who, Machine | Person):
+                if isinstance(who, Machine | Person | Guest):
                     path = getattr(scope.get("route"), "path", "unknown")
                     self.visits.saw(who, f"{scope['method']} {path} {message['status']}")
             await send(message)

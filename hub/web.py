@@ -22,6 +22,7 @@ from hub.parts import Parts, parts
 from hub.rates import Rates
 from hub.routes import (
     acts,
+    agreeing,
     cases,
     consents,
     directives,
@@ -30,6 +31,7 @@ from hub.routes import (
     home,
     installed,
     log,
+    me,
     officer,
     officer_accounting,
     officer_consents,
@@ -68,7 +70,7 @@ def create_app(of: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        dependencies=[Depends(Gate(of.store, of.sessions, rates, secure=of.settings.secure))],
+        dependencies=[Depends(Gate(of.store, of.sessions, of.passes, rates, secure=of.settings.secure))],
     )
     app.openapi_version = "3.0.3"  # what the vendored page for reading it knows
     app.state.parts = of
@@ -81,6 +83,8 @@ def create_app(of: Parts) -> FastAPI:
         cases,
         acts,
         people,
+        agreeing,
+        me,
         wishes,
         officer,
         requests,
@@ -101,6 +105,7 @@ def create_app(of: Parts) -> FastAPI:
         public,
         schemas,
         log,
+        me,
         health,
     ):
         app.include_router(module.routes)

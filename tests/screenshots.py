@@ -3,6 +3,7 @@
 Without arguments those of the documentation; with a folder every page, on desk and phone, light and dark.
 """
 
+import secrets
 import sys
 import tempfile
 import time
@@ -14,16 +15,18 @@ from hub import broker, settings
 from hub.casetables import caseloads
 from hub.requests import Requests
 from hub.store import upsert
-from hub.tables import quarantine, receipts
+from hub.tables import intents, quarantine, receipts
 from tests.browser import launched
 from tests.counted import publish
 from tests.officer_scene import history
+from tests.signing import PIN, Somebody
 from tests.webside import ATTORNEY, CLINIC, DEFENSE, HARBOR, JAIL, REACH, Side, deny, permit, served
 
 FOLDER = Path(__file__).parent.parent / "docs" / "images"
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 MINUTE = 60_000
 DAY = 24 * 60 * MINUTE
+MINE = "a participant, by their card"
 PAGES = {
     "home": (None, "/"),
     "public": (None, "/public"),
@@ -35,6 +38,8 @@ PAGES = {
     "person": ("case-manager", "/cases > .card.urgent a[href^='/cases/people/']"),
     "people": ("case-manager", "/cases/people"),
     "wishes": ("case-manager", "/cases/wishes"),
+    "consent": ("case-manager", "/cases/people/new/consent"),
+    "my-sign-in": (None, "/me"),
     "later": ("case-manager", "/cases > a[data-later]"),
     "decisions": ("officer", "/officer"),
     "why-not": ("officer", "/officer/why?event=e-2&stakeholder=city-attorney"),
@@ -48,6 +53,12 @@ PAGES = {
     "request": ("officer", "/officer/requests > .card a.button"),
     "flow": ("operator", "/operator"),
     "refused": ("operator", "/officer"),
+}
+
+
+OWN = {  # beside those that the tests of all pages visit
+    "mine": (MINE, "/me"),
+    "consent-es": ("case-manager", "/cases/people/new/consent"),
 }
 
 
@@ -184,11 +195,41 @@ def _refused(side: Side) -> None:
 
 def documented(name: str, size: str, scheme: str) -> bool:
     """Whether the documentation shows this one."""
-    if name in {"later", "people", "wishes"}:
+    if name in {"later", "people", "wishes", "consent", "consent-es", "my-sign-in", "mine"}:
         return (size, scheme) == ("phone", "light")
     if name == "cases" and size == "phone":
         return True
     return (size, scheme) == ("desktop", "light") or (name in {"cases", "why-not"} and scheme == "dark")
+
+
+def enter(page: Page, side: Side) -> None:
+    """Somebody signs, gets a card, and opens their own page; something was told about them already."""
+    with side.person("case-manager") as manager:
+        rosa = Somebody(side, manager)
+        code = rosa.card()
+    _told(side, rosa)
+    page.goto("/me")
+    page.locator("#code").fill(code)
+    page.locator("#pin").fill(PIN)
+    page.locator("form[action='/me/signin'] button").click()
+    page.locator("[data-mine]").wait_for()
+
+
+def _told(side: Side, rosa: Somebody) -> None:
+    """A disclosure of something about them, as the auditor projects it."""
+    event = side.decision([permit(HARBOR)], ago_ms=90 * MINUTE, discloser=REACH)
+    at = time.time_ns() // 1_000_000 - 88 * MINUTE
+    share = {"purpose": "care-coordination", "basis": "consent", "grants": [f"{rosa.consent}/g"]}
+    row = {
+        **{"partition": 1, "offset": secrets.randbits(40), "key": f"d-{secrets.token_hex(13)}"},
+        **{"stakeholder": HARBOR, "adapter": "webhook", "event": event, "participant": rosa.participant},
+        **{"at": at, "attempt": 1},
+    }
+    asked = {"outbox_partition": 1, "outbox_offset": 1, "consent_offset": 1, "governance_offset": 1}
+    shares = [{**share, "compartments": ["occurrence", "subject"]}]
+    with side.hub.store.write() as connection:
+        upsert(connection, intents, [{**row, **asked, "shares": shares}])
+        upsert(connection, receipts, [{**row, "outcome": "delivered", "code": "http-204", "next_at": None}])
 
 
 def take(side: Side, folder: Path, wanted: list[str]) -> None:
@@ -197,7 +238,7 @@ def take(side: Side, folder: Path, wanted: list[str]) -> None:
     with sync_playwright() as playwright, launched(playwright) as browser:
         for size, (width, height) in SIZES.items():
             for scheme in ("light", "dark"):
-                for name, (account, path) in PAGES.items():
+                for name, (account, path) in (PAGES | OWN).items():
                     if wanted and name not in wanted:
                         continue
                     if folder == FOLDER and not documented(name, size, scheme):
@@ -206,12 +247,14 @@ def take(side: Side, folder: Path, wanted: list[str]) -> None:
                         base_url=side.address,
                         viewport={"width": width, "height": height},
                         color_scheme=scheme,
-                        locale="en-US",
+                        locale="es-US" if name.endswith("-es") else "en-US",
                         device_scale_factor=1,
                         reduced_motion="reduce",
                     )
                     page = context.new_page()
-                    if account:
+                    if account == MINE:
+                        enter(page, side)
+                    elif account:
                         page.goto("/signin")
                         page.locator(f"form:has(input[value='{account}']) button").click()
                     visit(page, path)

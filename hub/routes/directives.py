@@ -145,7 +145,7 @@ async def revoke(request: Request, consent: str, of: Parts = Depends(parts)) -> 
     recorded = await run_in_threadpool(fencing.narrowing, of.lookup, sent.partition, sent.offset)
     assert recorded is not None, "a directive was written and is not in the log"
     wait_ms = fencing.wished_ms(request.headers.get("prefer", ""), FENCE_WAIT_MS_MAX)
-    answer = await of.fences.wait(recorded.narrowing, _outboxes(of, recorded.narrowing), wait_ms)
+    answer = await of.fences.wait(recorded.narrowing, outboxes(of, recorded.narrowing), wait_ms)
     return _fenced(told(sent), answer)
 
 
@@ -164,12 +164,12 @@ async def fence(
     if recorded is None or not (who.officer or recorded.sender == who.principal):
         raise Refused("no such fence", code="not-found")
     wait_ms = fencing.wished_ms(request.headers.get("prefer", ""), FENCE_WAIT_MS_MAX, otherwise_ms=0)
-    answer = await of.fences.wait(recorded.narrowing, _outboxes(of, recorded.narrowing), wait_ms)
+    answer = await of.fences.wait(recorded.narrowing, outboxes(of, recorded.narrowing), wait_ms)
     place = {"partition": partition, "offset": offset, "fence": f"/v1/fences/{partition}/{offset}"}
     return _fenced(place, answer)
 
 
-def _outboxes(of: Parts, narrowing: Narrowing) -> list[str]:
+def outboxes(of: Parts, narrowing: Narrowing) -> list[str]:
     """The stakeholders whose outboxes are concerned."""
     everybody = of.register().stakeholders
     if narrowing.recipients is None or narrowing.grants:

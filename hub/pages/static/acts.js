@@ -54,7 +54,8 @@
       if (answer.ok && done && !late) tell(done, first.dataset.undo, first.dataset.undoVersion);
       else if (!answer.ok) (late ? lost : tell)(done || page.dataset.wordsLost);
     } else (late ? lost : tell)(page.dataset.wordsLost);
-    return true;
+    // What somebody signed is never thrown away: it is tried again, and whoever took it is told each time.
+    return answer.ok || !act.path.endsWith("/consent") || "kept";
   }
 
   async function act(form, button) {
@@ -87,6 +88,7 @@
       let whole = false;
       try { whole = await answered(one[1], await send(one[1]), true); } catch { return; }
       if (!whole) return;
+      if (whole === "kept") continue;
       await kept.told(one[0]);
       sent += 1;
     }

@@ -1,0 +1,78 @@
+"""People who sign at the case manager's side, for the tests of it."""
+
+import contextlib
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from tests.webside import REACH, Side
+
+PIN = "204816"
+
+
+def hidden(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found, name
+    return found[1]
+
+
+def filled(page: str, **more: Any) -> dict[str, Any]:
+    """A form with everything in it that it needs, signed by typing; `more` replaces."""
+    fields: dict[str, Any] = {name: hidden(page, name) for name in ("form", "offer", "seen", "signed_at")}
+    fields |= {
+        "share": ["harbor-house/service", "tideline-clinic/service"],
+        "label": ["tideline-clinic/part2"],
+        "until": "90",
+        "since": "earlier",
+        "adult": "yes",
+        "name": "Rosa",
+        "method": "typed",
+        "typed": "Rosa",
+        "witness": "yes",
+        "act": "sign",
+    }
+    return {name: value for name, value in (fields | more).items() if value is not None}
+
+
+class Somebody:
+    """A person whom the case manager meets, and what was signed."""
+
+    def __init__(self, side: Side, manager: httpx.Client, **more: Any) -> None:
+        self.side, self.manager = side, manager
+        self.number = "R-" + secrets.token_hex(5)
+        page = manager.get("/cases/people/new/consent").text
+        self.fields = filled(page, local_id=self.number, **more)
+        answer = manager.post("/cases/people/new/consent", data=self.fields)
+        assert answer.status_code == 200, answer.text[:3000]
+        self.page = answer.text
+        found = re.fullmatch(r"/cases/people/([^/]+)/receipts/(c-[a-z2-7]{26})", answer.url.path)
+        assert found, answer.url
+        self.handle, self.consent = found[1], found[2]
+        participant = side.hub.participants.of(REACH, self.number)
+        assert participant is not None
+        self.participant = participant
+
+    @property
+    def form(self) -> str:
+        """The address of their form."""
+        return f"/cases/people/{self.handle}/consent"
+
+    def card(self) -> str:
+        """A card with the PIN. Out: its code."""
+        fields = {"consent": self.consent, "pin": PIN, "again": PIN}
+        page = self.manager.post(f"/cases/people/{self.handle}/card", data=fields).text
+        found = re.search(r'class="code lead">([A-Z0-9-]+)<', page)
+        assert found
+        return found[1]
+
+    @contextlib.contextmanager
+    def visit(self, code: str, pin: str = PIN) -> Iterator[httpx.Client]:
+        """Their own page, open; forms' token is a header."""
+        with self.side.client(follow_redirects=True) as client:
+            answer = client.post("/me/signin", data={"code": code, "pin": pin})
+            assert answer.status_code == 200
+            client.headers["x-csrf-token"] = hidden(answer.text, "csrf")
+            yield client

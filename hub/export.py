@@ -13,7 +13,7 @@ import typer
 
 from consent import State
 from consent.record import Placed
-from hub import acts, bootstrap, exports, package, scan, settings, tables
+from hub import acts, bootstrap, exports, package, settings, tables
 from hub.bootstrap import Hub
 from hub.errors import OperatorError
 from hub.exports import EVENTS_MAX, Answer, Scope
@@ -22,6 +22,7 @@ from hub.ledger.commitment import Recorded, Salts, commitment
 from hub.ledger.merkle import Unproven
 from hub.ledger.note import NoteInvalid, Verifier
 from hub.ledger.proof import Prover, Unplaced
+from hub.ledger.reading import Topics
 from hub.lookup import Lookup
 from hub.report import period
 from hub.summary import summary
@@ -168,11 +169,10 @@ def exported(
 def _told(client: Mapping[str, Any], partition: int, participant: str) -> list[tuple[int, Placed]]:
     """A participant's directives, to the end of the log as it is now."""
     found = []
-    for message in scan.records(client, "consent", partition):
-        if scan.key(message) == participant.encode():
-            one = codec.directive(scan.key(message), message.value())
-            offset = message.offset() or 0
-            found.append((offset, Placed(offset, one["id"], json.loads(one["body"]))))
+    for record in Topics(client).read("consent", partition):
+        if record.key == participant.encode():
+            one = codec.directive(record.key, record.value)
+            found.append((record.offset, Placed(record.offset, one["id"], json.loads(one["body"]))))
     return found
 
 

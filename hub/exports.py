@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from connectors import projection
-from connectors.adapter import Crosswalk, Share, Vault
+from connectors.adapter import Names, Share, Vault
 from connectors.recheck import event_of
 from consent import Decision, Governance, State, decide
 from consent.decision import INDETERMINATE
@@ -81,7 +81,7 @@ def answered(
     state: State,
     governance: Governance,
     vault: Vault,
-    crosswalk: Crosswalk,
+    crosswalk: Names,
 ) -> Answer:
     """Decides each event for the recipient and the purpose, and opens no more than that permits.
 
@@ -132,7 +132,7 @@ def _seen(
     decision: Decision,
     state: State,
     vault: Vault,
-    crosswalk: Crosswalk,
+    crosswalk: Names,
 ) -> Mapping[str, Any]:
     basis = decision.basis or ""
     share = Share(

@@ -24,6 +24,7 @@ from hub import acts, auditor, bootstrap, scan, settings
 from hub.auditor import PROJECTION, TOPICS, Auditor, Place
 from hub.desk import Desk
 from hub.errors import OperatorError
+from hub.ledger.reading import Topics
 from hub.quarantine import BY
 from hub.store import Store
 from hub.tables import PROJECTED, offsets
@@ -132,8 +133,8 @@ def _end(client: Mapping[str, Any], place: Place, low: int, high: int) -> int:
     while True:
         start = max(low, high - back)
         last = -1
-        for message in scan.records(client, *place, start):
-            last = message.offset() or 0
+        for record in Topics(client).read(*place, start):
+            last = record.offset
         if last >= 0 or start == low:
             return last + 1
         back *= 16

@@ -61,7 +61,7 @@ class Topics:
             raise Unavailable("the cluster does not answer") from error
 
     def read(self, topic: str, partition: int, start: int = OFFSET_BEGINNING) -> Iterator[Found]:
-        """Every record of a partition, in order, from its beginning or from an offset on.
+        """Every record of a partition, in order, from the first or from an offset on.
 
         Raises `Unavailable` where the broker falls silent.
         """

@@ -71,7 +71,7 @@ class Publisher:
         while not stop.wait(LOOK_MS / 1000):
             try:
                 self.look()
-            except (HubError, KafkaException, sa.exc.SQLAlchemyError) as error:
+            except (HubError, KafkaException, TimeoutError, sa.exc.SQLAlchemyError) as error:
                 log.warning("nothing published", reason=type(error).__name__)
 
     def look(self) -> int:
@@ -133,7 +133,8 @@ class Publisher:
     def _knows_all(self) -> bool:
         """Whether the store has every publication that is in the log."""
         place = TopicPartition(TOPIC, 0)
-        asked = AdminClient(self._client).list_offsets(  # a lasting one keeps the epochs of old leaders
+        admin = AdminClient(self._client)  # a lasting one keeps the epochs of old leaders
+        asked = admin.list_offsets(
             {place: OffsetSpec.latest()},
             isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=ANSWER_S_MAX,

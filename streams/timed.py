@@ -16,6 +16,7 @@ from streams.health import Health, Progress
 
 tick_ms: Final = 500
 stuck_ms_max: Final = 30_000
+NEVER_S: Final = 1e9  # Faust would call its tables' own logs stuck; what is stuck, `Progress` says
 RAW: Final[dict[str, Any]] = {
     "key_type": bytes,
     "key_serializer": "raw",
@@ -73,6 +74,7 @@ class Timed:
             broker_heartbeat_interval=3.0,
             broker_request_timeout=20.0,
             stream_wait_empty=False,
+            stream_processing_timeout=NEVER_S,
             Table=ByParticipant,
             **faust_settings,
         )

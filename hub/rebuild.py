@@ -35,6 +35,7 @@ LOOK_BACK_RECORDS: Final = 64  # for the last record of a partition, behind whic
 LOOK_S: Final = 0.2
 STILL_S_MAX: Final = 120.0
 ANSWER_S_MAX: Final = 10.0
+PAUSE_S: Final = 0.05
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -116,15 +117,24 @@ def targets(client: Mapping[str, Any]) -> dict[Place, int]:
             if any(re.fullmatch(pattern, name) for pattern in TOPICS)
             for partition in topic.partitions
         ]
-        marks = {
-            place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_S_MAX)
-            for place in places
-        }
+        marks = {place: _marks(consumer, place) for place in places}
     except KafkaException as error:
         raise Unavailable("the log does not answer") from error
     finally:
         consumer.close()
     return {place: _end(client, place, low, high) for place, (low, high) in marks.items() if high > low}
+
+
+def _marks(consumer: Consumer, place: Place) -> tuple[int, int]:
+    """The first offset and the next one. A partition that was made just now has no leader for a moment."""
+    until = time.monotonic() + ANSWER_S_MAX
+    while True:
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_S_MAX)
+        except KafkaException:
+            if time.monotonic() > until:
+                raise
+            time.sleep(PAUSE_S)
 
 
 def _end(client: Mapping[str, Any], place: Place, low: int, high: int) -> int:

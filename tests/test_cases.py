@@ -397,7 +397,7 @@ def test_a_session_that_is_ended_elsewhere_leaves_nothing_on_the_screen_or_the_d
     shown(name)
     page = installed(at(context, "case-manager", "/cases"))
     cookie = {one["name"]: one["value"] for one in context.cookies()}["hub_session"]
-    found = Sessions(side.hub.store).find(cookie, used=False)
+    found = Sessions(side.hub.store).find(cookie, used=False, agent=page.evaluate("navigator.userAgent"))
     assert found is not None
     Sessions(side.hub.store).close(found.session)
     page.wait_for_url("**/signin?ended=1")

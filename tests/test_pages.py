@@ -159,7 +159,7 @@ def test_an_alert_appears_and_goes_on_every_screen_by_itself(
     alert = side.alert(name)
     for page in pages:
         expect(page.get_by_text(f"{name} was booked into County Jail.")).to_be_visible()
-        expect(page.locator("[data-announce]")).to_contain_text("need")
+        expect(page.locator("[data-announce]")).to_contain_text("wait")
     side.withdraw(alert)
     for page in pages:
         expect(page.get_by_text(name)).to_have_count(0)
@@ -200,7 +200,7 @@ def test_decisions_come_by_themselves(context: BrowserContext, side: Side) -> No
     expect(page.locator("tbody").get_by_text("the participant said never")).to_be_visible()
     side_by = page.get_by_role("link", name="Why?")
     side_by.click()
-    expect(page.get_by_role("heading", level=2)).to_contain_text("Public Defense Association")
+    expect(page.locator("h2.sentence")).to_contain_text("Public Defense Association")
 
 
 # ---- without script -------------------------------------------------------------------------------------

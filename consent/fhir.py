@@ -77,6 +77,7 @@ def directives(resource: Any, policy: Policy, consent_id: str | None = None) -> 
     """As `parse`, from the resource as plain JSON values."""
     if not isinstance(resource, dict) or resource.get("resourceType") != "Consent":
         raise Invalid.one("Consent.resourceType", "not-a-consent", "expected a resource of type `Consent`")
+    _said(resource)
     root = resource.get("provision")
     if not isinstance(root, dict):
         raise Invalid.one(ROOT, "required", "a consent to share needs provisions")
@@ -112,6 +113,19 @@ def directives(resource: Any, policy: Policy, consent_id: str | None = None) -> 
         *({"type": "restriction-placed", "restriction": one} for one in restrictions),
         {"type": "consent-granted", "consent": body},
     ]
+
+
+def _said(resource: Mapping[str, Any]) -> None:
+    """Refuses what is there and says nothing: FHIR has no null in JSON."""
+    waiting: list[tuple[Any, str]] = [(resource, "Consent")]
+    while waiting:
+        element, path = waiting.pop()
+        if element is None:
+            raise Invalid.one(path, "null", "an element without a value is left out")
+        if isinstance(element, dict):
+            waiting += [(value, f"{path}.{name}") for name, value in element.items()]
+        elif isinstance(element, list):
+            waiting += [(value, f"{path}[{place}]") for place, value in enumerate(element)]
 
 
 def _bounded(root: Mapping[str, Any]) -> None:

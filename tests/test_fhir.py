@@ -219,7 +219,9 @@ def test_each_refusal_names_the_element_and_says_why(case: dict[str, Any]) -> No
     value = {
         "resource": lambda: resource(permit()) | change,
         "permission": lambda: resource(permit(**change)),
-        "denial": lambda: resource(permit(), {"type": "deny"} | change),
+        "denial": lambda: resource(
+            permit(), {key: one for key, one in ({"type": "deny"} | change).items() if one is not None}
+        ),
     }[case["in"]]()
     body = json.dumps({key: one for key, one in value.items() if one is not None}).encode()
     with pytest.raises(Invalid) as caught:

@@ -41,6 +41,19 @@ def test_either_way_to_opt_out_is_a_base_and_so_are_both() -> None:
         assert taken(resource(permit(), policyRule={"coding": some}))["grants"]
 
 
+@pytest.mark.parametrize(
+    ("changed", "path"),
+    [
+        ({"scope": {"coding": None}}, "Consent.scope.coding"),
+        ({"identifier": [None]}, "Consent.identifier[0]"),
+    ],
+)
+def test_a_null_is_told_and_no_riddle(changed: dict[str, Any], path: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        taken(resource(permit()) | changed)
+    assert [(one.path, one.code) for one in caught.value.problems] == [(path, "null")]
+
+
 MODIFIER = {"modifierExtension": [{"url": "http://example.org/x", "valueBoolean": True}]}
 
 

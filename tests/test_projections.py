@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from hub import tables
 from hub.projections import Read, project, read
+from hub.publictables import PUBLIC
 from hub.store import Store
 from schemas import codec
 from schemas.errors import BrokenRecord, UnknownSchema
@@ -97,7 +98,8 @@ def test_everything_gets_to_its_table(store: Store) -> None:
     with store.write() as connection:
         project(connection, log())
     counts = {name: len(rows) for name, rows in everything(store).items()}
-    assert counts == {
+    published = {table.name for table in PUBLIC}  # of which `tests/test_aggregates.py` sees that they fill
+    assert {name: count for name, count in counts.items() if name not in published} == {
         "outcomes": 360,
         "decisions": 40,
         "directives": 2,

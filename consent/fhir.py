@@ -116,16 +116,18 @@ def directives(resource: Any, policy: Policy, consent_id: str | None = None) -> 
 
 
 def _said(resource: Mapping[str, Any]) -> None:
-    """Refuses what is there and says nothing: FHIR has no null in JSON."""
-    waiting: list[tuple[Any, str]] = [(resource, "Consent")]
+    """Refuses what is there and says nothing: FHIR has no null in JSON. And what is nested without an end."""
+    waiting: list[tuple[Any, str, int]] = [(resource, "Consent", 1)]
     while waiting:
-        element, path = waiting.pop()
+        element, path, depth = waiting.pop()
         if element is None:
             raise Invalid.one(path, "null", "an element without a value is left out")
+        if depth > json_depth_max:
+            raise Invalid.one(ROOT, "too-deep", f"provisions stand at most {provision_depth_max} deep")
         if isinstance(element, dict):
-            waiting += [(value, f"{path}.{name}") for name, value in element.items()]
+            waiting += [(value, f"{path}.{name}", depth + 1) for name, value in element.items()]
         elif isinstance(element, list):
-            waiting += [(value, f"{path}[{place}]") for place, value in enumerate(element)]
+            waiting += [(value, f"{path}[{place}]", depth + 1) for place, value in enumerate(element)]
 
 
 def _bounded(root: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from connectors.together import Together
 from hub import peer
 from hub.parts import Parts
 from hub.passes import COOKIE as VISIT
-from hub.passes import Passes, Visitor
+from hub.passes import LEFT, Passes, Visitor
 from hub.rates import Rates
 from hub.sessions import Person, Sessions, cookie_name
 from hub.store import Store
@@ -31,6 +31,7 @@ OFFICER: Final = frozenset({"privacy-officer"})
 OPERATOR: Final = frozenset({"operator"})
 PARTICIPANT: Final = frozenset({"participant"})  # on their own page, by their card; see `hub/passes.py`
 OWN: Final = "/me"
+EXIT: Final = "/me/exit"
 FORM_FIELDS_MAX: Final = 20
 LONG_FORM_FIELDS_MAX: Final = 300  # where every organisation has its lines
 FORM_BYTES_MAX: Final = 1024 * 1024
@@ -266,6 +267,8 @@ class Gate:
             certificate = peer.certificate(request.scope)
             return None if certificate is None else await self._machines.ask(fingerprint(certificate))
         used = not rule.passive or request.query_params.get("by") == "hand"
+        if own and LEFT in request.cookies and rule.path != EXIT:
+            return None
         if own:
             return await run_in_threadpool(self._passes.find, cookie, used=used)
         agent = request.headers.get("user-agent", "")

@@ -15,9 +15,8 @@ from hub.language import Tongue
 from hub.publictables import publications
 from hub.store import Store
 from streams import measures
+from streams.cells import DEFAULT, OTHER, Release
 from streams.measures import DIMENSIONS, TOTAL, Measure, Measures
-from streams.release import OTHER, Release
-from streams.suppression import DEFAULT
 
 MONTHS_MAX: Final = 24
 FIRST: Final = ("referrals", "engaged", "services")

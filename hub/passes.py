@@ -24,6 +24,7 @@ from hub.vault import Vault
 from schemas.errors import Erased, Invalid, Unavailable, Unsealable
 
 COOKIE: Final = "hub_visit"
+LEFT: Final = "hub_left"  # set by the page that is left: it counts before the word of it has arrived
 ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that is read as something else
 CODE_CHARS: Final = 10  # 49 bits
 TYPED_CHARS_MAX: Final = 40

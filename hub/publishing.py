@@ -27,9 +27,8 @@ from schemas import codec
 from schemas.errors import HubError
 from streams import measures
 from streams.aggregate import KEY, aad
+from streams.cells import DEFAULT, Cell, Contradiction, Release, TooMany
 from streams.measures import Measures
-from streams.release import Release, release
-from streams.suppression import DEFAULT, Cell, Contradiction, TooMany
 
 LOOK_MS: Final = 5_000
 TOPIC: Final = "publications"
@@ -95,6 +94,8 @@ class Publisher:
         if not ripe or not self._knows_all():
             return 0
         counts = self._counts(month)
+        from streams.release import release  # noqa: PLC0415  its solver is slow to import, and seldom needed
+
         for one in ripe:
             try:
                 made = release(one, month, counts, categories, rows, earlier)

@@ -108,7 +108,7 @@ def targets(client: Mapping[str, Any]) -> dict[Place, int]:
 
     Raises `Unavailable`.
     """
-    consumer = Consumer({**client, "group.id": "hub-scan"})
+    consumer = Consumer({**client, "group.id": "hub-scan", "isolation.level": "read_committed"})
     try:
         named = consumer.list_topics(timeout=ANSWER_S_MAX).topics
         places = [

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 
@@ -26,6 +24,7 @@ STEPS_BETWEEN_LOOKS: Final = 10_000  # of SQLite's machine, a fraction of a mill
 POOL_CONNECTIONS_MAX: Final = 8
 NAMED_MAX: Final = 500  # of one statement's parameters
 CANCELLED: Final = "57014"  # PostgreSQL's `query_canceled`
+STEPS: Final = Path(__file__).parent / "migrations" / "versions"
 MIGRATION_LOCK: Final = 0x6875_6231  # any number, as long as every process takes the same one
 
 
@@ -132,13 +131,26 @@ class Store:
 
     def migrate(self) -> None:
         """Brings the tables up to date. Safe when several processes start at once: one works, others wait."""
+        if self._revision() == max(file.name.partition("_")[0] for file in STEPS.glob("[0-9]*.py")):
+            return
+        from alembic import command  # noqa: PLC0415  slow to import, and most processes find nothing to do
+        from alembic.config import Config  # noqa: PLC0415
+
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("script_location", str(STEPS.parent))
         with self.write() as connection:
             if not self.sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    def _revision(self) -> str | None:
+        """The last step that was taken; None in an empty database."""
+        with self.read() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+            return found
 
     def share(self, connection: sa.Connection, lock: int) -> None:
         """Holds off `alone` of the same number until this transaction ends. SQLite has one writer anyway."""

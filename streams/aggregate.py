@@ -22,10 +22,10 @@ from schemas import codec, compartments, sealing
 from schemas.errors import Erased, Unsealable
 from schemas.topics import EVENT_TOPICS, partition_of
 from streams import measures, metrics
+from streams.cells import Cell
 from streams.keys import Sealer
 from streams.measures import TOTAL, Measures
 from streams.person import Person
-from streams.suppression import Cell
 from streams.timed import RAW, Timed
 
 APP: Final = "aggregate"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 
 from schemas.errors import Invalid, Problem
-from streams.suppression import Cell, Relation
+from streams.cells import Cell, Relation
 
 FILE_CHARS_MAX: Final = 256 * 1024
 MEASURES_MAX: Final = 60

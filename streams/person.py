@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from schemas.fields import plain
 from streams import measures
+from streams.cells import Cell
 from streams.measures import Measure, Measures
-from streams.suppression import Cell
 
 NOT_STATED: Final = "not-stated"
 SEVERAL: Final = "two-or-more"

@@ -5,39 +5,21 @@ has a cell, so that a missing one says nothing.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from streams import measures
+from streams.cells import DEFAULT, OTHER, Cell, Release, Rules, Shown
 from streams.measures import DIMENSIONS, TOTAL, Measure
 from streams.person import NOT_STATED
-from streams.suppression import DEFAULT, Cell, Rules, Shown, control
+from streams.suppression import control
 from streams.tallies import HANDOFFS, LATEST
 
-OTHER: Final = "another"
 WORDS: Final = {
     "engaged": ("yes",),
     "warrant": ("quashed",),
     "charge": ("not-filed",),
     "handoff": (*(name for name, _ in HANDOFFS), LATEST),
 }
-
-
-class Release(NamedTuple):
-    """What is published: for each dimension its values, and of each cell the rounded number or None."""
-
-    values: dict[str, list[str]]
-    cells: dict[Cell, int | None]
-
-    def body(self, rules: Rules) -> dict[str, Any]:
-        """As JSON, cells as kind, dimension, value, people."""
-        rows = [[*one[2:], n] for one, n in sorted(self.cells.items())]
-        return {"rules": rules._asdict(), "values": self.values, "cells": rows}
-
-    @classmethod
-    def of(cls, series: str, month: str, body: Mapping[str, Any]) -> "Release":
-        """What `body` gave."""
-        cells = {(series, month, *row[:3]): row[3] for row in body["cells"]}
-        return cls(dict(body["values"]), cells)
 
 
 def kinds(row: Measure, categories: Collection[str]) -> list[str]:

@@ -12,64 +12,18 @@ knows that people are whole may come one closer (`tests/test_suppression.py` mea
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
-Cell = tuple[str, ...]
-"""A count's name: which measure, kind, period, dimension, value."""
+from streams.cells import DEFAULT, Cell, Contradiction, Relation, Rules, Shown, TooMany, cells_max
 
-Shown = Mapping[Cell, int | None]
-"""What is published: the rounded count, or None where it is hidden."""
-
-cells_max: Final = 20_000  # of one publication
 _SLACK: Final = 1e-6
 _UNBOUNDED: Final = 3  # a status of `linprog`
 
 Point = np.ndarray[tuple[int], np.dtype[np.float64]]
-
-
-class Relation(NamedTuple):
-    """What everybody knows about counts: those of `parts` together are those of `whole`.
-
-    With `exact` false they are at least those of `whole`, say because somebody may be in several parts.
-    """
-
-    whole: tuple[Cell, ...]
-    parts: tuple[Cell, ...]
-    exact: bool = True
-
-
-class Rules(NamedTuple):
-    """How careful to be, in people. `interval_min` is how wide the interval of a hidden count is at least."""
-
-    cell_min: int = 11
-    interval_min: int = 10
-    rounding: int = 5
-
-    def shown(self, count: int) -> int:
-        """A count that may be shown, rounded; never to less than the smallest that may be shown."""
-        least = -(-self.cell_min // self.rounding) * self.rounding
-        return max((count + self.rounding // 2) // self.rounding * self.rounding, least)
-
-    def meant(self, shown: int) -> tuple[int, int]:
-        """The least and the most that a shown number can stand for."""
-        below = shown - self.rounding // 2
-        above = shown + (self.rounding - 1) // 2
-        return (max(below, self.cell_min) if self.shown(self.cell_min) < shown else self.cell_min), above
-
-
-DEFAULT: Final = Rules()
-
-
-class TooMany(ValueError):
-    """More counts in one publication than `cells_max`."""
-
-
-class Contradiction(ValueError):
-    """What is shown cannot be, by what is said to add up."""
 
 
 def control(

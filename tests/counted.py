@@ -11,9 +11,9 @@ from hub.publictables import publications
 from hub.store import upsert
 from schemas import instant
 from streams import measures
+from streams.cells import DEFAULT, Cell, Release
 from streams.person import Person
-from streams.release import Release, release
-from streams.suppression import DEFAULT, Cell
+from streams.release import release
 from tests.webside import Side
 
 ROWS: Final = measures.load()

@@ -25,10 +25,11 @@ from schemas.events import Published
 from schemas.topics import partition_of
 from streams import measures, tallies, topology
 from streams.aggregate import ANOTHER, KEY, Tables, aad, opened, values_max
+from streams.cells import OTHER, Cell, Release, Rules
 from streams.measures import Measures
 from streams.person import NOT_STATED, SEVERAL, Person, facts_max
-from streams.release import OTHER, Release, kinds, release
-from streams.suppression import Cell, Rules, intervals
+from streams.release import kinds, release
+from streams.suppression import intervals
 from tests.counted import CATEGORIES, DAY, MONTH, ROWS, envelope, everybody, fields
 from tests.streams_kit import Cluster, Process, until
 from tests.streams_scene import World, directive

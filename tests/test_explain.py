@@ -575,7 +575,7 @@ def test_a_decision_is_explained_by_what_was_known_then(tmp_path: Path) -> None:
         "compartments": ["activity"],
     }
     register = at.register()
-    register.apply(90, {"kind": "policy", "id": "policy", "body": json.dumps(default_policy())})
+    register.apply(90, {"kind": "policy", "id": "policy", "body": json.dumps(default_policy()), "at": 0})
     decision = {"envelope": envelope, "consent_offset": sent.offset, "governance_offset": 90}
     with at.store.read() as connection:
         then = grounds.explained(connection, row, decision, register, words_in("en"))

@@ -10,8 +10,7 @@ from defusedxml import ElementTree
 from hub import figures
 from hub.figures import Line, chart
 from streams import measures
-from streams.release import Release
-from streams.suppression import DEFAULT
+from streams.cells import DEFAULT, Release
 from tests.counted import ROWS, publish
 from tests.webside import Side
 

@@ -25,7 +25,7 @@ def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     monkeypatch.setenv("HUB_DATA", str(tmp_path))
     monkeypatch.setattr(journal, "configure", lambda *_: None)
     monkeypatch.setattr(run, "_stop_on_signals", threading.Event)
-    monkeypatch.setattr(bootstrap, "bootstrap", lambda _settings: None)
+    monkeypatch.setattr(bootstrap, "bootstrap", lambda _settings, stage: None)
     monkeypatch.setattr(bootstrap, "run_enforce", stage)
     return raised
 

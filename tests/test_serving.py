@@ -29,10 +29,12 @@ class Following:
 
 def test_pages_hear_of_every_record_of_deliveries(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[object] = []
-    app = SimpleNamespace(state=SimpleNamespace(streams=SimpleNamespace(heard=heard.append)))
 
     async def serve(*_: object) -> None:
         return
+
+    parts = SimpleNamespace(streams=SimpleNamespace(heard=heard.append), visits=SimpleNamespace(run=serve))
+    app = SimpleNamespace(state=parts)
 
     for name, part in {"Follower": Following, "create_app": lambda parts: app, "serve": serve}.items():
         monkeypatch.setattr(serving, name, part)

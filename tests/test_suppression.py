@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from streams.suppression import Cell, Contradiction, Relation, Rules, Shown, TooMany, control, intervals
+from streams.cells import Cell, Contradiction, Relation, Rules, Shown, TooMany
+from streams.suppression import control, intervals
 
 RULES: Final = Rules()
 WIDE_MIN: Final = 9  # whole people: one less than what the linear programs see to

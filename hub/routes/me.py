@@ -20,7 +20,7 @@ from hub.entrance import Sender
 from hub.explaining import EXPLAINED_MAX
 from hub.language import Tongue
 from hub.parts import Parts, parts
-from hub.passes import COOKIE, Resting, Visitor
+from hub.passes import COOKIE, LEFT, Resting, Visitor
 from hub.rendering import render, speak
 from hub.report import YEARS, told
 from hub.report import row as told_of
@@ -63,6 +63,7 @@ async def sign_in(request: Request, of: Parts = Depends(parts)) -> Response:
     answer.set_cookie(
         COOKIE, cookie, path="/me", httponly=True, samesite="strict", secure=request.url.scheme == "https"
     )
+    answer.delete_cookie(LEFT, path="/me")
     return answer
 
 

@@ -4,11 +4,13 @@
   "use strict";
   const exit = document.querySelector("form[data-exit]"), mine = document.querySelector("[data-mine]");
   const ALONE_MS = 5 * 60000, TWICE_MS = 1000;
-  let touched = Date.now(), escaped = 0;
+  let touched = Date.now(), escaped = -Infinity;
 
   function leave() {
     document.body.replaceChildren();
     document.title = "";
+    // It counts at once, whether or not the word of it arrives: nobody who comes next may find the page open.
+    document.cookie = "hub_left=1; path=/me; samesite=strict" + (location.protocol === "https:" ? "; secure" : "");
     fetch(exit.action, { method: "POST", keepalive: true, credentials: "same-origin" }).catch(function () { /* it ends by itself */ });
     location.replace(exit.dataset.exit);
   }
@@ -19,8 +21,11 @@
   });
   document.addEventListener("keydown", function (event) {
     if (event.key !== "Escape") return;
-    if (Date.now() - escaped < TWICE_MS) leave();
-    escaped = Date.now();
+    if (event.timeStamp - escaped < TWICE_MS) {  // when they were pressed, however busy the phone is
+      event.preventDefault();  // a third would stop the browser on its way
+      leave();
+    }
+    escaped = event.timeStamp;
   });
   // A page that comes back from the browser's memory may be somebody's who has left.
   window.addEventListener("pageshow", function (event) { if (event.persisted) location.reload(); });

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -46,7 +46,7 @@ def asked(log: list[Json], event: Json) -> list[Decision]:
     ]
 
 
-@LAWS
+@settings(LAWS, max_examples=40)
 @given(mine=logs(), other=logs(), event=events)
 def test_what_either_forbade_or_took_back_is_permitted_by_no_consent(
     mine: list[Json], other: list[Json], event: Json
@@ -62,7 +62,7 @@ def test_what_either_forbade_or_took_back_is_permitted_by_no_consent(
             assert after == before or not after.permitted
 
 
-@LAWS
+@settings(LAWS, max_examples=40)
 @given(mine=logs(), other=logs(), event=events, times=st.integers(2, 3))
 def test_carrying_again_changes_nothing(mine: list[Json], other: list[Json], event: Json, times: int) -> None:
     once = [*mine, *nevers(other)]

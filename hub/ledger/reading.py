@@ -79,7 +79,7 @@ class Topics:
             }
         )
         try:
-            consumer.list_topics(topic, timeout=ANSWER_S_MAX)  # or the leader is asked for again after half a second
+            consumer.list_topics(topic, timeout=ANSWER_S_MAX)  # or it asks for the leader after half a second
             consumer.assign([TopicPartition(topic, partition, start)])
             until = time.monotonic() + SILENCE_S_MAX
             while time.monotonic() < until:

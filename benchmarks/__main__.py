@@ -14,7 +14,7 @@ from rich.table import Table
 
 MEASURED = (
     *("decide", "memory", "throughput", "latency", "sizes", "growth"),
-    *("gateway", "webhook", "files", "screen", "streams", "ledger"),
+    *("gateway", "webhook", "files", "screen", "streams", "ledger", "pages"),
 )
 RESULTS = Path("bench-results.json")
 

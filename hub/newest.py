@@ -33,12 +33,14 @@ class Page(NamedTuple):
 def page(store: Store, wanted: Wanted, before: str | None = None) -> Page:
     """The newest directives wanted, or those before a cursor. A cursor that is none of ours is the newest."""
     table = directives.c
-    conditions = [table.recorded_at >= wanted.since, table.recorded_at <= wanted.until]
+    found = _CURSOR.fullmatch(before or "")
+    mark = None if found is None else [int(one) for one in found.groups()]
+    until = wanted.until if mark is None else min(wanted.until, mark[0])
+    conditions = [table.recorded_at >= wanted.since, table.recorded_at <= until]
     for column in (table.type, table.participant, table.concerns):
         if (value := getattr(wanted, column.name)) is not None:
             conditions.append(column == value)
-    if found := _CURSOR.fullmatch(before or ""):
-        mark = [int(one) for one in found.groups()]
+    if mark is not None:
         conditions.append(sa.tuple_(table.recorded_at, table.partition, table.offset) < sa.tuple_(*mark))
     query = (
         sa.select(directives)

@@ -204,7 +204,7 @@ outcomes = sa.Table(
     _text("decision", sa.ForeignKey("decisions.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     _text("event"),
-    _text("participant", index=True),
+    _text("participant"),
     _text("stakeholder"),
     _text("subscription"),
     _text("purpose"),
@@ -216,6 +216,7 @@ outcomes = sa.Table(
     _json("obligations"),
     _number("at"),
     sa.Index("ix_outcomes_newest", "at", "decision", "number"),
+    sa.Index("ix_outcomes_counted", "at", "effect", "reason"),
     sa.Index("ix_outcomes_stakeholder", "stakeholder", "at"),
     sa.Index("ix_outcomes_reason", "reason", "at"),
     sa.Index("ix_outcomes_event", "event", "stakeholder"),
@@ -233,10 +234,11 @@ def _delivery(name: str, *columns: Any) -> sa.Table:
         _text("key", index=True),
         _text("stakeholder"),
         _text("adapter"),
-        _text("event", index=True),
+        _text("event"),
         _text("participant", index=True),
         _number("at"),
         *columns,
+        sa.Index(f"ix_{name}_event_stakeholder", "event", "stakeholder", "at"),
         sa.Index(f"ix_{name}_stakeholder_at", "stakeholder", "at"),
     )
 
@@ -256,12 +258,14 @@ receipts = _delivery(
     _text("outcome"),
     _text("code"),
     _number("next_at", nullable=True),
+    sa.Index("ix_receipts_counted", "at", "outcome", "code"),
 )
 withheld = _delivery(
     "withheld",
     _number("consent_offset"),
     _number("governance_offset"),
     _json("reasons"),
+    sa.Index("ix_withheld_at", "at"),
 )
 
 alerts = sa.Table(  # rows that wait for a person, and the rest of what a person's page tells

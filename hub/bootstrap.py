@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from hub.oidc import Provider
     from hub.parts import Viewing
     from hub.publishing import Publisher
+    from streams.timed import Timed
 
 CONNECTORS: Final = "connectors"
 TELLING_S_MAX: Final = 5.0  # for what is being sent when the auditor stops
@@ -322,52 +324,44 @@ def run_faust(hub: Hub, stop: threading.Event) -> None:
     """Stage `faust`: the clock."""
     from streams.clock import APP, Clock  # noqa: PLC0415
 
-    settings = hub.settings
-    pulse = Pulse(settings.run_dir, APP)
-    pulse.beat("starting")
-    try:
-        with Slot(settings.run_dir / "slots", APP) as slot:
-            folder = settings.data / APP / slot.instance_id
-            folder.mkdir(parents=True, exist_ok=True)
-            soon = hub.alert_rules.named("consent-expires")
-            days = soon.days if soon else ()
-            clock = Clock(
-                hub.client["bootstrap.servers"],
-                folder,
-                slot.instance_id,
-                settings.partitions,
-                days,
-                hub.zone,
-                **as_faust(hub.client),
-            )
-            clock.run(stop, lambda health: say(pulse, health))
-    finally:
-        pulse.close()
-        hub.close()
+    def made(folder: Path, instance_id: str) -> Clock:
+        soon = hub.alert_rules.named("consent-expires")
+        days = soon.days if soon else ()
+        servers, partitions = hub.client["bootstrap.servers"], hub.settings.partitions
+        return Clock(servers, folder, instance_id, partitions, days, hub.zone, **as_faust(hub.client))
+
+    _run_timed(hub, APP, made, stop)
 
 
 def run_aggregate(hub: Hub, stop: threading.Event) -> None:
     """Stage `aggregate`: counts for everybody to see."""
     from streams.aggregate import APP, Aggregates  # noqa: PLC0415
 
+    def made(folder: Path, instance_id: str) -> Aggregates:
+        return Aggregates(
+            hub.vault,
+            hub.measures,
+            hub.zone,
+            hub.client["bootstrap.servers"],
+            folder,
+            instance_id,
+            hub.settings.partitions,
+            **as_faust(hub.client),
+        )
+
+    _run_timed(hub, APP, made, stop)
+
+
+def _run_timed(hub: Hub, app: str, made: Callable[[Path, str], "Timed"], stop: threading.Event) -> None:
+    """A stage in Faust, in a folder of its own."""
     settings = hub.settings
-    pulse = Pulse(settings.run_dir, APP)
+    pulse = Pulse(settings.run_dir, app)
     pulse.beat("starting")
     try:
-        with Slot(settings.run_dir / "slots", APP) as slot:
-            folder = settings.data / APP / slot.instance_id
+        with Slot(settings.run_dir / "slots", app) as slot:
+            folder = settings.data / app / slot.instance_id
             folder.mkdir(parents=True, exist_ok=True)
-            counting = Aggregates(
-                hub.vault,
-                hub.measures,
-                hub.zone,
-                hub.client["bootstrap.servers"],
-                folder,
-                slot.instance_id,
-                settings.partitions,
-                **as_faust(hub.client),
-            )
-            counting.run(stop, lambda health: say(pulse, health))
+            made(folder, slot.instance_id).run(stop, lambda health: say(pulse, health))
     finally:
         pulse.close()
         hub.close()

@@ -22,14 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
+from examples.county.calendar import rfc3339
 from examples.county.comparison import compare
-from examples.county.events import CHANNELS
+from examples.county.events import CHANNELS, Event
 from examples.county.expected import Reckoner
-from examples.county.hubside import Hub, Visitor
+from examples.county.hubside import Hub, Visitor, now
 from examples.county.journal import kept
+from examples.county.own import Own
 from examples.county.plan import Plan, plan
 from examples.county.running import command, policy
 from examples.county.shelf import Arrival
@@ -298,6 +301,39 @@ def test_a_file_is_sent_once_more_when_an_operator_asks_a_running_hub(performanc
         assert time.monotonic() < deadline, "it was not sent once more"
         time.sleep(0.1)
     assert len({one["body"]["id"] for one in kept(path) if one["key"] == key}) == 1
+
+
+def test_somebody_signs_is_told_of_takes_it_back_and_is_told_of_no_more(performance: Performance) -> None:
+    """On the pages, with everything at work: from a blank form to a delivery that is withheld."""
+    assert performance.journal()["own"]["closed_ms"] >= 0, "the county's own person did, too"
+    own = Own(performance.address, "RCH-100000002", ["city-attorney/court"])
+    with closing(own), closing(Hub(performance.address, performance.tokens())) as hub:
+        code = own.signs("earlier")
+        hub.link("reach", hub.participant("reach", own.number), "municipal-court", "MC-100000002")
+
+        def hearing(number: int) -> str:
+            fields = {"local_id": "MC-100000002", "name": "Marisol", "occurred_at": rfc3339(now() - 60_000)}
+            event = Event(f"own-{number}", 0, "municipal-court", "court.hearing", (), now() - 60_000, fields)
+            (result,) = hub.publish("municipal-court", [event])
+            return str(result["event"])
+
+        def waits(path: str, client: httpx.Client, text: str) -> str:
+            deadline = time.monotonic() + goes_ms_max / 1000 * 3
+            while text not in (page := client.get(path).text):
+                assert time.monotonic() < deadline, f"{path} does not say: {text}"
+                time.sleep(0.1)
+            return page
+
+        hearing(1)
+        own.looks(code)
+        page = waits("/me", own.client, "City Attorney learned about")
+        assert page.count("City Attorney learned about") == 1
+        assert "read before can't be called back: City Attorney" in own.takes_back()
+        event = hearing(2)
+        with closing(Visitor(performance.address, "officer")) as officer:
+            why = f"/officer/why?event={event}&stakeholder=city-attorney"
+            waits(why, officer.client, "Not shared with")
+        assert own.client.get("/me").text.count("City Attorney learned about") == 1
 
 
 def test_nothing_personal_stands_in_the_clear_in_anything_that_the_hub_wrote(

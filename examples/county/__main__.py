@@ -24,12 +24,14 @@ from examples.county.files import Files, watched
 from examples.county.hubside import Hub, NotDone, now
 from examples.county.inbox import Inbox
 from examples.county.journal import Journal, write_whole
+from examples.county.numbers import ROLES, fetched, numbers
 from examples.county.officers import Officers
+from examples.county.own import perform as perform_own
 from examples.county.plan import Plan, plan
 from examples.county.play import Play
 from examples.county.running import RunningHub, kafka, known, policy, register
 from examples.county.showing import Showing
-from examples.county.summary import exact, show
+from examples.county.summary import exact, public, show
 from examples.county.systems import Systems
 
 people_default = 120
@@ -100,13 +102,23 @@ def perform(chosen: argparse.Namespace, folder: Path, console: Console) -> bool:
         play = Play(county, policy(), journal, systems.shelf, hub, files, inbox, officers, showing)
         stack.callback(play.close)
         dues = play.run()
+        counted = numbers(county, fetched(running.address, alive))
         lines = compare(county, dues, systems.shelf.all(), play.closed_at())
         told(lines, systems, county, dues)
+        for agency in county.agencies.values():
+            if agency.role in ROLES:
+                lines[agency.id].unexplained += counted.amiss
+        own = play.step("own", lambda: perform_own(running.address))
         showing.stop()
         if chosen.json:
             print(json.dumps({who: line.as_json() for who, line in lines.items()}, indent=1))
         else:
             show(console, county, lines)
+            public(console, county, counted)
+            console.print(
+                "Somebody new signed on the form, got a card, looked at their own page and took it all back: "
+                f"the door was closed after {own['closed_ms']:,} ms."
+            )
         if not chosen.once:
             console.print("The hub goes on. Ctrl-C stops everything.")
             running.wait()

@@ -70,7 +70,7 @@ def details(category: str, person: Person, moment: int, dice: Random) -> dict[st
     """What a category's events say, told over HTTP or Kafka."""
     kind, _, refined = category.partition(".")
     if kind == "contact":
-        return _contact(refined, moment, dice)
+        return _contact(refined, person, dice)
     if kind == "service":
         return _service(refined, dice)
     if kind == "court":
@@ -88,7 +88,7 @@ def details(category: str, person: Person, moment: int, dice: Random) -> dict[st
     }
 
 
-def _contact(refined: str, moment: int, dice: Random) -> dict[str, Any]:
+def _contact(refined: str, person: Person, dice: Random) -> dict[str, Any]:
     details: dict[str, Any] = {"mode": dice.choice(("in person", "phone", "message"))}
     details |= {"staff": dice.choice(STAFF), "needs": sorted(dice.sample(NEEDS, 2))}
     if refined == "crisis":
@@ -99,8 +99,8 @@ def _contact(refined: str, moment: int, dice: Random) -> dict[str, Any]:
         details |= {
             "engaged": True,
             "phase": "active",
-            "gender": "self-described",
-            "race_ethnicity": ["asked"],
+            "gender": person.gender,
+            "race_ethnicity": person.race_ethnicity,
         }
     return details
 

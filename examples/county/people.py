@@ -98,6 +98,17 @@ class Person:
     late: frozenset[str]
 
     @property
+    def gender(self) -> str:
+        """As they describe themselves."""
+        return ("man", "woman", "man", "woman", "nonbinary")[self.number % 5]
+
+    @property
+    def race_ethnicity(self) -> list[str]:
+        """As they describe themselves."""
+        stated = ("black", "white", "latino", "black", "native american, white", "white", "samoan")
+        return stated[self.number % 7].split(", ")
+
+    @property
     def key(self) -> str:
         """A short handle for ids in the plan; it says nothing about anybody."""
         return f"{self.number:04d}"

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from examples.county.comparison import Line
 from examples.county.events import CHANNELS
+from examples.county.numbers import ROLES, Numbers
 from examples.county.plan import Plan
 from examples.county.signed import BY_FHIR
 
@@ -98,6 +99,16 @@ def ways(county: Plan, lines: Mapping[str, Line]) -> Table:
     for entering, leaving in zip_longest(coming, going, fillvalue=("", "")):
         table.add_row(entering[0], str(entering[1]), leaving[0], str(leaving[1]))
     return table
+
+
+def public(console: Console, county: Plan, counted: Numbers) -> None:
+    """Prints what the public's four receive."""
+    who = ", ".join(one.name for one in county.agencies.values() if one.role in ROLES)
+    months = ", ".join(counted.months) or "no month"
+    console.print(
+        f"{who}, like anybody, see at /public numbers of {months}: {counted.shown} shown, {counted.hidden} "
+        "hidden because they could point at somebody."
+    )
 
 
 def show(console: Console, county: Plan, lines: Mapping[str, Line]) -> None:

@@ -45,6 +45,7 @@ KNOWN: Final = frozenset(  # what the catalogues have sentences for
         "consent-narrowed",
         "restriction-placed",
         "somebody-unknown",
+        "letter-waiting",
     }
 )
 OF_CONSENT: Final = frozenset(
@@ -131,7 +132,7 @@ class Rule(_Part):
     """One row. See the file."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,60}$")]
-    on: Literal["event", "consent", "parked", "silence"] = "event"
+    on: Literal["event", "consent", "parked", "silence", "letter"] = "event"
     urgency: Urgency
     audience: Audience = "caseload"
     at_once: bool = True

@@ -16,6 +16,7 @@ from prometheus_client import Counter
 
 from connectors.together import Together
 from hub import peer
+from hub.addresses import Addresses
 from hub.parts import Parts
 from hub.passes import COOKIE as VISIT
 from hub.passes import LEFT, Passes, Visitor
@@ -54,7 +55,7 @@ class Forbidden(Exception):
 
 
 class TooMany(Exception):
-    """Somebody known asks more often than one may. `wait_s` says when to ask again, in seconds."""
+    """Somebody asks more often than one may. `wait_s` says when to ask again, in seconds."""
 
     def __init__(self, wait_s: int) -> None:
         super().__init__("too many requests")
@@ -66,7 +67,8 @@ class Rule:
     """Who may use one route: anyone, programs whose token has `scope`, people of these roles.
 
     `passive` marks what a page asks for by itself, which does not keep a session from ending. `fields_max` is
-    how many fields its form may have, `upload` whether one of them may be a file.
+    how many fields its form may have, `upload` whether one of them may be a file. `public` marks what is
+    for everybody, of which one address may not ask without end.
     """
 
     method: str
@@ -77,6 +79,7 @@ class Rule:
     passive: bool = False
     fields_max: int = FORM_FIELDS_MAX
     upload: bool = False
+    public: bool = False
 
 
 def _rules() -> dict[tuple[str, str], Rule]:
@@ -92,18 +95,27 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("POST", "/language", anyone=True),
         Rule("POST", "/signout", roles=everybody),
         Rule("GET", "/static/{name}", anyone=True),
-        # What was published is for everybody.
-        Rule("GET", "/public", anyone=True),
-        Rule("GET", "/public/rules", anyone=True),
-        Rule("GET", "/public/measures/{name}", anyone=True),
-        Rule("GET", "/public/charts/{name}.svg", anyone=True),
-        Rule("GET", "/v1/aggregates", anyone=True),
-        Rule("GET", "/v1/aggregates/dictionary", anyone=True),
+        # What was published is for everybody, and everybody may write a letter.
+        Rule("GET", "/public", anyone=True, public=True),
+        Rule("GET", "/public/rules", anyone=True, public=True),
+        Rule("GET", "/public/measures/{name}", anyone=True, public=True),
+        Rule("GET", "/public/charts/{name}.svg", anyone=True, public=True),
+        Rule("GET", "/v1/aggregates", anyone=True, public=True),
+        Rule("GET", "/v1/aggregates/dictionary", anyone=True, public=True),
+        Rule("GET", "/public/letters", anyone=True, public=True),
+        Rule("POST", "/public/letters", anyone=True, public=True),
+        Rule("GET", "/public/letters/{kind}", anyone=True, public=True),
+        Rule("POST", "/public/letters/{kind}", anyone=True, public=True),
+        Rule("POST", "/v1/letters", anyone=True, public=True),
+        Rule("POST", "/v1/letters/states", anyone=True, public=True),
         Rule("GET", "/cases", roles=CASE_MANAGER),
         Rule("GET", "/cases/alerts", roles=CASE_MANAGER, passive=True),
         Rule("GET", "/cases/alerts/{alert}", roles=CASE_MANAGER),
         Rule("POST", "/cases/alerts/{alert}/{act}", roles=CASE_MANAGER),
         Rule("POST", "/cases/looks", roles=CASE_MANAGER, passive=True),
+        Rule("GET", "/cases/letters", roles=CASE_MANAGER),
+        Rule("GET", "/cases/letters/{letter}", roles=CASE_MANAGER),
+        Rule("POST", "/cases/letters/{letter}/{act}", roles=CASE_MANAGER),
         Rule("GET", "/cases/people", roles=CASE_MANAGER),
         Rule("POST", "/cases/people", roles=CASE_MANAGER),
         Rule("GET", "/cases/caseload", roles=CASE_MANAGER, passive=True),
@@ -222,12 +234,21 @@ class Gate:
     """The dependency of every route. Afterwards `request.state.principal` is who asks, or None."""
 
     def __init__(
-        self, store: Store, sessions: Sessions, passes: Passes, rates: Rates, *, secure: bool
+        self,
+        store: Store,
+        sessions: Sessions,
+        passes: Passes,
+        rates: Rates,
+        addresses: Addresses,
+        *,
+        secure: bool,
     ) -> None:
-        """In: the store, sessions, cards; how often each may ask; whether people reach the web by TLS."""
+        """In: the store, sessions, cards; how often each who is known may ask, and each address on the public
+        pages; whether people reach the web by TLS."""
         self._sessions = sessions
         self._passes = passes
         self._rates = rates
+        self._addresses = addresses
         self._cookie = cookie_name(secure)
         self._machines = Together(partial(check_all, store), together_max)
 
@@ -238,6 +259,9 @@ class Gate:
         request.state.principal = principal
         if principal is not None:
             self._bounded(principal)
+        elif rule.public and (wait := self._addresses.take(request)):
+            _throttled.labels("anybody").inc()
+            raise TooMany(wait)
         if isinstance(principal, Machine) and principal.credential.startswith(CERTIFICATE):
             _same_origin(request)  # a browser shows its certificate wherever another site sends it
         if request.method not in SAFE_METHODS and not isinstance(principal, Machine):

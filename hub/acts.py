@@ -41,6 +41,10 @@ CARD_MADE: Final = "card-made"
 CARD_ENDED: Final = "card-ended"
 CARD_RESTS: Final = "card-rests"  # somebody tries PINs
 HELPER_NAMED: Final = "helper-named"
+LETTER_RECEIVED: Final = "letter-received"
+LETTER_TAKEN: Final = "letter-taken"
+LETTER_CLOSED: Final = "letter-closed"
+LETTER_READ: Final = "letter-read"
 FORM_KEPT: Final = "form-kept"
 FORM_ANSWERED: Final = "form-answered"  # whatever the answer was
 

@@ -35,6 +35,7 @@ from hub.errors import SettingsInvalid
 from hub.forgetting import Forgetter
 from hub.governance import Register
 from hub.health import Pulse
+from hub.letters import Letters
 from hub.participants import Participants
 from hub.registration import Registration
 from hub.requests import Requests
@@ -155,6 +156,12 @@ class Hub:
     def requests(self) -> Requests:
         """What participants ask for, and by when it is due."""
         return Requests(self.store, self.vault, self.appender, self.zone, now_ms)
+
+    @cached_property
+    def letters(self) -> Letters:
+        """What the community writes."""
+        desk, day_max = self.settings.linking_desk, self.settings.letters_per_day_max
+        return Letters(self.store, self.vault, self.appender, self.zone, now_ms, desk, day_max)
 
     @cached_property
     def alert_rules(self) -> Rules:
@@ -615,6 +622,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             requests=hub.requests,
             handling=Handling(hub.store, hub.appender, hub.caseloads, hub.alarms, now_ms),
             measures=hub.measures,
+            letters=hub.letters,
             preferences=Preferences(hub.store, hub.vault),
             devices=Devices(hub.store, hub.vault),
             clock_ms=now_ms,

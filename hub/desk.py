@@ -1,4 +1,4 @@
-"""What becomes an alert without a decision: a bell that rings, a consent that changed, somebody unknown.
+"""What becomes an alert without a decision: a bell, a consent that changed, somebody unknown, a letter.
 
 A bell rings for an alert that stands already. The others reach only the desk whose work they are: the
 organisation that took the consent, and the one that links people. Part of the auditor's projections, in its
@@ -13,6 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from connectors.alert_rules import Rules
+from hub.acts import LETTER_RECEIVED
 from hub.casetables import custody
 from hub.projections import Read
 from hub.store import next_number, upsert
@@ -21,7 +22,8 @@ from schemas import instant
 from schemas.bells import ALERT, ESCALATION, EXPIRES_SOON
 from schemas.errors import BadTime
 
-NEWS_MS_MAX: Final = 7 * 24 * 3_600_000  # what is older is no news: projections may be built again
+DAY_MS: Final = 24 * 3_600_000
+NEWS_MS_MAX: Final = 7 * DAY_MS  # what is older is no news: projections may be built again
 _FROM: Final = "stakeholder:"
 _PERSON: Final = "person:"
 
@@ -43,6 +45,8 @@ class Desk:
                 self._directed(connection, record.value)
             elif record.kind == "Parked":
                 self._parked(connection, record.value)
+            elif record.kind == "Work" and record.value["kind"] == LETTER_RECEIVED:
+                self._written(connection, record.value)
 
     def _rung(self, connection: sa.Connection, bell: Mapping[str, Any]) -> None:
         if bell["kind"] == ALERT:
@@ -114,6 +118,14 @@ class Desk:
             {"agency": parked["agency"]},
             name,
         )
+
+    def _written(self, connection: sa.Connection, work: Mapping[str, Any]) -> None:
+        """Somebody of the community wrote: one alert a day and kind, however many letters come."""
+        if self._linking is None:
+            return
+        letter, day = json.loads(work["body"])["letter"], work["at"] // DAY_MS
+        name = _id("letter-waiting", letter, str(day))
+        self._tell(connection, "letter-waiting", self._linking, "", work["at"], {"letter": letter}, name)
 
     def _tell(
         self,

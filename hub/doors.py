@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
 from schemas import topics
@@ -53,6 +53,17 @@ class Doors(BaseSettings):
     """Of one token, certificate or session, in the long run, of each process of the web."""
     requests_burst_max: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
     """The same, at once."""
+    web_proxies: Annotated[tuple[IPvAnyAddress, ...], Field(max_length=20)] = ()
+    """Addresses of the proxies in front of the web. What one of these says in `X-Forwarded-For` is taken for
+    the address of who asks; what anybody else says there is not."""
+    public_per_s_max: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """Of one address on the public pages, in the long run, of each process of the web."""
+    public_burst_max: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """The same, at once."""
+    letters_per_hour_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    """Letters of the community from one address, in the long run and at once, of each process of the web."""
+    letters_per_day_max: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Letters of the community that are taken in a day, from whatever addresses."""
 
     oidc_issuer: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")] | None = None
     """The OpenID Connect provider at which people sign in, exactly as it calls itself; None for nobody."""

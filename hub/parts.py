@@ -18,6 +18,7 @@ from hub.devices import Devices
 from hub.directives import Directives
 from hub.governance import Register
 from hub.handling import Handling
+from hub.letters import Letters
 from hub.lookup import Lookup
 from hub.oidc import Provider
 from hub.participants import Participants
@@ -87,6 +88,7 @@ class Parts:
     requests: Requests
     handling: Handling
     measures: Measures
+    letters: Letters
     preferences: Preferences
     devices: Devices
     clock_ms: Callable[[], int]

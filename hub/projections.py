@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from hub import acts, caseloads, handling, merging, publictables, requests, tables, watching
+from hub import acts, caseloads, handling, letters, merging, publictables, requests, tables, watching
 from hub.store import upsert
 from schemas import codec
 
@@ -219,6 +219,8 @@ def _acts(connection: sa.Connection, records: Sequence[Read]) -> None:
             handling.apply(connection, value, record.offset)
         elif record.kind == "Work" and value["kind"] in requests.KINDS:
             requests.apply(connection, value, record.offset)
+        elif record.kind == "Work" and value["kind"] in letters.ACTS:
+            letters.apply(connection, value, record.offset)
         elif record.kind == "Work" and value["kind"] in merging.KINDS:
             merging.apply(connection, value, record.offset)
         rows.append(

@@ -1,4 +1,4 @@
-"""Tables of what is counted for everybody to see."""
+"""Tables of what is counted for everybody to see, and of what comes from the community."""
 
 from typing import Final
 
@@ -25,4 +25,29 @@ publications = sa.Table(  # of several of one measure and month, the first of th
     json("body"),
 )
 
-PUBLIC: Final = (aggregates, publications)
+letters = sa.Table(  # of the community: referrals and reports of harm
+    "letters",
+    metadata,
+    text("id", primary_key=True),  # keyed hash of the code on its receipt
+    text("kind"),
+    number("at"),
+    sealed("sealed"),
+    number("taken_at", nullable=True),
+    text("taken_by", nullable=True),
+    number("taken_offset", nullable=True),
+    number("closed_at", nullable=True),
+    text("closed_by", nullable=True),
+    text("outcome", nullable=True),
+    number("closed_offset", nullable=True),
+    sa.Index("ix_letters_closed", "closed_at", "id"),
+)
+
+letter_days = sa.Table(  # how many letters came on a day, and how many were turned away; no projection
+    "letter_days",
+    metadata,
+    text("day", primary_key=True),  # as 2026-03-01, where the program is
+    sa.Column("taken", sa.Integer, nullable=False),
+    sa.Column("refused", sa.Integer, nullable=False),
+)
+
+PUBLIC: Final = (aggregates, publications, letters)

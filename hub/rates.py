@@ -16,7 +16,7 @@ CREDENTIALS_MAX: Final = 10_000
 class Rates:
     """The buckets. For one event loop."""
 
-    def __init__(self, per_s: int, burst: int, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, per_s: float, burst: int, clock_s: Callable[[], float] = time.monotonic) -> None:
         """In: requests a second in the long run, and at once."""
         self._per_s = per_s
         self._burst = burst

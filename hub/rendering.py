@@ -71,11 +71,12 @@ def speak(request: Request) -> Tongue:
     return tongue(language, parts(request).settings.time_zone)
 
 
-def _doors(person: Person | None, words: Tongue) -> list[tuple[str, str]]:
+def _doors(person: Person | None, desk: str | None, words: Tongue) -> list[tuple[str, str]]:
     if person is None:
         return []
     if person.role == "case-manager":
-        return [("/cases", words.say("Today")), ("/cases/people", words.say("My people"))]
+        own = [("/cases", words.say("Today")), ("/cases/people", words.say("My people"))]
+        return [*own, ("/cases/letters", words.say("Letters"))] if person.stakeholder == desk else own
     if person.role == "privacy-officer":
         return [
             ("/officer", words.say("Decisions")),
@@ -103,7 +104,7 @@ def render(
         .render(
             tongue=words,
             person=person,
-            doors=_doors(person, words),
+            doors=_doors(person, parts(request).settings.linking_desk, words),
             here=request.url.path,
             demo=parts(request).settings.demo,
             quick_exit=parts(request).settings.quick_exit,

@@ -114,7 +114,8 @@ class Settings(Doors):
     publish_quiet_ms: Annotated[int, Field(ge=1_000, le=30 * 86_400_000)] = 6 * 3_600_000
     """A month's numbers are published once nothing came to them for so long, for they are final then."""
     linking_desk: str | None = None
-    """The stakeholder that links people, and hears of events about somebody unknown; None for nobody."""
+    """The stakeholder that links people: it hears of events about somebody unknown, and reads what the
+    community writes; None for nobody, and then nobody can write."""
     mail_host: str | None = None
     """The server that takes mail to case managers; None for no mail."""
     mail_port: Port = 587

@@ -62,6 +62,7 @@ class Rotation(NamedTuple):
 
 HUB_KEYS: Final = {
     "originals": Rotation(DAY_MS, 90 * DAY_MS),  # what came in: inbox, quarantine, parked
+    "letters": Rotation(DAY_MS, 180 * DAY_MS),  # of the community
     "counts": Rotation(None, None),  # of people, before it is known which may be published
     "secrets": Rotation(None, None),  # recipients' signing secrets, orders that wait for their second officer
 }

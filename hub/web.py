@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from connectors import gateway
 from connectors.intake import Intake
 from hub.access import Gate, machine, signed_in
+from hub.addresses import Addresses
 from hub.answers import answer_errors
 from hub.headers import Headed
 from hub.live import Streams
@@ -30,6 +31,8 @@ from hub.routes import (
     health,
     home,
     installed,
+    letters,
+    letters_desk,
     log,
     me,
     officer,
@@ -56,6 +59,7 @@ from hub.visits import Counted, Visits
 from schemas import directives as shapes
 
 TITLE: Final = "Diversion hub"
+HOUR_S: Final = 3_600
 _DIRECTIVE: Final = "#/components/schemas/Directive"
 
 
@@ -63,6 +67,9 @@ def create_app(of: Parts) -> FastAPI:
     """The application. Raises `ValueError` where demo accounts would be reached from elsewhere."""
     refuse_open_demo(of.settings)
     rates = Rates(of.settings.requests_per_s_max, of.settings.requests_burst_max)
+    proxies = of.settings.web_proxies
+    everybody = Addresses(of.settings.public_per_s_max, of.settings.public_burst_max, proxies, of.clock_ms)
+    gate = Gate(of.store, of.sessions, of.passes, rates, everybody, secure=of.settings.secure)
     app = FastAPI(
         title=TITLE,
         version="0.1.0",
@@ -70,12 +77,14 @@ def create_app(of: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        dependencies=[Depends(Gate(of.store, of.sessions, of.passes, rates, secure=of.settings.secure))],
+        dependencies=[Depends(gate)],
     )
     app.openapi_version = "3.0.3"  # what the vendored page for reading it knows
     app.state.parts = of
     app.state.streams = Streams(lambda keys: run_in_threadpool(signed_in, of, keys))
     app.state.asking = Counter()
+    hourly = of.settings.letters_per_hour_max
+    app.state.writers = Addresses(hourly / HOUR_S, hourly, proxies, of.clock_ms)
     for module in (
         home,
         signon,
@@ -103,6 +112,8 @@ def create_app(of: Parts) -> FastAPI:
         fhir,
         submissions,
         public,
+        letters,
+        letters_desk,
         schemas,
         log,
         me,

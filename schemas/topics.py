@@ -154,7 +154,7 @@ TOPICS: Final[dict[str, Topic]] = {
         ),
         Topic("identity", "participant", "P", FOREVER_MS, "delete", ("web",), ("admit", "auditor")),
         Topic("views", "participant", "P", DAY_MS, "delete", ("web",), ("connectors",), segment_ms=HOUR_MS),
-        Topic("work", "participant or account", "P", FOREVER_MS, "delete", ("web",), ("auditor",)),
+        Topic("work", "participant, account or letter", "P", FOREVER_MS, "delete", ("web",), ("auditor",)),
         Topic("access", "principal", "P", FOREVER_MS, "delete", ("web",), ("auditor",)),
         Topic("ledger", "none", 1, FOREVER_MS, "delete", ("auditor",), ("auditor",)),
     )

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from hub import broker, settings
 from hub.casetables import caseloads
+from hub.letters import Words
 from hub.requests import Requests
 from hub.store import upsert
 from hub.tables import intents, quarantine, receipts
@@ -32,6 +33,10 @@ PAGES = {
     "public": (None, "/public"),
     "whom": (None, "/public/measures/referrals"),
     "rules": (None, "/public/rules"),
+    "tell": (None, "/public/letters"),
+    "harm": (None, "/public/letters/harm"),
+    "letters": ("case-manager", "/cases/letters"),
+    "letter": ("case-manager", "/cases/letters > .card a.button"),
     "sign-in": (None, "/signin"),
     "cases": ("case-manager", "/cases"),
     "nobody": ("case-manager-2", "/cases"),
@@ -92,6 +97,11 @@ def populate(side: Side) -> None:
     )
     history(side)
     publish(side)
+    for kind, what in (
+        ("harm", "Needles by the swings, third time this month."),
+        ("referral", "A man sleeps under the bridge."),
+    ):
+        side.hub.letters.send(kind, Words(what, where="The park at Alder Street"))
     _deliver(side, time.time_ns() // 1_000_000)
     _order(side)
     _refused(side)

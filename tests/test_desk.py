@@ -260,6 +260,15 @@ def test_somebody_unknown_reaches_the_desk_that_links_people_until_it_is_done(to
     assert len(town.rows()) == 1, "nobody links people here"
 
 
+def test_letters_of_the_community_reach_the_same_desk_as_one_alert_a_day(town: Town) -> None:
+    for number in range(3):
+        body = json.dumps({"about": f"l-{number}", "letter": "harm"}).encode()
+        work = {"kind": "letter-received", "at": NOW, "by": "public", "participant": "", "body": body}
+        town.read("Work", {"id": f"a-{number}", "sealed": b"x", **work})
+    (row,) = town.rows()
+    assert (row.rule, row.stakeholder, row.facts) == ("letter-waiting", "linkers", {"letter": "harm"})
+
+
 def test_what_stood_for_too_long_goes(town: Town) -> None:
     town.alert("a")
     town.alert("ahead", "p-2", due_at=NOW + DAY)

@@ -251,7 +251,7 @@ def served(servers: str, folder: Path, **more: Any) -> Iterator[Side]:
         kafka_bootstrap=servers,
         partitions=2,
         replication=1,
-        **{"demo": True, "time_zone": "America/Los_Angeles", **more},
+        **{"demo": True, "time_zone": "America/Los_Angeles", "linking_desk": REACH, **more},
     )
     bootstrap.prepare(configured, servers)
     with bootstrap.bootstrap(configured, servers) as aside:

@@ -28,13 +28,13 @@ STATUS: Final = {
 }
 
 
-async def read_json(request: Request) -> Any:
+async def read_json(request: Request, bytes_max: int = BODY_BYTES_MAX) -> Any:
     """The body as JSON, still to be checked by whoever knows its shape.
 
-    Raises `Invalid` for what is not JSON, does not arrive or is cut off, `TooLarge` past `BODY_BYTES_MAX`.
+    Raises `Invalid` for what is not JSON, does not arrive or is cut off, `TooLarge` past `bytes_max`.
     """
     try:
-        body = await read_body(request, lambda _size: None, BODY_BYTES_MAX)
+        body = await read_body(request, lambda _size: None, bytes_max)
     except (TimeoutError, ClientDisconnect):
         raise Invalid.one("", "not-json", "the body did not arrive whole") from None
     value = strict.load(body)

@@ -41,7 +41,7 @@ BY: Final = "public"
 Kind = Literal["referral", "harm"]
 State = Literal["waiting", "taken", "closed"]
 
-_refused = Metric("hub_letters_refused_total", "Letters of the community that were turned away", ["why"])
+_refused = Metric("hub_letters_refused_total", "Letters of the community that were turned away", ["reason"])
 _received = Metric("hub_letters_received_total", "Letters of the community that were taken in")
 log = structlog.get_logger(__name__)
 

@@ -305,7 +305,7 @@ def test_a_flood_from_one_address_is_told_when_to_come_back(side: Side) -> None:
         large = anybody.post("/public/letters/harm", data={"what": "x" * 70_000})
         assert large.status_code == 413
         metrics = anybody.get("/metrics").text
-    assert re.search(r'hub_letters_refused_total\{.*why="address"\} [1-9]', metrics)
+    assert re.search(r'hub_letters_refused_total\{.*reason="address"\} [1-9]', metrics)
 
 
 def _of(side: Side, account: str) -> str | None:

@@ -39,9 +39,9 @@ class Scene:
     people: dict[str, list[str]]
     numbers: dict[str, int]
 
-    def cookie(self, account: str) -> str:
-        """Somebody signed in. Out: the header by which they are known."""
-        return f"{COOKIE}={Sessions(self.hub.store).open(account)}"
+    def cookie(self, account: str, agent: str = "") -> str:
+        """Somebody signed in, by a browser that calls itself so. Out: the header by which they are known."""
+        return f"{COOKIE}={Sessions(self.hub.store).open(account, agent)}"
 
     def request(self, events: Sequence[dict[str, Any]]) -> bytes:
         """What publishes these, as it goes over the wire."""

@@ -32,6 +32,7 @@ from schemas import instant
 
 TEAM: Final = "reach"
 MANAGER: Final = "manager"
+AGENT: Final = "Mozilla/5.0 (a phone)"  # a session is of one browser
 BARE: Final = "bench.bare"
 ALERTS: Final = 60  # of a round, each about somebody else
 EVERY_S: Final = 0.2
@@ -114,9 +115,9 @@ async def pages(place: scene.Scene, address: str) -> AsyncIterator[dict[str, Pag
         browser = await playwright.chromium.launch(executable_path=path, args=flags)
         made = {}
         for who, base in (("hub", place.address), ("bare", address)):
-            context = await browser.new_context(base_url=base)
+            context = await browser.new_context(base_url=base, user_agent=AGENT)
             if who == "hub":
-                name, _, value = place.cookie(MANAGER).partition("=")
+                name, _, value = place.cookie(MANAGER, AGENT).partition("=")
                 await context.add_cookies([{"name": name, "value": value, "url": base}])
             await context.add_init_script(SEEN)
             made[who] = await context.new_page()

@@ -100,6 +100,8 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("GET", "/public/rules", anyone=True, public=True),
         Rule("GET", "/public/measures/{name}", anyone=True, public=True),
         Rule("GET", "/public/charts/{name}.svg", anyone=True, public=True),
+        Rule("GET", "/public/equity", anyone=True, public=True),
+        Rule("GET", "/public/embed/{name}", anyone=True, public=True),
         Rule("GET", "/v1/aggregates", anyone=True, public=True),
         Rule("GET", "/v1/aggregates/dictionary", anyone=True, public=True),
         Rule("GET", "/public/letters", anyone=True, public=True),

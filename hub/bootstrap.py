@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from connectors.sources import Source
     from connectors.taking import Taker
     from consent.record import Record
+    from hub.equity import Census
     from hub.filing import Place
     from hub.ledger.note import Signer
     from hub.ledger.worker import Worker
@@ -180,6 +181,23 @@ class Hub:
         except (Invalid, OSError) as error:
             why = error.detail if isinstance(error, Invalid) else "the file cannot be read"
             raise SettingsInvalid(f"`measures`: {why}") from None
+
+    @cached_property
+    def census(self) -> "Census | None":
+        """Who lives here. Raises `SettingsInvalid` where the program's table cannot be read."""
+        from hub import equity  # noqa: PLC0415
+
+        if self.settings.census is None:
+            return None
+        try:
+            return equity.census(self.settings.census.read_text("utf-8"))
+        except (Invalid, OSError, UnicodeDecodeError) as error:
+            why = (
+                f"line {error.path[1:]}: {error.detail}"
+                if isinstance(error, Invalid)
+                else "it cannot be read"
+            )
+            raise SettingsInvalid(f"`census`: {why}", "See docs/public.md.") from None
 
     @property
     def zone(self) -> ZoneInfo:
@@ -622,6 +640,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             requests=hub.requests,
             handling=Handling(hub.store, hub.appender, hub.caseloads, hub.alarms, now_ms),
             measures=hub.measures,
+            census=hub.census,
             letters=hub.letters,
             preferences=Preferences(hub.store, hub.vault),
             devices=Devices(hub.store, hub.vault),

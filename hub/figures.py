@@ -86,13 +86,13 @@ def records(series: Sequence[Series]) -> Iterator[dict[str, Any]]:
 
 def as_csv(series: Sequence[Series]) -> str:
     """The records as CSV (RFC 4180)."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(COLUMNS), lineterminator="\r\n")
+    written = io.StringIO()
+    table = csv.DictWriter(written, list(COLUMNS), lineterminator="\r\n")
     table.writeheader()
     for record in records(series):
         safe = {name: _cell(value) for name, value in record.items()}
         table.writerow(safe)
-    return text.getvalue()
+    return written.getvalue()
 
 
 def _cell(value: Any) -> Any:
@@ -110,8 +110,8 @@ def dictionary(rows: Measures, language: str) -> dict[str, Any]:
                 "measure": row.id,
                 "version": row.version,
                 "from": row.since,
-                "title": _text(row.title, language),
-                "definition": _text(row.says, language),
+                "title": text(row.title, language),
+                "definition": text(row.says, language),
                 "events": list(row.events),
                 "complete_after_days": row.ripe_days,
             }
@@ -120,7 +120,8 @@ def dictionary(rows: Measures, language: str) -> dict[str, Any]:
     }
 
 
-def _text(texts: Any, language: str) -> str:
+def text(texts: Any, language: str) -> str:
+    """A text of a measure in a language."""
     return str(texts.get(language) or texts["en"])
 
 
@@ -183,7 +184,7 @@ def figure(series: Series, words: Tongue) -> Figure:
         )
         for name in DIMENSIONS
     ]
-    title, says = _text(row.title, words.language), _text(row.says, words.language)
+    title, says = text(row.title, words.language), text(row.says, words.language)
     return Figure(row.id, row.version, title, says, words.month(month), bars, course, whom)
 
 

@@ -50,6 +50,10 @@ class Headed:
             if message["type"] == "http.response.start":
                 given = list(message.get("headers", ()))
                 there = {name.lower() for name, _ in given}
+                if (
+                    b"content-security-policy" in there
+                ):  # which says who may frame it, and what is older cannot
+                    there.add(b"x-frame-options")
                 message["headers"] = given + [one for one in self.ours if one[0] not in there]
             await send(message)
 

@@ -72,6 +72,10 @@ class Tongue(Words):
         """A whole number with the separators of the place."""
         return numbers.format_decimal(value, locale=self.locale)
 
+    def decimal(self, value: float) -> str:
+        """A number with one or two digits after the point, as the place writes it."""
+        return numbers.format_decimal(value, "#,##0.##" if value < 10 else "#,##0.#", locale=self.locale)
+
     def month(self, month: str) -> str:
         """A month, in as 2026-01."""
         first = datetime.fromisoformat(f"{month}-01")

@@ -16,6 +16,7 @@ from hub.caseloads import Caseloads
 from hub.crosswalk import Crosswalk
 from hub.devices import Devices
 from hub.directives import Directives
+from hub.equity import Census
 from hub.governance import Register
 from hub.handling import Handling
 from hub.letters import Letters
@@ -88,6 +89,7 @@ class Parts:
     requests: Requests
     handling: Handling
     measures: Measures
+    census: Census | None
     letters: Letters
     preferences: Preferences
     devices: Devices

@@ -91,10 +91,19 @@ def _doors(person: Person | None, desk: str | None, words: Tongue) -> list[tuple
 
 
 def render(
-    request: Request, template: str, status: int = 200, *, anonymous: bool = False, **context: Any
+    request: Request,
+    template: str,
+    status: int = 200,
+    *,
+    anonymous: bool = False,
+    words: Tongue | None = None,
+    **context: Any,
 ) -> HTMLResponse:
-    """A page, or a part of one, for whoever asks; an anonymous one is the same for everybody."""
-    words = speak(request)
+    """A page, or a part of one, for whoever asks; an anonymous one is the same for everybody.
+
+    In: `words`, where the language is not the reader's.
+    """
+    words = words or speak(request)
     now = parts(request).clock_ms()
     principal = getattr(request.state, "principal", None)
     person = principal if isinstance(principal, Person) and not anonymous else None

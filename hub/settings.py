@@ -111,6 +111,8 @@ class Settings(Doors):
     """TOML file with the program's own rules of what makes an alert; None for those of the hub."""
     measures: Path | None = None
     """TOML file with the program's own rows of what is counted for everybody to see; None for the hub's."""
+    census: Path | None = None
+    """CSV file with how many people live here, by race and ethnicity: `race,people,source`; None for none."""
     publish_quiet_ms: Annotated[int, Field(ge=1_000, le=30 * 86_400_000)] = 6 * 3_600_000
     """A month's numbers are published once nothing came to them for so long, for they are final then."""
     linking_desk: str | None = None
@@ -169,7 +171,7 @@ class Settings(Doors):
             raise ValueError("two sources have the same place")
         return found
 
-    @field_validator("alert_rules", "measures", mode="after")
+    @field_validator("alert_rules", "measures", "census", mode="after")
     @classmethod
     def _absolute_rules(cls, path: Path | None) -> Path | None:
         return cls._absolute(path)

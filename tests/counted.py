@@ -19,6 +19,7 @@ from tests.webside import Side
 ROWS: Final = measures.load()
 CATEGORIES: Final = default_policy()["categories"]
 MONTH: Final = "2026-03"
+RACES: Final = ("black", "white", "=cmd()")
 DAY: Final = measures.day(instant.parse("2026-03-10T12:00:00Z"), UTC)
 
 
@@ -55,14 +56,14 @@ def everybody(_category: str, _labels: Sequence[str]) -> bool:
     return True
 
 
-def publish(side: Side) -> dict[str, Release]:
+def publish(side: Side, races: Sequence[str] = RACES) -> dict[str, Release]:
     """A month of invented people, as the auditor publishes it."""
     counts: Counter[Cell] = Counter()
     for number in range(150):
         person = Person()
         doors = ("referral.community", "referral.arrest-diversion", "referral.social-contact")
         kinds = ("service.housing", "service.medical", "contact.case-management")
-        race, district = ("black", "white", "=cmd()")[number % 3], str(number % 2)
+        race, district = races[number % 3], str(number % 2)
         said = fields(district, (race,), ["handoff:within-1-day"] if number % 2 else [])
         for category in (doors[number % 7 % 3], kinds[number % 3]):
             person.apply(envelope("p", category, DAY), said, DAY)

@@ -7,6 +7,7 @@ import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -18,7 +19,7 @@ from hub.requests import Requests
 from hub.store import upsert
 from hub.tables import intents, quarantine, receipts
 from tests.browser import launched
-from tests.counted import publish
+from tests.counted import RACES, publish
 from tests.officer_scene import history
 from tests.signing import PIN, Somebody
 from tests.webside import ATTORNEY, CLINIC, DEFENSE, HARBOR, JAIL, REACH, Side, deny, permit, served
@@ -33,6 +34,8 @@ PAGES = {
     "public": (None, "/public"),
     "whom": (None, "/public/measures/referrals"),
     "rules": (None, "/public/rules"),
+    "equity": (None, "/public/equity"),
+    "embed": (None, "/public/embed/referrals"),
     "tell": (None, "/public/letters"),
     "harm": (None, "/public/letters/harm"),
     "letters": ("case-manager", "/cases/letters"),
@@ -67,7 +70,7 @@ OWN = {  # beside those that the tests of all pages visit
 }
 
 
-def populate(side: Side) -> None:
+def populate(side: Side, races: Sequence[str] = RACES) -> None:
     """Invented people and what was decided about them."""
     rosa = side.hub.participants.create(REACH, "R-2210", "tests").participant
     side.alert("Rosa Maldonado", ago_ms=134 * MINUTE, participant=rosa)
@@ -96,7 +99,7 @@ def populate(side: Side) -> None:
         discloser=CLINIC,
     )
     history(side)
-    publish(side)
+    publish(side, races)
     for kind, what in (
         ("harm", "Needles by the swings, third time this month."),
         ("referral", "A man sleeps under the bridge."),
@@ -207,8 +210,12 @@ def documented(name: str, size: str, scheme: str) -> bool:
     """Whether the documentation shows this one."""
     if name in {"later", "people", "wishes", "consent", "consent-es", "my-sign-in", "mine"}:
         return (size, scheme) == ("phone", "light")
+    if name in {"tell", "letter", "embed"}:
+        return False
     if name == "cases" and size == "phone":
         return True
+    if name in {"public", "equity", "harm"}:
+        return scheme == "light" and (name != "harm" or size == "phone")
     return (size, scheme) == ("desktop", "light") or (name in {"cases", "why-not"} and scheme == "dark")
 
 
@@ -274,15 +281,23 @@ def take(side: Side, folder: Path, wanted: list[str]) -> None:
                     context.close()
 
 
+def _census(folder: Path) -> Path:
+    """Who lives in an invented county."""
+    path = folder / "census.csv"
+    rows = ("white,41200", "black,5150", "latina,6400")
+    path.write_text("race,people,source\n" + "".join(f"{row},An invented census\n" for row in rows))
+    return path
+
+
 def main() -> None:
     """Start everything, take the pictures, stop everything."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     with (
         tempfile.TemporaryDirectory() as scratch,
         broker.start(settings.load(data=Path(scratch) / "kafka")) as kafka,
-        served(kafka.bootstrap, Path(scratch) / "hub") as side,
+        served(kafka.bootstrap, Path(scratch) / "hub", census=_census(Path(scratch))) as side,
     ):
-        populate(side)
+        populate(side, ("black", "white", "latina"))
         take(side, folder, sys.argv[2:])
 
 

@@ -7,9 +7,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from markupsafe import Markup
 
-from hub import figures
+from hub import fairness, figures
 from hub.headers import HEADERS
-from hub.language import LANGUAGES, tongue
+from hub.language import LANGUAGES, Tongue, tongue
 from hub.parts import Parts, parts
 from hub.rendering import render, speak
 from hub.watch import sentence
@@ -66,13 +66,34 @@ async def rules(request: Request, of: Parts = Depends(parts)) -> Response:
     return render(request, "rules.html", anonymous=True, changes=said)
 
 
+@routes.get("/public/equity", include_in_schema=False)
+async def fair(request: Request, of: Parts = Depends(parts)) -> Response:
+    """Rates by race and ethnicity, against the largest group, from what is published."""
+    words = speak(request)
+    found = await run_in_threadpool(figures.published, of.store, of.measures)
+    shown = fairness.sections(found, of.census, words)
+    source = None if of.census is None else of.census.source
+    return render(request, "equity.html", anonymous=True, sections=shown, source=source)
+
+
+@routes.get("/public/embed/{name}", include_in_schema=False)
+async def embedded(request: Request, name: str, of: Parts = Depends(parts)) -> Response:
+    """The newest month of a measure as a page that any other may frame; `?language=es`. No cookie."""
+    words = _asked(request, of)
+    found = await run_in_threadpool(figures.published, of.store, of.measures, name)
+    if not found:
+        raise Refused("nothing was published of such a measure yet", code="not-found")
+    one = figures.figure(found[0], words)
+    drawn = Markup(figures.chart(one.title, one.bars, words.say("hidden")))  # noqa: S704  escaped there
+    answer = render(request, "embed.html", anonymous=True, words=words, one=one, chart=drawn)
+    answer.headers.update(FRAMED)
+    return answer
+
+
 @routes.get("/public/charts/{name}.svg", include_in_schema=False)
 async def picture(request: Request, name: str, of: Parts = Depends(parts)) -> Response:
     """The newest month of a measure as a picture, to be put into any page; `?language=es`."""
-    words = speak(request)
-    language = request.query_params.get("language", "")
-    if language in LANGUAGES:
-        words = tongue(language, of.settings.time_zone)
+    words = _asked(request, of)
     found = await run_in_threadpool(figures.published, of.store, of.measures, name)
     if not found:
         raise Refused("nothing was published of such a measure yet", code="not-found")
@@ -113,6 +134,12 @@ async def dictionary(
     _only_known(request)
     said: dict[str, Any] = figures.dictionary(of.measures, language)
     return JSONResponse(said, headers=ANYWHERE)
+
+
+def _asked(request: Request, of: Parts) -> Tongue:
+    """The language that the address asks for; else as of any page."""
+    language = request.query_params.get("language", "")
+    return tongue(language, of.settings.time_zone) if language in LANGUAGES else speak(request)
 
 
 def _only_known(request: Request) -> None:

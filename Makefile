@@ -1,6 +1,6 @@
 # Each target does all the set-up that it needs; a second run sets nothing up again.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test gates bench faults fence mutants fuzz plaintext sbom audit lock clean
+.PHONY: help setup demo test gates bench faults fence mutants fuzz schemathesis plaintext sbom audit lock clean
 SHELL := /bin/sh
 
 help:  ## what there is
@@ -45,6 +45,10 @@ mutants:  ## mutation testing of the decision point; fails below 95 % killed
 fuzz:  ## every parser that faces outside, ten minutes each; MINUTES=1 for less, PARSERS="csv xml" for some
 	@setup/setup.sh test
 	@.venv/bin/python -m tests.fuzz --minutes $(or $(MINUTES),10) $(PARSERS)
+
+schemathesis:  ## everything that the OpenAPI document describes, called in every way; EXAMPLES=50 for less
+	@setup/setup.sh test
+	@.venv/bin/python -m tests.described $(if $(EXAMPLES),--examples $(EXAMPLES)) $(CALLERS)
 
 plaintext:  ## look for the people of the last `make demo` in everything that the hub wrote
 	@setup/setup.sh test

@@ -6,17 +6,17 @@ at once. What is refused is kept in quarantine, whole and sealed, before the sen
 
 import asyncio
 import base64
-import binascii
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
+from connectors.described import TEXT, also, fields, problems, takes
 from connectors.intake import Intake, Taken
 from connectors.problems import problem
 from connectors.together import Together, each
@@ -124,7 +124,13 @@ def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str]
 
         return await _bounded(request, agency, in_flight, body_bytes_max, take)
 
-    @routes.post("/v1/quarantine", status_code=201, summary="Hand over what could not be read")
+    @routes.post(
+        "/v1/quarantine",
+        status_code=201,
+        summary="Hand over what could not be read",
+        responses=problems(400, 403, 408, 413, 429, 503),
+        openapi_extra=_HANDED_OVER,
+    )
     async def keep(request: Request) -> Response:
         """A record of a file that the sender's side could not make an event of, with the reason.
 
@@ -230,7 +236,7 @@ def _handed_over(body: bytes) -> tuple[Problem, bytes]:
             strict.refuse(f"/{name}", "wrong-type", "expected text")
     try:
         original = base64.b64decode(encoded if isinstance(encoded, str) else "!", validate=True)
-    except binascii.Error:
+    except ValueError:  # of what is not ASCII, too
         strict.refuse("/original", "not-base64", "expected base64")
     reason = str(texts["reason"])
     if _CODE.fullmatch(reason) is None:
@@ -262,23 +268,15 @@ _RESULT: Final = {
         "quarantine": {"type": "string", "description": "Where a rejected event is kept"},
     },
 }
-_DESCRIBED: Final[dict[int | str, dict[str, Any]]] = {
-    202: {
-        "description": "One result for each event, in order",
-        "content": {"application/json": {"schema": {"type": "array", "items": _RESULT}}},
-    },
-    400: {"description": "Not to be read at all; kept in quarantine"},
-    413: {"description": f"More than {body_bytes_max} bytes"},
-    415: {"description": "Not CloudEvents"},
-    429: {"description": "Too much at once; see Retry-After"},
-    503: {"description": "Not stored; send the same again"},
+_DESCRIBED: Final = also(
+    202, "One result for each event, in order", schema={"type": "array", "items": _RESULT}
+) | problems(400, 403, 408, 413, 415, 429, 503)
+_BODY: Final = takes({"type": "object"}, cloudevents.STRUCTURED)
+_BODY["requestBody"]["content"][cloudevents.BATCH] = {
+    "schema": {"type": "array", "items": {"type": "object"}}
 }
-_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            cloudevents.STRUCTURED: {"schema": {"type": "object"}},
-            cloudevents.BATCH: {"schema": {"type": "array", "items": {"type": "object"}}},
-        },
-    }
-}
+_HANDED_OVER: Final = takes(
+    fields(
+        dict.fromkeys(("reason", "detail", "original"), TEXT), {"path": {"type": "string", "nullable": True}}
+    )
+)

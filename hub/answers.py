@@ -20,6 +20,8 @@ from hub.tokens import Machine
 from schemas import strict
 from schemas.errors import HubError, Problem, Unavailable
 
+_MACHINES = ("/v1/", "/log/", "/subjects", "/schemas", "/config", "/livez", "/readyz", "/metrics")
+
 log = structlog.get_logger(__name__)
 
 
@@ -99,10 +101,10 @@ def _route(request: Request) -> str:
 
 
 def _for_people(request: Request) -> bool:
-    """Whether a page is the right answer: not below `/v1`, and the asker takes HTML."""
+    """Whether a page is the right answer: not where programs call, and the asker takes HTML."""
     path = request.url.path
     accepts = request.headers.get("accept", "")
-    machines = path.startswith(("/v1/", "/subjects", "/schemas", "/config", "/livez", "/readyz", "/metrics"))
+    machines = path.startswith(_MACHINES)
     return not machines and ("text/html" in accepts or "hx-request" in request.headers or "*/*" in accepts)
 
 

@@ -53,6 +53,8 @@ def frame(event: str, mark: str, data: str) -> str:
 class Stream(StreamingResponse):
     """A live page's answer. Whoever stops taking it is cut off: what was let out must leave soon or never."""
 
+    media_type = "text/event-stream"
+
     async def stream_response(self, send: Send) -> None:
         """Send the frames, each within `SEND_MS_MAX`. Raises `TimeoutError` otherwise."""
 

@@ -5,18 +5,17 @@ What is served is in `hub/routes`, who may call it in `hub/access.py`, what it i
 """
 
 from collections import Counter
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.openapi.utils import get_openapi
-from pydantic import TypeAdapter
 
 from connectors import gateway
 from connectors.intake import Intake
 from hub.access import Gate, machine, signed_in
 from hub.addresses import Addresses
 from hub.answers import answer_errors
+from hub.description import describe
 from hub.headers import Headed
 from hub.live import Streams
 from hub.parts import Parts, parts
@@ -56,11 +55,9 @@ from hub.routes import (
 )
 from hub.settings import Settings, is_loopback
 from hub.visits import Counted, Visits
-from schemas import directives as shapes
 
 TITLE: Final = "Diversion hub"
 HOUR_S: Final = 3_600
-_DIRECTIVE: Final = "#/components/schemas/Directive"
 
 
 def create_app(of: Parts) -> FastAPI:
@@ -141,24 +138,3 @@ def refuse_open_demo(settings: Settings) -> None:
     """Demo accounts have no password: raises `ValueError` where the web would listen beyond this machine."""
     if settings.demo and not is_loopback(settings.web_host):
         raise ValueError("demo accounts are for this machine alone: listen on 127.0.0.1")
-
-
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description, directives included; made once."""
-    if app.openapi_schema is None:
-        made = get_openapi(
-            title=app.title,
-            version=app.version,
-            openapi_version=app.openapi_version,
-            summary=app.summary,
-            routes=app.routes,
-        )
-        said = TypeAdapter(shapes.Directive).json_schema(ref_template="#/components/schemas/{model}")
-        components = made.setdefault("components", {}).setdefault("schemas", {})
-        components |= said.pop("$defs") | {"Directive": said}
-        body = {"required": True, "content": {"application/json": {"schema": {"$ref": _DIRECTIVE}}}}
-        made["paths"]["/v1/directives"]["post"]["requestBody"] = body
-        made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        made["security"] = [{"token": []}]
-        app.openapi_schema = made
-    return app.openapi_schema

@@ -87,7 +87,7 @@ def test_without_a_token_or_a_session_nothing_opens(side: Side) -> None:
                 continue
             for client in (nobody, guesser):
                 answer = client.request(method, filled(path))
-                if path.startswith("/v1/"):
+                if path.startswith(("/v1/", "/log/")):
                     assert answer.status_code == 401, (method, path)
                     assert answer.headers["www-authenticate"].startswith("Bearer")
                     assert answer.headers["content-type"] == "application/problem+json"

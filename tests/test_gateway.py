@@ -295,7 +295,8 @@ def test_a_files_record_is_handed_over(side: Side, harbor: httpx.Client) -> None
     record, kept = quarantined(side)[answer.json()["quarantine"]]
     assert kept == original
     assert (record["reason"], record["path"], record["via"]) == ("not-utf-8", "line 17, column 3", "file")
-    for wrong in ({**body, "original": "***"}, {**body, "reason": "Rosa M."}, [], {**body, "detail": 5}):
+    refused = ({"original": "***"}, {"original": "café"}, {"reason": "Rosa M."}, {"detail": 5})
+    for wrong in ([], *({**body, **one} for one in refused)):
         assert harbor.post("/v1/quarantine", json=wrong).status_code == 400
 
 

@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from starlette.background import BackgroundTask
 
+from connectors.described import problems
 from connectors.viewer import Permission
 from hub import cards, news, people, today
 from hub.access import key
@@ -72,7 +73,13 @@ async def later(request: Request, alert: str, of: Parts = Depends(parts)) -> Res
     return await shown(request, of, "later.html", who, picture)
 
 
-@routes.get("/v1/alerts/stream", tags=["alerts"], summary="Alerts as they come and go")
+@routes.get(
+    "/v1/alerts/stream",
+    tags=["alerts"],
+    summary="Alerts as they come and go",
+    response_class=Stream,
+    responses=problems(503),
+)
 async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
     """Server-sent events of your organisation's alerts.
 
@@ -137,7 +144,7 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
             await run_in_threadpool(of.handling.saw, who.person, (*let.waiting, *let.taken))
 
     events = live.follow(who.organisation, key(request), seen[:MARK_CHARS_MAX], mark, picture, concerns)
-    return Stream(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return Stream(events, headers={"X-Accel-Buffering": "no"})
 
 
 def streams(request: Request) -> Streams:

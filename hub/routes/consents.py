@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
+from connectors.described import FHIR, Answers, also, problems, takes
 from hub import fhir
 from hub.parts import Parts, parts
 from hub.routes.bodies import as_problem, read_json
@@ -27,7 +28,19 @@ def _refused(error: HubError) -> FhirAnswer:
     return FhirAnswer(fhir.outcome(error), as_problem(error).status_code)
 
 
-@routes.post("/v1/consents", status_code=201, summary="Take in a FHIR Consent")
+def outcomes(*statuses: int) -> Answers:
+    """Refusals as FHIR has them, for a route's `responses`."""
+    return problems(*statuses, media=FHIR_JSON, schema=FHIR)
+
+
+@routes.post(
+    "/v1/consents",
+    status_code=201,
+    summary="Take in a FHIR Consent",
+    response_class=FhirAnswer,
+    responses=also(200, "A repeat", FHIR_JSON, FHIR) | outcomes(400, 403, 404, 409, 410, 413, 422, 503),
+    openapi_extra=takes(FHIR, FHIR_JSON),
+)
 async def take(request: Request, of: Parts = Depends(parts)) -> FhirAnswer:
     """A Consent resource (R4), checked as every directive is. 201 with `Location`, 200 for a repeat.
 
@@ -46,7 +59,12 @@ async def take(request: Request, of: Parts = Depends(parts)) -> FhirAnswer:
     return FhirAnswer(body, 201 if new else 200, headers={"Location": location})
 
 
-@routes.get("/v1/consents/{consent}", summary="A consent as it stands, as a FHIR resource")
+@routes.get(
+    "/v1/consents/{consent}",
+    summary="A consent as it stands, as a FHIR resource",
+    response_class=FhirAnswer,
+    responses=outcomes(403, 404, 410, 422, 503),
+)
 async def give(request: Request, consent: str, of: Parts = Depends(parts)) -> FhirAnswer:
     """Without what was taken back since; `inactive` where all of it was."""
     try:

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
+from connectors.described import TEXT, TEXTS, also, problems, takes
+from connectors.described import fields as shaped
 from connectors.fence import Answer, Narrowing
 from hub import fencing
 from hub.access import person
@@ -23,6 +25,16 @@ from schemas.errors import Refused
 
 FENCE_WAIT_MS_MAX: Final = 10_000
 POLL_AFTER_S: Final = 1
+WAITS: Final[dict[int | str, Any]] = {
+    202: {
+        "description": "Not known to be closed yet; `Location` is where to ask again",
+        "content": {"application/json": {"schema": {}}},
+        "headers": {
+            "Location": {"schema": {"type": "string"}},
+            "Retry-After": {"description": "Seconds", "schema": {"type": "integer"}},
+        },
+    }
+}
 
 routes = APIRouter(tags=["consent"])
 
@@ -59,7 +71,15 @@ def _answered(sent: Sent) -> JSONResponse:
     return JSONResponse(told(sent), 202 if sent.state == "waiting" else 200, headers=location)
 
 
-@routes.post("/v1/directives", status_code=201, summary="Send a directive")
+@routes.post(
+    "/v1/directives",
+    status_code=201,
+    summary="Send a directive",
+    responses=also(200, "A repeat")
+    | also(202, "An order, which waits")
+    | problems(400, 403, 404, 409, 410, 413, 422, 503),
+    openapi_extra=takes({"$ref": "#/components/schemas/Directive"}),
+)
 async def send(request: Request, of: Parts = Depends(parts)) -> JSONResponse:
     """One directive, checked whole: `{"id", "participant", "type", …}`.
 
@@ -70,7 +90,7 @@ async def send(request: Request, of: Parts = Depends(parts)) -> JSONResponse:
     return _answered(await run_in_threadpool(of.directives.send, sender(request), body))
 
 
-@routes.get("/v1/directives/{directive}", summary="What became of a directive")
+@routes.get("/v1/directives/{directive}", summary="What became of a directive", responses=problems(404))
 async def find(request: Request, directive: str, of: Parts = Depends(parts)) -> JSONResponse:
     """The answer that was given when it was sent, as it is now. Its sender and officers can ask."""
     who = sender(request)
@@ -90,7 +110,12 @@ def _sent_by(of: Parts, who: Sender, directive: str) -> Sent:
     return sent
 
 
-@routes.post("/v1/directives/{directive}/approvals", status_code=201, summary="Approve an order")
+@routes.post(
+    "/v1/directives/{directive}/approvals",
+    status_code=201,
+    summary="Approve an order",
+    responses=also(200, "A repeat") | problems(403, 404, 409, 410, 413, 503),
+)
 async def approve(request: Request, directive: str, of: Parts = Depends(parts)) -> JSONResponse:
     """A second privacy officer lets an order through. In: the hub's id of it, or the one it was sent with."""
     who = sender(request)
@@ -123,7 +148,12 @@ def _order(of: Parts, directive: str) -> str:
     return found[0] if found else directive
 
 
-@routes.post("/v1/consents/{consent}/revocations", summary="Take a consent back")
+@routes.post(
+    "/v1/consents/{consent}/revocations",
+    summary="Take a consent back",
+    responses=WAITS | problems(400, 403, 404, 409, 410, 413, 422, 503),
+    openapi_extra=takes(shaped({"participant": TEXT}, {"id": TEXT, "recipients": TEXTS, "grants": TEXTS})),
+)
 async def revoke(request: Request, consent: str, of: Parts = Depends(parts)) -> JSONResponse:
     """All of a consent, or what goes to some `recipients`, or some `grants`: `{"participant", …}`.
 
@@ -149,7 +179,11 @@ async def revoke(request: Request, consent: str, of: Parts = Depends(parts)) -> 
     return _fenced(told(sent), answer)
 
 
-@routes.get("/v1/fences/{partition}/{offset}", summary="How far a fence is")
+@routes.get(
+    "/v1/fences/{partition}/{offset}",
+    summary="How far a fence is",
+    responses=WAITS | problems(404, 422, 503),
+)
 async def fence(
     request: Request,
     partition: int,

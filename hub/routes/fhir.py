@@ -8,13 +8,14 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
 from connectors import resources
+from connectors.described import FHIR, also, takes
 from connectors.intake import Taken
 from connectors.resources import CONSENT, PATIENT, Entry
 from hub import fhir
 from hub.access import machine
 from hub.parts import Parts, parts
 from hub.routes.bodies import as_problem, read_json
-from hub.routes.consents import FHIR_JSON, FhirAnswer
+from hub.routes.consents import FHIR_JSON, FhirAnswer, outcomes
 from hub.routes.directives import sender
 from schemas import cloudevents
 from schemas.errors import HubError, Invalid, Problem, Refused
@@ -42,7 +43,14 @@ class Outcome:
         return self.status >= 400
 
 
-@routes.post("/v1/fhir", status_code=200, summary="Take in a FHIR Bundle")
+@routes.post(
+    "/v1/fhir",
+    status_code=200,
+    summary="Take in a FHIR Bundle",
+    response_class=FhirAnswer,
+    responses=outcomes(400, 403, 413, 422, 503),
+    openapi_extra=takes(FHIR, FHIR_JSON),
+)
 async def bundle(request: Request, of: Parts = Depends(parts)) -> FhirAnswer:
     """A Bundle of Encounters and ServiceRequests, in order; with Patients that they refer to.
 
@@ -66,7 +74,14 @@ async def bundle(request: Request, of: Parts = Depends(parts)) -> FhirAnswer:
     return FhirAnswer(answered("transaction-response" if whole else "batch-response", outcomes))
 
 
-@routes.post("/v1/fhir/{kind}", status_code=202, summary="Take in a FHIR resource")
+@routes.post(
+    "/v1/fhir/{kind}",
+    status_code=202,
+    summary="Take in a FHIR resource",
+    response_class=FhirAnswer,
+    responses=also(200, "By its status no event", FHIR_JSON, FHIR) | outcomes(400, 403, 413, 422, 503),
+    openapi_extra=takes(FHIR, FHIR_JSON),
+)
 async def resource(request: Request, kind: str, of: Parts = Depends(parts)) -> FhirAnswer:
     """An Encounter or a ServiceRequest (R4). 202 with an `OperationOutcome`, and where its status is.
 

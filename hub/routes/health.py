@@ -1,7 +1,7 @@
 """Whether the hub lives, whether it is ready, its metrics, and the description of its interface."""
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from hub import health, metrics
@@ -27,7 +27,7 @@ def readyz(of: Parts = Depends(parts)) -> JSONResponse:
     return JSONResponse({"status": "not ready" if found else "ready", "problems": found}, status)
 
 
-@routes.get("/metrics", summary="Metrics of every process of this hub", response_class=Response)
+@routes.get("/metrics", summary="Metrics of every process of this hub", response_class=PlainTextResponse)
 def tell_metrics(of: Parts = Depends(parts)) -> Response:
     """In Prometheus' text format; the label `process` says which one."""
     return Response(metrics.together(of.settings.run_dir, "web"), media_type=CONTENT_TYPE_LATEST)

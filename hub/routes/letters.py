@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
+from connectors.described import problems, takes
 from connectors.problems import problem
 from hub.access import FORM_FIELDS_MAX, TooMany
 from hub.language import Tongue
@@ -31,11 +32,6 @@ _LETTER: Final = {
 _CODE: Final = {"required": ["code"], "properties": {"code": _TEXT}}
 
 routes = APIRouter()
-
-
-def _body(shape: dict[str, Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"type": "object", **shape}}}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 @routes.get("/public/letters", include_in_schema=False)
@@ -88,7 +84,8 @@ async def write(request: Request, kind: str, of: Parts = Depends(parts)) -> Resp
     status_code=201,
     summary="Refer somebody, or report harm",
     tags=["public"],
-    openapi_extra=_body(_LETTER),
+    responses=problems(400, 413, 422, 429, 503),
+    openapi_extra=takes({"type": "object", **_LETTER}),
 )
 async def post(request: Request, of: Parts = Depends(parts)) -> Response:
     """No account is needed: `{"kind": "referral" or "harm", "what", "whom", "where", "reach", "once"}`.
@@ -109,7 +106,13 @@ async def post(request: Request, of: Parts = Depends(parts)) -> Response:
     return JSONResponse({"code": code, "state": "waiting"}, 201)
 
 
-@routes.post("/v1/letters/states", summary="How far a letter is", tags=["public"], openapi_extra=_body(_CODE))
+@routes.post(
+    "/v1/letters/states",
+    summary="How far a letter is",
+    tags=["public"],
+    responses=problems(400, 404, 413, 422, 503),
+    openapi_extra=takes({"type": "object", **_CODE}),
+)
 async def state(request: Request, of: Parts = Depends(parts)) -> JSONResponse:
     """`{"code"}` of the receipt. Out: `{"state": "waiting", "taken" or "closed", "says"}`, and no more."""
     body = fields(await read_json(request, LETTER_BYTES_MAX), ("code",))

@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
+from connectors.described import problems
 from hub.ledger.tiles import ENTRIES, WIDTH, Folder, Missing, name
 from hub.ledger.tree import CHECKPOINT
 from hub.parts import Parts, parts
@@ -24,7 +25,12 @@ PATH: Final = re.compile(
 routes = APIRouter(tags=["log"])
 
 
-@routes.get("/log/checkpoint", summary="How far the log has come", response_class=PlainTextResponse)
+@routes.get(
+    "/log/checkpoint",
+    summary="How far the log has come",
+    response_class=PlainTextResponse,
+    responses=problems(404),
+)
 async def checkpoint(of: Parts = Depends(parts)) -> Response:
     """The last checkpoint: a note signed with Ed25519, and by a witness where one is set."""
     path = of.settings.log_dir / CHECKPOINT
@@ -36,7 +42,18 @@ async def checkpoint(of: Parts = Depends(parts)) -> Response:
     return PlainTextResponse(note, headers=headers)
 
 
-@routes.get("/log/tile/{path:path}", summary="A tile of its tree, or a bundle of its leaves")
+class Bytes(Response):
+    """A tile."""
+
+    media_type = "application/octet-stream"
+
+
+@routes.get(
+    "/log/tile/{path:path}",
+    summary="A tile of its tree, or a bundle of its leaves",
+    response_class=Bytes,
+    responses=problems(404),
+)
 async def tile(path: str, of: Parts = Depends(parts)) -> Response:
     """`LEVEL/INDEX` with 256 hashes, or `LEVEL/INDEX.p/WIDTH` with fewer; `entries/INDEX` with the leaves."""
     found = PATH.fullmatch(path)
@@ -51,4 +68,4 @@ async def tile(path: str, of: Parts = Depends(parts)) -> Response:
     except Missing:
         raise HTTPException(404) from None
     headers = {"Cache-Control": f"private, max-age={TILE_S_MAX}, immutable"}
-    return Response(data, media_type="application/octet-stream", headers=headers)
+    return Bytes(data, headers=headers)

@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from connectors.described import problems
 from connectors.problems import problem
 from connectors.pull import ADAPTER
 from connectors.recheck import PAUSED
@@ -26,7 +27,7 @@ CURSOR_CHARS_MAX: Final = 64
 routes = APIRouter(tags=["outbox"])
 
 
-@routes.get("/v1/outbox", summary="Fetch what is permitted to you")
+@routes.get("/v1/outbox", summary="Fetch what is permitted to you", responses=problems(422, 503))
 async def outbox(
     request: Request,
     cursor: Annotated[str | None, Query(max_length=CURSOR_CHARS_MAX)] = None,

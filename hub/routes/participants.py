@@ -4,6 +4,8 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
+from connectors.described import TEXT, also, problems, takes
+from connectors.described import fields as shaped
 from hub.access import machine
 from hub.parts import Parts, parts
 from hub.routes.bodies import fields, read_json
@@ -11,7 +13,13 @@ from hub.routes.bodies import fields, read_json
 routes = APIRouter(tags=["participants"])
 
 
-@routes.post("/v1/participants", status_code=201, summary="Add a person")
+@routes.post(
+    "/v1/participants",
+    status_code=201,
+    summary="Add a person",
+    responses=also(200, "Added before") | problems(400, 403, 410, 413, 422, 503),
+    openapi_extra=takes(shaped({"local_id": TEXT})),
+)
 async def create(request: Request, of: Parts = Depends(parts)) -> JSONResponse:
     """Case management adds a person whom it knows as `local_id`: `{"local_id"}`.
 
@@ -23,7 +31,13 @@ async def create(request: Request, of: Parts = Depends(parts)) -> JSONResponse:
     return JSONResponse({"participant": linked.participant}, 201 if linked.new else 200)
 
 
-@routes.post("/v1/participants/{participant}/links", status_code=201, summary="Link a person")
+@routes.post(
+    "/v1/participants/{participant}/links",
+    status_code=201,
+    summary="Link a person",
+    responses=also(200, "Known before") | problems(400, 403, 404, 409, 410, 413, 422, 503),
+    openapi_extra=takes(shaped({"agency": TEXT, "local_id": TEXT})),
+)
 async def link(
     request: Request,
     participant: str,

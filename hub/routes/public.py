@@ -7,6 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from markupsafe import Markup
 
+from connectors.described import also, problems
 from hub import fairness, figures
 from hub.headers import HEADERS
 from hub.language import LANGUAGES, Tongue, tongue
@@ -103,7 +104,12 @@ async def picture(request: Request, name: str, of: Parts = Depends(parts)) -> Re
     return Response(svg, media_type="image/svg+xml", headers=FRAMED)
 
 
-@routes.get("/v1/aggregates", summary="Published numbers", tags=["public"])
+@routes.get(
+    "/v1/aggregates",
+    summary="Published numbers",
+    tags=["public"],
+    responses=also(200, "The numbers", "text/csv", {"type": "string"}) | problems(422, 503),
+)
 async def aggregates(
     request: Request,
     measure: Annotated[str | None, Query(pattern=r"^[a-z][a-z-]{1,40}$")] = None,
@@ -124,7 +130,12 @@ async def aggregates(
     return JSONResponse({"aggregates": list(figures.records(found))}, headers=ANYWHERE)
 
 
-@routes.get("/v1/aggregates/dictionary", summary="What the numbers mean", tags=["public"])
+@routes.get(
+    "/v1/aggregates/dictionary",
+    summary="What the numbers mean",
+    tags=["public"],
+    responses=problems(422, 503),
+)
 async def dictionary(
     request: Request,
     language: Annotated[Literal["en", "es"], Query()] = "en",

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
+from connectors.described import TEXT, also, fields, problems, takes
 from hub.access import machine
 from hub.parts import Parts, parts
 from hub.routes.bodies import read_json
@@ -15,10 +16,20 @@ from hub.tables import event_status
 from schemas.errors import Refused
 
 routes = APIRouter(tags=["events"])
+_LISTED = {
+    "directives": {"type": "array", "items": {"$ref": "#/components/schemas/Directive"}},
+    "events": {"type": "array", "items": {"type": "object"}, "description": "CloudEvents, structured"},
+}
 VISIBLE = {"parked": "admitted"}  # nobody learns from a status whether a person is known here
 
 
-@routes.post("/v1/submissions", status_code=201, summary="Directives, then events, in one")
+@routes.post(
+    "/v1/submissions",
+    status_code=201,
+    summary="Directives, then events, in one",
+    responses=also(200, "A repeat") | problems(400, 403, 404, 409, 410, 413, 422, 503),
+    openapi_extra=takes(fields({"id": TEXT}, _LISTED)),
+)
 async def submit(request: Request, of: Parts = Depends(parts)) -> JSONResponse:
     """All about one participant: `{"id", "directives": [...], "events": [...]}`. Nothing or all is written.
 
@@ -34,7 +45,7 @@ async def submit(request: Request, of: Parts = Depends(parts)) -> JSONResponse:
     return JSONResponse(answer, 201 if done.new else 200)
 
 
-@routes.get("/v1/events/{event}", summary="What became of an event")
+@routes.get("/v1/events/{event}", summary="What became of an event", responses=problems(404))
 async def status(request: Request, event: str, of: Parts = Depends(parts)) -> JSONResponse:
     """The hub's id of one of your events: was it admitted, a repeat, in conflict with an earlier one?
 

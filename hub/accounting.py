@@ -18,6 +18,7 @@ from connectors.pull import WAITS
 from connectors.sender import NOT_BEGUN
 from hub import acts
 from hub.errors import OperatorError
+from hub.merging import everyone
 from hub.store import Store, chunks
 from hub.tables import acts as acted
 from hub.tables import crosswalk, decisions, directives, intents, receipts
@@ -144,14 +145,16 @@ def _entry(event: str, stakeholder: str, some: Sequence[tuple[Attempt, bool]]) -
 def account(store: Store, participant: str, since: int, until: int) -> Account:
     """A participant's accounting for a period, both ends included, in epoch milliseconds.
 
+    Of somebody who was merged it has what was disclosed under any of their ids.
     Raises `TooMuch` where more was attempted than `ATTEMPTS_MAX`; nothing is left out silently.
     """
+    ids = everyone(store, participant)
     ended = sa.and_(receipts.c.key == intents.c.key, receipts.c.attempt == intents.c.attempt)
     columns = (intents.c.event, intents.c.stakeholder, intents.c.adapter, intents.c.at, intents.c.shares)
     query = (
         sa.select(*columns, receipts.c.outcome, receipts.c.code, receipts.c.at)
         .join_from(intents, receipts, ended, isouter=True)
-        .where(intents.c.participant == participant, intents.c.at >= since, intents.c.at <= until)
+        .where(intents.c.participant.in_(ids), intents.c.at >= since, intents.c.at <= until)
         .limit(ATTEMPTS_MAX + 1)
     )
     with store.read() as connection:
@@ -161,7 +164,7 @@ def account(store: Store, participant: str, since: int, until: int) -> Account:
                 f"more than {ATTEMPTS_MAX:,} attempts to disclose something in this period",
                 "Ask for shorter periods, with --from and --to.",
             )
-        attempts += _exports(connection, participant, since, until)
+        attempts += _exports(connection, ids, since, until)
         found = disclosed(attempts)
         return Account(
             participant,
@@ -169,13 +172,13 @@ def account(store: Store, participant: str, since: int, until: int) -> Account:
             until,
             found,
             _events(connection, sorted({one.event for one in found})),
-            _signed(connection, participant),
+            _signed(connection, ids),
         )
 
 
-def _exports(connection: sa.Connection, participant: str, since: int, until: int) -> Iterable[Attempt]:
+def _exports(connection: sa.Connection, ids: Sequence[str], since: int, until: int) -> Iterable[Attempt]:
     """What was exported: certain once the file was written, in doubt where nobody knows."""
-    made = sa.and_(acted.c.participant == participant, acted.c.what == acts.EXPORTED)
+    made = sa.and_(acted.c.participant.in_(ids), acted.c.what == acts.EXPORTED)
     ended = acted.alias("ended")
     query = (
         sa.select(acted.c.at, acted.c.detail, ended.c.what, ended.c.at)
@@ -183,7 +186,7 @@ def _exports(connection: sa.Connection, participant: str, since: int, until: int
             acted,
             ended,
             sa.and_(
-                ended.c.participant == participant,
+                ended.c.participant == acted.c.participant,
                 ended.c.about == acted.c.about,
                 ended.c.what.in_((acts.EXPORT_WRITTEN, acts.EXPORT_DROPPED)),
             ),
@@ -205,11 +208,10 @@ def _exports(connection: sa.Connection, participant: str, since: int, until: int
 
 def known(store: Store, participant: str) -> bool:
     """Whether the log ever spoke of this participant; also where every key and link of theirs is gone."""
+    ids = everyone(store, participant)
     with store.read() as connection:
         return any(
-            connection.execute(
-                sa.select(sa.literal(1)).where(table.c.participant == participant).limit(1)
-            ).scalar()
+            connection.execute(sa.select(sa.literal(1)).where(table.c.participant.in_(ids)).limit(1)).scalar()
             for table in (crosswalk, directives, decisions, intents)
         )
 
@@ -223,9 +225,9 @@ def _events(connection: sa.Connection, names: Sequence[str]) -> dict[str, About]
     }
 
 
-def _signed(connection: sa.Connection, participant: str) -> dict[str, str]:
+def _signed(connection: sa.Connection, ids: Sequence[str]) -> dict[str, str]:
     query = sa.select(directives.c.concerns, directives.c.body).where(
-        directives.c.participant == participant, directives.c.type == "consent-granted"
+        directives.c.participant.in_(ids), directives.c.type == "consent-granted"
     )
     return {
         row.concerns: str(json.loads(row.body)["consent"].get("signed_at", ""))

@@ -20,6 +20,7 @@ from hub import accounting, acts, bootstrap, forgetting, passes, settings
 from hub.accounting import Disclosure
 from hub.appender import Appender
 from hub.errors import OperatorError
+from hub.merging import everyone
 from hub.participants import Participants
 from hub.pulls import Pulls
 from hub.shown import ShownAlerts
@@ -55,12 +56,16 @@ class Holder(NamedTuple):
 
 
 class Erasure(NamedTuple):
-    """What was done: whether a key was there, links ended, things taken off screens; and who holds what."""
+    """What was done: whether a key was there, links ended, things taken off screens; and who holds what.
+
+    `also` is the other ids of somebody who was merged: they are erased, too.
+    """
 
     key: bool
     links: int
     withdrawn: int
     holders: tuple[Holder, ...]
+    also: tuple[str, ...] = ()
 
 
 def erase(
@@ -68,6 +73,7 @@ def erase(
 ) -> Erasure:
     """Destroys the key and the links of a participant, and takes what stands at the hub off every screen.
 
+    Of somebody who was merged, those of every id that is theirs.
     Other processes may go on with the key until they have forgotten it (`hub/forgetting.py`), and what was
     being sent for as long as one attempt lasts: only after that may anybody be told that it is done (`told`).
     May be repeated.
@@ -75,13 +81,17 @@ def erase(
     """
     if not accounting.known(store, who):
         raise NobodyToErase("nobody is known under this id", "It must be the hub's own, `p-` first.")
-    acts.access(appender, ASKED, by, {}, who)
-    passes.forget(store, who)
-    links = participants.forget(who, by)
-    there = vault.destroy(who)
-    withdrawn = _withdrawn(store, who)
+    ids = everyone(store, who)
+    there, links, withdrawn = False, 0, 0
+    for one in ids:
+        acts.access(appender, ASKED, by, {}, one)
+        passes.forget(store, one)
+        links += participants.forget(one, by)
+        there = vault.destroy(one) or there
+        withdrawn += _withdrawn(store, one)
     now = time.time_ns() // 1_000_000
-    return Erasure(there, links, withdrawn, holders(accounting.account(store, who, 0, now).disclosures))
+    held = holders(accounting.account(store, who, 0, now).disclosures)
+    return Erasure(there, links, withdrawn, held, tuple(one for one in ids if one != who))
 
 
 def holders(disclosures: Iterable[Disclosure]) -> tuple[Holder, ...]:
@@ -109,7 +119,8 @@ def told(appender: Appender, who: str, by: str, done: Erasure, unheard: tuple[st
         "holders": [one.stakeholder for one in done.holders],
         "unheard": list(unheard),
     }
-    acts.access(appender, ERASED, by, body, who)
+    for one in (who, *done.also):
+        acts.access(appender, ERASED, by, body, one)
 
 
 def _withdrawn(store: Store, who: str) -> int:
@@ -176,6 +187,8 @@ def _say(done: Erasure, held: list[dict[str, Any]], unheard: tuple[str, ...]) ->
     console.print(
         f"Links to agencies' own ids ended: {done.links}. Taken off pages and outboxes: {done.withdrawn}."
     )
+    if done.also:
+        console.print(f"Under these ids, too, which are the same person's: {', '.join(done.also)}")
     if unheard:
         names = ", ".join(unheard)
         console.print(

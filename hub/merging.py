@@ -65,6 +65,15 @@ def apply(connection: sa.Connection, record: Mapping[str, Any], offset: int) -> 
     )
 
 
+def everyone(store: Store, participant: str) -> tuple[str, ...]:
+    """Every id that is this person's: the one that stays first, then those that were absorbed, sorted."""
+    with store.read() as connection:
+        into = sa.select(merges.c.survivor).where(merges.c.absorbed == participant)
+        stays: str = connection.execute(into).scalar() or participant
+        theirs = sa.select(merges.c.absorbed).where(merges.c.survivor == stays)
+        return (stays, *sorted(connection.execute(theirs).scalars()))
+
+
 class Merging:
     """Merges and takes apart. Every call may be repeated."""
 

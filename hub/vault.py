@@ -193,6 +193,13 @@ class Vault:
         with self._store.read() as connection:
             return frozenset(connection.execute(query).scalars())
 
+    def gone(self, participant: str) -> bool:
+        """Whether a participant's keys were destroyed."""
+        mine = sa.and_(keys.c.kind == "participant", keys.c.subject == participant)
+        query = sa.select(keys.c.subject).where(mine, keys.c.destroyed_at.is_not(None)).limit(1)
+        with self._store.read() as connection:
+            return connection.execute(query).scalar() is not None
+
     def destroy_expired(self) -> int:
         """Destroys the hub's keys whose time to open is over; out: how many."""
         now = self._clock_ms()

@@ -24,6 +24,7 @@ from hub.language import tongue
 from hub.projections import Read, project
 from hub.registration import described
 from hub.store import Store
+from hub.tables import merges
 from tests.desk import Desk, consent, desk
 
 NOW = 1_780_000_000_000
@@ -235,6 +236,17 @@ def test_as_json_it_has_everything_and_that_it_was_asked_is_recorded(at: Desk) -
         "p-1",
         "operator",
     )
+
+
+def test_of_somebody_who_was_merged_it_has_what_left_under_any_of_their_ids(at: Desk) -> None:
+    row = {"absorbed": "p-1", "survivor": "p-9", "links": [], "at": NOW, "place": 1}
+    with at.store.write() as connection:
+        connection.execute(merges.insert().values(row))
+    for one in ("p-1", "p-9"):
+        found = account(at.store, one, 0, NOW + DAY)
+        assert (found.participant, [each.event for each in found.disclosures]) == (one, ["e-2", "e-1"])
+        assert found.signed
+    assert account(at.store, "p-8", 0, NOW + DAY).disclosures == []
 
 
 def test_as_csv_each_entry_is_a_line_and_no_cell_a_formula(at: Desk) -> None:

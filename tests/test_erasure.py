@@ -12,9 +12,11 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
+from consent.record import Record
 from hub import cli, erasure, settings
 from hub.crosswalk import Crosswalk
 from hub.erasure import Erasure, Holder, NobodyToErase, erase
+from hub.merging import Merging
 from hub.projections import project
 from hub.pulls import Pulls
 from hub.registration import described
@@ -89,6 +91,24 @@ def test_nothing_opens_any_more_and_what_left_is_named(at: Desk) -> None:
         at.participants.link(who, "clinic", "C-2", "reach", "test")
     again = at.participants.create("reach", "R-1", "test").participant
     assert again != who  # who comes back begins anew
+
+
+@pytest.mark.parametrize("asked", ["stays", "absorbed"])
+def test_of_somebody_who_was_merged_every_id_is_erased(at: Desk, asked: str) -> None:
+    absorbed = somebody(at)
+    stays = at.participants.create("reach", "R-2", "test").participant
+    SEALED[stays] = at.vault.sealer(stays).seal(b"x", b"says something")
+    merging = Merging(at.store, at.vault, at.log, at.participants, lambda _: Record([]))  # type: ignore[arg-type]
+    assert merging.merge(stays, absorbed, "test").links == 2
+    who, other = (stays, absorbed) if asked == "stays" else (absorbed, stays)
+    finished = done(at, who)
+    assert finished == Erasure(True, 3, 3, (Holder("clinic", 1, 1, NOW + 9),), (other,))
+    nothing_is_left(at, stays)
+    nothing_is_left(at, absorbed)
+    erasure.told(at.log, who, "test", finished)  # type: ignore[arg-type]
+    acts = [(one["kind"], one["participant"]) for one in at.log.values("access")]
+    assert {(kind, one) for kind in ("erasure-begun", "erased") for one in (stays, absorbed)} <= set(acts)
+    assert done(at, other) == Erasure(False, 0, 0, (Holder("clinic", 1, 1, NOW + 9),), (who,))
 
 
 def test_a_second_time_there_is_nothing_left_to_do_and_it_is_said(at: Desk) -> None:

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from typer.testing import CliRunner
 
-from hub import bootstrap, explain, handles, outcomes, revealing
+from hub import bootstrap, explain, handles, outcomes, people, revealing
+from hub.casetables import caseloads
 from hub.lookup import Lookup
 from hub.outcomes import Choice
 from hub.store import Store
@@ -123,6 +124,16 @@ def test_of_somebody_who_was_erased_nothing_can_be_shown(side: Side) -> None:
         assert [name for _, name in known.names] == ["Rosa M. Maldonado", "Rosa Maldonado"]
         hub.vault.destroy(gone.participant)
         assert revealing.who(hub.store, hub.vault, lookup, gone.participant) == ((), (), (), True)
+    with side.person("officer") as officer:
+        told = officer.get(page_of(gone)).text
+    assert "This participant was erased." in told
+    assert "Show who it is" not in told
+    mine = {"stakeholder": REACH, "participant": gone.participant, "account": "case-manager", "since": 1}
+    with hub.store.write() as connection:
+        connection.execute(caseloads.insert().values(mine | {"by": "test", "offset": 1}))
+    handle = people.handle(hub.vault, REACH, gone.participant)
+    with side.person("case-manager") as manager:
+        assert "This participant was erased." in manager.get(f"/cases/people/{handle}").text
     revealing.recorded(hub.appender, hub.vault, "person:officer", gone.participant, "other", "a remark")
     (act,) = [one for one in acts_of(side, "name-revealed") if one["participant"] == gone.participant]
     assert act["body"] == {"reason": "other"}

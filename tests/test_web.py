@@ -164,6 +164,43 @@ def test_others_learn_nothing_of_a_directive(reach: httpx.Client, harbor: httpx.
     assert harbor.get(f"/v1/directives/{answer['directive']}").status_code == 404
 
 
+def test_who_may_not_know_is_answered_alike_about_anybody_and_nobody(
+    reach: httpx.Client, harbor: httpx.Client
+) -> None:
+    """About somebody whose news an agency does not get, and about nobody: one status, headers, body."""
+    participant, consent, answer = consented(reach)
+    nobody = {participant: "p-" + "a" * 26, consent: "c-none", answer["directive"]: "d-none"}
+    asked: list[tuple[str, str, Any]] = [
+        ("GET", f"/v1/directives/{answer['directive']}", None),
+        ("GET", f"/v1/consents/{consent}", None),
+        ("GET", f"/v1/fences/{answer['partition']}/{answer['offset']}", None),
+        ("POST", f"/v1/participants/{participant}/links", {"agency": HARBOR, "local_id": "H-x"}),
+        ("POST", "/v1/directives", granting(participant)),
+    ]
+    for method, path, body in asked:
+        said = json.dumps(body)
+        for one, other in nobody.items():
+            said = said.replace(one, other)
+        elsewhere = path.replace(f"/{answer['offset']}", f"/{2**40}") if "/fences/" in path else path
+        for one, other in nobody.items():
+            elsewhere = elsewhere.replace(one, other)
+        assert (elsewhere, said) != (path, json.dumps(body)), "the question is about nobody"
+        about = answered(harbor, method, path, json.dumps(body))
+        assert about == answered(harbor, method, elsewhere, said), (method, path)
+
+
+def answered(client: httpx.Client, method: str, path: str, body: str) -> tuple[int, dict[str, str], str]:
+    """Status, headers but the date, and the body."""
+    answer = client.request(
+        method,
+        path,
+        content=body if method == "POST" else None,
+        headers={"content-type": "application/json"} | QUICK,
+    )
+    headers = {name: value for name, value in answer.headers.items() if name != "date"}
+    return answer.status_code, headers, answer.text
+
+
 def test_a_sender_sends_only_what_it_may(side: Side, reach: httpx.Client) -> None:
     participant = added(reach)
     with side.client(ATTORNEY) as attorney:

@@ -142,6 +142,7 @@ def _picture(request: Request, of: Parts, name: str, who: revealing.Who | None =
         "whose": mine.handle,
         "masked": handles.masked(mine.participant),
         "participant": mine.participant if who else None,
+        "erased": of.vault.gone(mine.participant),
         "who": _who(who, names, words, now) if who else None,
         "reasons": _reasons(words),
         "periods": periods(words),

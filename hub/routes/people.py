@@ -110,6 +110,7 @@ async def _person(request: Request, of: Parts, handle: str, template: str) -> Re
         partial(of.handling.saw, person(request), [one for one in shown if one.rule]),
         name=_name(shown) or words.say("One of your people"),
         handle=handle,
+        erased=await run_in_threadpool(of.vault.gone, participant),
         mark=f"{mark}.",
         entries=lines,
         new_since=cards.new_since(lines, who.since_ms, words, now),

@@ -46,6 +46,7 @@ LETTER_TAKEN: Final = "letter-taken"
 LETTER_CLOSED: Final = "letter-closed"
 LETTER_READ: Final = "letter-read"
 FORM_KEPT: Final = "form-kept"
+FORM_READ: Final = "form-read"
 FORM_ANSWERED: Final = "form-answered"  # whatever the answer was
 
 

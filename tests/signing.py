@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from tests.webside import REACH, Side
+from hub.projections import project, read
+from tests.webside import REACH, Side, records
 
 PIN = "204816"
 
@@ -76,3 +77,14 @@ class Somebody:
             assert answer.status_code == 200
             client.headers["x-csrf-token"] = hidden(answer.text, "csrf")
             yield client
+
+
+def projected(side: Side, participant: str) -> None:
+    """What the auditor keeps of somebody's consents, and of what was done with them."""
+    found = [
+        read(topic, one.partition(), one.offset(), one.value())
+        for topic in ("consent", "work", "access")
+        for one in records(side.hub.client["bootstrap.servers"], topic)
+    ]
+    with side.hub.store.write() as connection:
+        project(connection, [one for one in found if one.value["participant"] == participant])

@@ -1,5 +1,6 @@
 """A participant's word at the case manager's side, and their own page afterwards, without script."""
 
+import base64
 import hashlib
 import io
 import json
@@ -15,14 +16,14 @@ import pytest
 import textstat
 
 from consent import Policy, default_policy
-from hub import said, signed
+from hub import handles, people, said, signed
 from hub.access import FORM_BYTES_MAX
 from hub.bootstrap import Hub
 from hub.governance import canonical
 from hub.lookup import Lookup
 from schemas import codec
-from tests.signing import PIN, Somebody, filled, hidden
-from tests.webside import REACH, Side, records
+from tests.signing import PIN, Somebody, filled, hidden, projected
+from tests.webside import NORTH, REACH, Side, records
 
 pytestmark = pytest.mark.broker
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 64
@@ -174,8 +175,6 @@ def test_sent_twice_it_is_one_signature(side: Side, manager: httpx.Client, rosa:
     ("method", "field"), [("drawn", "drawing"), ("paper", "scanned"), ("paper", "scan"), ("paper", "pdf")]
 )
 def test_it_is_drawn_or_signed_on_paper(side: Side, manager: httpx.Client, method: str, field: str) -> None:
-    import base64  # noqa: PLC0415
-
     content = b"%PDF-1.7" + b"\0" * 64 if field == "pdf" else PNG
     page, number = manager.get("/cases/people/new/consent").text, "R-" + secrets.token_hex(5)
     fields = filled(page, local_id=number, method=method, typed=None)
@@ -327,6 +326,59 @@ def test_a_receipt_on_paper_is_in_large_type(rosa: Somebody) -> None:
     assert sorted(sizes)[1] >= 16, "but for the page's number"
 
 
+@pytest.mark.parametrize("content", [None, PNG, b"%PDF-1.7" + b"\0" * 64], ids=["typed", "drawn", "paper"])
+def test_the_form_is_shown_again_as_it_was_signed_and_that_is_recorded(
+    side: Side, manager: httpx.Client, content: bytes | None
+) -> None:
+    drawn = None if content is None else "data:image/png;base64," + base64.b64encode(content).decode()
+    signature = {} if content is None else {"method": "paper", "scanned": drawn, "typed": None}
+    rosa = Somebody(side, manager, **signature)
+    projected(side, rosa.participant)
+    (kept,) = [one for one in written(side.hub, "work", rosa.participant) if one["kind"] == "form-kept"]
+    whose = handles.handle(side.hub.vault, rosa.participant)
+    with rosa.visit(rosa.card()) as me, side.person("officer") as officer:
+        pages = [
+            manager.get(f"/cases/people/{rosa.handle}/receipts/{rosa.consent}/form").text,
+            me.get(f"/me/receipts/{rosa.consent}/form").text,
+            officer.get(f"/officer/participants/{whose}/consents/{rosa.consent}/form").text,
+        ]
+        assert f"/consents/{rosa.consent}/form" in officer.get(f"/officer/participants/{whose}").text
+        assert f"/me/receipts/{rosa.consent}/form" in me.get("/me").text
+        other = me.get("/me/receipts/c-22222222222222222222222222/form")
+        assert other.status_code == 404
+        assert "There is no form here." in other.text
+    for page in pages:
+        assert "Rosa, " in page
+        assert json.loads(kept["body"])["about"] in page
+        assert "Dana Whitfield of Reach Diversion saw it." in page
+        assert re.search(r"<strong>Harbor House</strong>: They may learn about: help you get", page)
+        assert f"base64,{base64.b64encode(content or b'none').decode()}" in page or content is None
+    told = [one for one in written(side.hub, "access", rosa.participant) if one["kind"] == "form-read"]
+    assert [one["principal"] for one in sorted(told, key=lambda one: one["at"])] == [
+        "person:case-manager",
+        f"participant:{rosa.participant}",
+        "person:officer",
+    ]
+    assert {one["body"] for one in told} == {canonical({"about": rosa.consent})}
+
+
+def test_another_organisation_that_knows_them_does_not_see_the_form(side: Side, rosa: Somebody) -> None:
+    projected(side, rosa.participant)
+    side.alert("Rosa", stakeholder=NORTH, participant=rosa.participant)
+    handle = people.handle(side.hub.vault, NORTH, rosa.participant)
+    with side.person("case-manager-2") as elsewhere:
+        assert elsewhere.get(f"/cases/people/{handle}/receipts/{rosa.consent}").status_code == 200
+        answer = elsewhere.get(f"/cases/people/{handle}/receipts/{rosa.consent}/form")
+    assert answer.status_code == 404
+    assert "Rosa, " not in answer.text
+    assert not [one for one in written(side.hub, "access", rosa.participant) if one["kind"] == "form-read"]
+
+
+def test_nobody_gets_a_card_before_they_have_signed(manager: httpx.Client) -> None:
+    fields = {"consent": "c-22222222222222222222222222", "pin": PIN, "again": PIN}
+    assert manager.post("/cases/people/new/card", data=fields).status_code == 404
+
+
 # ---- my page ---------------------------------------------------------------------------------------------
 
 
@@ -430,11 +482,33 @@ def test_a_helper_sees_and_acts_as_themselves_and_no_further(side: Side, rosa: S
     assert re.fullmatch(r"helper:m-[0-9a-f]{26}", back["sender"])
 
 
+def test_nobody_comes_in_a_participants_place_unseen(side: Side, rosa: Somebody) -> None:
+    other = "517293"
+    with rosa.visit(rosa.card()) as me:
+        fields = {"name": "Ana Ruiz", "may": "see", "days": "30", "pin": other, "again": other}
+        code = re.search(r'class="code lead">([A-Z0-9-]+)<', me.post("/me/helpers", data=fields).text)
+        assert code
+        with rosa.visit(code[1], other):
+            pass
+        projected(side, rosa.participant)
+        rosa.manager.get(f"/cases/people/{rosa.handle}/receipts/{rosa.consent}/form")
+        projected(side, rosa.participant)
+        page = me.get("/me").text
+    told = re.findall(r"<li>([^<]*?), (?:today|yesterday)", page[page.index("Who was here") :])
+    assert told == [
+        "A form that you signed was read by Dana Whitfield",
+        "Opened by Ana Ruiz, with a card of their own",
+        "Opened with your own card",
+        "A card was made with Dana Whitfield",
+    ]
+
+
 def test_a_page_leaves_nothing_behind(side: Side, rosa: Somebody) -> None:
     code = rosa.card()
     with side.client() as kiosk:
         answer = kiosk.post("/me/signin", data={"code": code, "pin": PIN})
-        cookie = answer.headers["set-cookie"].lower()
+        set_ones = answer.headers.get_list("set-cookie")
+        (cookie,) = [one.lower() for one in set_ones if one.startswith("hub_visit=")]
         for part in ("hub_visit=", "httponly", "samesite=strict", "path=/me"):
             assert part in cookie
         assert "max-age" not in cookie

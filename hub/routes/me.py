@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from connectors.fence import Narrowing
 from consent.record import Record
-from hub import accounting, acts, fencing, receipt, requested
+from hub import accounting, acts, comings, fencing, receipt, requested
 from hub.access import FORM_FIELDS_MAX, visitor
 from hub.directives import Sent
 from hub.entrance import Sender
@@ -290,6 +290,13 @@ def _picture(request: Request, of: Parts) -> dict[str, Any]:
         "others": [(one, names[one]) for one in sorted(names, key=names.__getitem__) if one not in kept_out],
         "helpers": [(one, words.day(one.until)) for one in helpers],
         "requests": [_asked(one, words) for one in of.requests.of(who.participant)[:EXPLAINED_MAX]],
+        "comings": [
+            (
+                comings.told(one, {helper.id: helper.name for helper in helpers}, words),
+                words.moment(one.at, now),
+            )
+            for one in comings.comings(of.store, who.participant)
+        ],
         "done": request.query_params.get("done", ""),
         "once": f"{who.session[:16]}-{now}",
         "promises": receipt.never(words),

@@ -186,10 +186,17 @@ def _steps(
             "exact": words.exact(step.recorded.at),
             "sentence": changes.said(step.recorded.placed.body, names, words),
             "effects": changes.effects(step, names, words),
+            "signed": _signed(places[step.recorded.placed.offset]),
             "place": f"consent/{places[step.recorded.placed.offset].partition}@{step.recorded.placed.offset}",
         }
         for step in reversed(told.steps)
     ]
+
+
+def _signed(row: Any) -> str | None:
+    """The consent that a directive gave, whose form may be looked at."""
+    given: str | None = row.concerns if row.type == "consent-granted" else None
+    return given
 
 
 def _numbers(disclosures: Any, words: Tongue) -> list[dict[str, str]]:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from confluent_kafka import Producer
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from schemas import codec
 from tests.browser import at, chromium, launched
 from tests.relay import Relay
-from tests.signing import PIN, Somebody
-from tests.webside import REACH, Side, records
+from tests.signing import PIN, Somebody, projected
+from tests.webside import REACH, STAKEHOLDERS, Side, records
 
 pytestmark = [
     pytest.mark.browser,
@@ -86,6 +87,23 @@ def draw(page: Page) -> None:
     page.mouse.up()
 
 
+def hold(route: Route) -> None:
+    """The page as it is, but it does not load itself again while it is looked at."""
+    answer = route.fetch()
+    kept = {name: value for name, value in answer.headers.items() if name != "refresh"}
+    route.fulfill(response=answer, headers=kept)
+
+
+def acknowledge(side: Side, fence: str) -> None:
+    """Every owner has applied what stands there."""
+    partition, offset = (int(one) for one in fence.rsplit("/", 2)[1:])
+    told = {"stakeholders": [str(one["id"]) for one in STAKEHOLDERS], "governance_offset": 1_000}
+    told |= {"partition": partition, "consent_offset": offset, "at": 1, "owner": "tests"}
+    producer = Producer({"bootstrap.servers": side.hub.client["bootstrap.servers"]})
+    producer.produce("deliveries", codec.encode("Delivery", {"acknowledgement": told}), b"", partition)
+    assert producer.flush(30) == 0
+
+
 def test_from_a_blank_form_to_a_card_by_finger(context: BrowserContext, side: Side) -> None:
     number = "R-" + secrets.token_hex(5)
     page = at(context, "case-manager", BLANK)
@@ -98,6 +116,13 @@ def test_from_a_blank_form_to_a_card_by_finger(context: BrowserContext, side: Si
     page.get_by_role("button", name="Yes, to what I ticked").click()
     expect(page.get_by_role("heading", name="What I agreed to")).to_be_visible()
     accessible(page)
+    participant = side.hub.participants.of(REACH, number)
+    assert participant
+    projected(side, participant)
+    page.get_by_role("link", name="The form as it was signed").click()
+    expect(page.get_by_role("img", name="The sign, as it was made")).to_be_visible()
+    accessible(page)
+    page.get_by_role("link", name="Back").click()
     page.get_by_label("My PIN, 6 digits or more").fill(PIN)
     page.get_by_label("The same PIN again").fill(PIN)
     page.get_by_role("button", name="Make my card").click()
@@ -113,6 +138,15 @@ def test_from_a_blank_form_to_a_card_by_finger(context: BrowserContext, side: Si
     accessible(page)
     page.get_by_role("button", name="Take it all back").click()
     expect(page.get_by_text("The door is closing")).to_be_visible()  # it looks again by itself, every second
+    held = context.new_page()
+    held.route("**/me/fences/**", hold)
+    held.goto(page.url)
+    expect(held.get_by_text("The door is closing")).to_be_visible()
+    accessible(held)
+    held.close()
+    acknowledge(side, page.url)
+    expect(page.get_by_text("From now on nothing of it goes out.")).to_be_visible()
+    accessible(page)
 
 
 def test_a_signature_that_was_cut_off_is_none_and_leaves_nothing(context: BrowserContext, side: Side) -> None:

@@ -30,6 +30,15 @@ def cause(error: KafkaException) -> KafkaError:
     return found
 
 
+def beyond_repair(error: KafkaError) -> bool:
+    """Whether the client will never work again, and only another one can.
+
+    A consumer that lost its name to another tells so once, as a message whose error does not call itself
+    fatal (confluent-kafka 2.16); whoever reads on hears nothing any more.
+    """
+    return error.fatal() or error.code() in (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID)
+
+
 def code(error: KafkaException | HubError) -> str:
     """A constant in kebab-case for logs and metrics, never a sentence of somebody's."""
     if isinstance(error, HubError):

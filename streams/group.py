@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from streams.errors import Fenced
+from streams.errors import Fenced, beyond_repair
 from streams.settings import Client, RunnerSettings
 from streams.step import Record
 
@@ -161,7 +161,7 @@ class Group:
         if error.code() == KafkaError._PARTITION_EOF:
             if place in self.positions:  # behind transaction markers, where no record will come
                 after[place] = max(after.get(place, 0), offset)
-        elif error.fatal() or error.code() == KafkaError.FENCED_INSTANCE_ID:
+        elif beyond_repair(error):
             raise Fenced("the broker has given this worker's place to another")
         else:
             self._noted(error.name())

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 from schemas import crash
 from schemas.errors import Unavailable
 from streams import metrics
-from streams.errors import Fenced, Stalled, cause, code
+from streams.errors import Fenced, Stalled, beyond_repair, cause, code
 from streams.group import Group
 from streams.health import Health, Progress
 from streams.settings import Client, RunnerSettings
@@ -273,9 +273,7 @@ class Runner:
     def _start_over(self, error: KafkaException | Unavailable | Stalled, stop: threading.Event) -> None:
         """Back to the committed offsets with empty memory. Raises when that cannot help, or did not."""
         reason = code(error)
-        fatal = isinstance(error, KafkaException) and (
-            cause(error).fatal() or cause(error).code() == KafkaError.FENCED_INSTANCE_ID
-        )
+        fatal = isinstance(error, KafkaException) and beyond_repair(cause(error))
         self._log.warning("starting over", reason=reason, aborts=self._aborts)
         metrics.ABORTS.labels(self._settings.group, reason).inc()
         self._aborts += 1

@@ -363,6 +363,19 @@ def test_killed_at_each_point_nothing_is_lost_or_doubled(cluster: Cluster, point
         worker.kill()
 
 
+def test_who_lost_its_name_to_another_ends_and_does_not_wait_for_ever(cluster: Cluster) -> None:
+    """As after a broker's restart, when a joining whose answer was lost is asked for again."""
+    source, target = cluster.topic("in", 1), cluster.topic("out", 1)
+    first = Worker(settings(cluster, source), Copy(target), cluster.client)
+    until(first.ready, "the first to work")
+    second = Worker(settings(cluster, source), Copy(target), cluster.client)
+    try:
+        assert isinstance(first.join(), Fenced)
+        until(second.ready, "the second to work")
+    finally:
+        second.stop()
+
+
 @pytest.mark.parametrize("point", ["produced", "offsets-sent"])
 def test_frozen_replaced_and_thawed_it_cannot_double_anything(cluster: Cluster, point: str) -> None:
     flow = Flow(cluster)

@@ -36,7 +36,7 @@ from hub.ledger.placing import Placing, reading
 from hub.ledger.tree import MEND, Tree
 from schemas import codec, crash
 from schemas.errors import Unavailable
-from streams.errors import Corrupt, Fenced
+from streams.errors import Corrupt, Fenced, beyond_repair
 from streams.transaction import within
 
 log = structlog.get_logger(__name__)
@@ -201,6 +201,9 @@ class Worker:
         for count, each_s in ((1, wait_s), (READ_RECORDS_MAX, 0.0)):
             before = self._tree
             messages = self._follower.consume(count, each_s)
+            for error in filter(None, (message.error() for message in messages)):
+                if beyond_repair(error):  # also without the partition: nobody would hear of it again
+                    raise Fenced("the broker has given this worker's place to another")
             if before is not None and self._tree not in (before, None):
                 raise Fenced("the log was given away and came back, and what was read may be of either time")
             if (tree := self._tree) is not None:

@@ -241,6 +241,7 @@ def test_anybody_writes_and_only_the_programs_desk_reads(side: Side) -> None:
         assert empty.status_code == 422
         assert "here</textarea>" in empty.text, "what was written is kept"
         given = {"what": SECRET, "once": "tap-77"}
+        others = {one.id for one in side.hub.letters.queue()}  # of other tests
         first = anybody.post("/public/letters/harm", data=given)
         again = anybody.post("/public/letters/harm", data=given)
         assert first.status_code == 201
@@ -257,7 +258,7 @@ def test_anybody_writes_and_only_the_programs_desk_reads(side: Side) -> None:
         assert anybody.post("/v1/letters/states", json={"code": "AAAA"}).status_code == 404
         assert anybody.post("/public/letters", data={"code": "AAAA"}).status_code == 404
 
-        (mine,) = [one for one in side.hub.letters.queue() if one.kind == "harm"]
+        (mine,) = [one for one in side.hub.letters.queue() if one.kind == "harm" and one.id not in others]
         assert SECRET not in desk.get("/cases/letters").text
         page = desk.get(f"/cases/letters/{mine.id}").text
         assert SECRET in page

@@ -7,7 +7,7 @@ something here is refused; so is who is in two that mean different things.
 import base64
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import sqlalchemy as sa
@@ -41,6 +41,12 @@ class Listed(NamedTuple):
     demo: bool
     disabled_at: int | None
     sessions: int
+
+
+def named(connection: sa.Connection, wanted: Iterable[str]) -> dict[str, str]:
+    """What the people of some accounts are called; of those that there are."""
+    query = sa.select(accounts.c.id, accounts.c.name).where(accounts.c.id.in_(list(wanted)))
+    return {row.id: row.name for row in connection.execute(query)}
 
 
 class Accounts:

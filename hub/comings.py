@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from hub import acts
+from hub.accounts import named
 from hub.language import Tongue
 from hub.store import Store
-from hub.tables import accounts
 from hub.tables import acts as acted
 
 KINDS: Final = (acts.SIGNED_IN, acts.CARD_MADE, acts.FORM_READ)
@@ -37,8 +37,7 @@ def comings(store: Store, participant: str) -> list[Coming]:
     with store.read() as connection:
         rows = connection.execute(query).all()
         people = {row.who.partition(":")[2] for row in rows if not row.who.startswith(_OWN)}
-        named = sa.select(accounts.c.id, accounts.c.name).where(accounts.c.id.in_(people))
-        names = {row.id: row.name for row in connection.execute(named)}
+        names = named(connection, people)
     return [Coming(row.what, row.at, row.who, names.get(row.who.partition(":")[2])) for row in rows]
 
 

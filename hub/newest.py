@@ -35,8 +35,9 @@ def page(store: Store, wanted: Wanted, before: str | None = None) -> Page:
     table = directives.c
     found = _CURSOR.fullmatch(before or "")
     mark = None if found is None else [int(one) for one in found.groups()]
-    until = wanted.until if mark is None else min(wanted.until, mark[0])
-    conditions = [table.recorded_at >= wanted.since, table.recorded_at <= until]
+    if mark is not None:  # an end that the database finds by its index
+        wanted = wanted._replace(until=min(wanted.until, mark[0]))
+    conditions = [table.recorded_at >= wanted.since, table.recorded_at <= wanted.until]
     for column in (table.type, table.participant, table.concerns):
         if (value := getattr(wanted, column.name)) is not None:
             conditions.append(column == value)

@@ -3,18 +3,17 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
 from hub.access import FORM_FIELDS_MAX, Forbidden, person
+from hub.accounts import named
 from hub.language import Tongue
 from hub.letters import LISTED_MAX, OUTCOMES, Letter
 from hub.parts import Parts, parts
 from hub.rendering import render, speak
 from hub.sessions import Person
-from hub.tables import accounts
 from schemas.errors import Invalid, Refused
 
 ID_CHARS_MAX: Final = 64
@@ -108,12 +107,9 @@ def _desk(request: Request, of: Parts) -> Person:
 
 def _names(of: Parts, who: Iterable[str | None]) -> dict[str, str]:
     """What people are called, by how records name them."""
-    query = sa.select(accounts.c.id, accounts.c.name)
     wanted = [one.removeprefix(PERSON) for one in who if one is not None]
     with of.store.read() as connection:
-        return {
-            PERSON + row.id: row.name for row in connection.execute(query.where(accounts.c.id.in_(wanted)))
-        }
+        return {PERSON + account: name for account, name in named(connection, wanted).items()}
 
 
 def _line(one: Letter, words: Tongue, now: int) -> dict[str, Any]:

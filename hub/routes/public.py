@@ -50,10 +50,7 @@ async def page(request: Request, of: Parts = Depends(parts)) -> Response:
 async def whom(request: Request, name: str, of: Parts = Depends(parts)) -> Response:
     """For whom: the newest month of one measure by district, race, age and gender."""
     words = speak(request)
-    found = await run_in_threadpool(figures.published, of.store, of.measures, name)
-    if not found:
-        raise Refused("nothing was published of such a measure yet", code="not-found")
-    shown = [figures.figure(one, words) for one in found]
+    shown = [figures.figure(one, words) for one in await _published(of, name)]
     return render(request, "whom.html", anonymous=True, figures=shown)
 
 
@@ -81,10 +78,7 @@ async def fair(request: Request, of: Parts = Depends(parts)) -> Response:
 async def embedded(request: Request, name: str, of: Parts = Depends(parts)) -> Response:
     """The newest month of a measure as a page that any other may frame; `?language=es`. No cookie."""
     words = _asked(request, of)
-    found = await run_in_threadpool(figures.published, of.store, of.measures, name)
-    if not found:
-        raise Refused("nothing was published of such a measure yet", code="not-found")
-    one = figures.figure(found[0], words)
+    one = figures.figure((await _published(of, name))[0], words)
     drawn = Markup(figures.chart(one.title, one.bars, words.say("hidden")))  # noqa: S704  escaped there
     answer = render(request, "embed.html", anonymous=True, words=words, one=one, chart=drawn)
     answer.headers.update(FRAMED)
@@ -95,10 +89,7 @@ async def embedded(request: Request, name: str, of: Parts = Depends(parts)) -> R
 async def picture(request: Request, name: str, of: Parts = Depends(parts)) -> Response:
     """The newest month of a measure as a picture, to be put into any page; `?language=es`."""
     words = _asked(request, of)
-    found = await run_in_threadpool(figures.published, of.store, of.measures, name)
-    if not found:
-        raise Refused("nothing was published of such a measure yet", code="not-found")
-    shown = figures.figure(found[0], words)
+    shown = figures.figure((await _published(of, name))[0], words)
     title = f"{shown.title} · {shown.month}"
     svg = figures.chart(title, shown.bars, words.say("hidden"), alone=True)
     return Response(svg, media_type="image/svg+xml", headers=FRAMED)
@@ -145,6 +136,14 @@ async def dictionary(
     _only_known(request)
     said: dict[str, Any] = figures.dictionary(of.measures, language)
     return JSONResponse(said, headers=ANYWHERE)
+
+
+async def _published(of: Parts, name: str) -> list[figures.Series]:
+    """What was published of a measure. Raises `Refused` where that is nothing."""
+    found = await run_in_threadpool(figures.published, of.store, of.measures, name)
+    if not found:
+        raise Refused("nothing was published of such a measure yet", code="not-found")
+    return found
 
 
 def _asked(request: Request, of: Parts) -> Tongue:

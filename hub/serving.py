@@ -109,12 +109,9 @@ async def serve(
     )
     _files(CONNECTIONS_MAX + FILES)
     server = Server(config)
-    family = socket.AF_INET6 if ":" in settings.web_host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.web_host, settings.web_port))
+    with bound(settings.web_host, settings.web_port) as listener:
         host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        shown = f"[{host}]" if listener.family == socket.AF_INET6 else host
         serving = asyncio.create_task(server.serve([listener]))
         told = False
         while not stop.is_set() and not serving.done():
@@ -126,6 +123,23 @@ async def serve(
         app.state.streams.close()
         server.should_exit = True
         await serving
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket for the server to listen on. Raises `OSError` where the address cannot be had.
+
+    It says that it speaks TCP: asyncio lets what is accepted send at once only where it is told so, and
+    otherwise an answer's body waits for up to 40 ms until the other side has confirmed the head.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _tls(settings: Settings) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The web process put together: whoever opens a page hears of what was delivered."""
 
+import asyncio
+import socket
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -41,3 +43,24 @@ def test_pages_hear_of_every_record_of_deliveries(tmp_path: Any, monkeypatch: py
     chosen = settings.load(data=tmp_path)
     serving.run(chosen, NOWHERE, None, lambda fences: None, threading.Event())  # type: ignore[arg-type,return-value]
     assert heard == [{"receipt": None}]
+
+
+async def test_an_answer_in_two_writes_does_not_wait_for_the_other_side_to_confirm_the_first() -> None:
+    at_once: list[int] = []
+
+    async def accepted(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at_once.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with serving.bound("127.0.0.1", 0) as listener:
+        async with await asyncio.start_server(accepted, sock=listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            assert await reader.read() == b""
+            writer.close()
+    assert at_once and all(at_once)
+
+
+def test_an_address_that_is_taken_is_refused() -> None:
+    with serving.bound("127.0.0.1", 0) as first, pytest.raises(OSError, match="in use"):
+        first.listen()
+        serving.bound("127.0.0.1", first.getsockname()[1])

@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test gates bench faults fence mutants fuzz schemathesis plaintext sbom audit lock clean
 SHELL := /bin/sh
+unexport PYTHONDONTWRITEBYTECODE  # else each of the many processes of a hub compiles all of it anew
+WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2)# of the tests: some of them wait at any time
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -14,9 +16,8 @@ demo:  ## the hub on a synthetic county, until Ctrl-C; ONCE=1 plays it, prints t
 	@setup/setup.sh run
 	@.venv/bin/python -m examples.county $(if $(ONCE),--once)
 
-test: gates  ## linters, types, layers, every test with its coverage; TESTS=tests/test_x.py for some
-	@.venv/bin/coverage erase
-	@.venv/bin/pytest $(or $(TESTS),--cov -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+test: gates  ## linters, types, layers, every test and what all of them reach; TESTS=tests/test_x.py for some
+	@.venv/bin/pytest $(or $(TESTS),-p tests.reached -n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 
 gates:
 	@setup/setup.sh test
@@ -65,6 +66,6 @@ lock:  ## write the lock files anew from pyproject.toml and pom.xml
 	@setup/lock.sh
 
 clean:  ## remove what set-up and tests made; .hub/, the data, stays
-	@rm -rf .venv .jars .jars.new build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	@rm -rf .venv .jars .jars.new build .mypy_cache .pytest_cache .ruff_cache \
 	  .import_linter_cache .hypothesis mutants
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -31,14 +31,23 @@ LONG = (
     "test_end_to_end",
     "test_faults",
     "test_interleavings",
+    "test_pages",
     "test_up",
+    "test_readme",
+    "test_cases",
     "test_laws",
     "test_broker",
+    "test_access",
+    "test_officer",
     "test_engine",
     "test_runner",
-    "test_readme",
-    "test_pages",
+    "test_own_page",
     "test_decide",
+    "test_casework",
+    "test_users",
+    "test_auditor",
+    "test_signing",
+    "test_aggregates",
 )
 KAFKA_IMAGE = "confluentinc/cp-kafka:8.1.1"  # Kafka 4.1
 CONTAINER_SETTINGS = {
@@ -53,6 +62,8 @@ CONTAINER_SETTINGS = {
 
 for variable in [name for name in os.environ if name.startswith("HUB_")]:
     del os.environ[variable]  # a developer's own settings are no part of the tests
+
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")  # a broker for seconds repays no more
 
 if "tests.mutation" not in sys.modules:  # which has a profile of its own
     settings.register_profile(  # how long an example takes is the machine's affair, not a law's
@@ -109,7 +120,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield container.get_bootstrap_server()
         return
 
-    from hub import broker, settings  # noqa: PLC0415  measured by coverage only once it is running
+    from hub import broker, settings  # noqa: PLC0415  fixtures alone need it
 
     with broker.start(settings.load(data=tmp_path_factory.mktemp("kafka"))) as started:
         yield started.bootstrap
@@ -155,7 +166,7 @@ def empty_kafka(emptying: Callable[[], str]) -> str:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """A PostgreSQL for the whole run, skipped out loud where none is installed. Out: see `stores.running`."""
-    from tests import stores  # noqa: PLC0415  measured by coverage only once it is running
+    from tests import stores  # noqa: PLC0415  fixtures alone need it
 
     with stores.running() as address:
         yield address
@@ -177,7 +188,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["Store"]:
 @pytest.fixture(scope="session")
 def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Side"]:
     """A hub whose web is served, for all tests of the web."""
-    from tests.webside import alone  # noqa: PLC0415  measured by coverage only once it is running
+    from tests.webside import alone  # noqa: PLC0415  fixtures alone need it
 
     with alone(tmp_path_factory.mktemp("web")) as running:
         yield running

@@ -57,10 +57,12 @@ async def test_an_answer_in_two_writes_does_not_wait_for_the_other_side_to_confi
             reader, writer = await asyncio.open_connection(*listener.getsockname())
             assert await reader.read() == b""
             writer.close()
-    assert at_once and all(at_once)
+    assert at_once
+    assert all(at_once)
 
 
 def test_an_address_that_is_taken_is_refused() -> None:
-    with serving.bound("127.0.0.1", 0) as first, pytest.raises(OSError, match="in use"):
+    with serving.bound("127.0.0.1", 0) as first:
         first.listen()
-        serving.bound("127.0.0.1", first.getsockname()[1])
+        with pytest.raises(OSError, match="in use"):
+            serving.bound("127.0.0.1", first.getsockname()[1])

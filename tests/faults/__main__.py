@@ -30,7 +30,7 @@ def faults() -> int:
     lines.unlink(missing_ok=True)
     os.environ.setdefault("FAULTS_EVENTS", str(EVENTS))
     os.environ["FAULTS_REPORT"] = str(lines)
-    status = pytest.main([str(Path(__file__).parent), "-v", "--no-cov", "-p", "no:cacheprovider"])
+    status = pytest.main([str(Path(__file__).parent), "-v", "-p", "no:cacheprovider"])
     found = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
     report.write_text(table(found))
     print(table(found))

@@ -42,6 +42,17 @@ def standing(state: State, at: int, occurred_at: int) -> Hashable | None:
     return index, window, block.periods(at), block.revoked
 
 
+def steady(state: State, at: int, occurred_at: int) -> tuple[int, int, int, int]:
+    """Within which instants of deciding, and of having occurred, a state that has a standing keeps it.
+
+    Each from when (included) to when (not included), in milliseconds.
+    """
+    if not state.blocks:
+        return ALWAYS_MS, NEVER_MS, ALWAYS_MS, NEVER_MS
+    block = state.blocks[0]
+    return *block.steady(at), *block.index.stretch(occurred_at)
+
+
 class Alike:
     """The answers to one kind of event, for everybody of one standing.
 

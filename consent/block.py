@@ -72,6 +72,13 @@ class Index:
         """Which stretch between two `changes` this instant lies in: in each, the same data periods hold."""
         return bisect_right(self.changes, occurred_at) if self.changes else 0
 
+    def stretch(self, occurred_at: int) -> tuple[int, int]:
+        """From when (included) to when (not included) that stretch reaches."""
+        place, changes = self.window(occurred_at), self.changes
+        return changes[place - 1] if place else ALWAYS_MS, changes[place] if place < len(
+            changes
+        ) else NEVER_MS
+
     def within(self, grants: int, occurred_at: int) -> int:
         """Those of these grants whose data period holds the instant."""
         if self.since is None and self.until is None:
@@ -176,6 +183,12 @@ class Block:
         alive &= ~self.revoked
         self.lately = _LATELY.pack(since, before, alive)
         return alive
+
+    def steady(self, at: int) -> tuple[int, int]:
+        """From when (included) to when (not included), around `at`, no consent in it begins or is over."""
+        self.alive(at)
+        since, before, _ = _LATELY.unpack(self.lately)
+        return since, before
 
     def periods(self, at: int) -> tuple[int, int, int]:
         """The grants that are signed, those started, and those not expired."""

@@ -372,7 +372,8 @@ class Sealer:
         Makes the key where there was none. Raises `Erased` where it was destroyed.
         """
         assert self._rotation is None or self._rotation.period_ms is None, "what rotates derives nothing"
-        first = self._id._replace(version=1) if self._id.kind == "participant" else self._id
+        kind, subject, _ = self._id
+        first = KeyId(kind, subject, 1) if kind == "participant" else self._id
         key = self._vault._key(first, create=True, rotation=self._rotation)
         own = hmac.digest(key, b"hub derive\0" + purpose.encode() + b"\1", "sha256")
         return hmac.digest(own, data, "sha256")

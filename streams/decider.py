@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Final
 
 from consent import Decision, Event, Governance, State, Subscription, decide_all
-from consent.alike import Alike, standing, unchanged
+from consent.alike import Alike, standing, steady, unchanged
 from schemas.raw import Cut, Traits
 from streams.templates import Pattern, Template, Written, listed, written
 
@@ -85,6 +85,19 @@ class Decider:
                 self._filled.append(pattern)
                 return pattern.filled([listed(one) for one in alike.names(state)])
         return self._by_itself(cut, kind.wanted, kind.templates, at, state)
+
+    def lasting(self, cut: Cut, at: int, state: State) -> tuple[int, int, int, int] | None:
+        """Within which instants of deciding, and of having occurred, what was just decided about such an event
+        stays the same for this state and this governance: each from when to before when, in milliseconds.
+
+        None where that is not known, as of whoever is decided about alone.
+        """
+        kind = self._kinds.get(cut.traits)
+        common = standing(state, at, cut.occurred_at)
+        if kind is None or common is None or self._alike.get((kind, common)) is None:
+            return None
+        since, before, *occurred = steady(state, at, cut.occurred_at)
+        return max(since, kind.since), min(before, kind.before), *occurred
 
     def _kind(self, traits: Traits, at: int) -> Kind:
         governance = self._governance

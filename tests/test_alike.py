@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consent import Event, Policy, Stakeholders, decide_all, fold
-from consent.alike import Alike, standing, unchanged
+from consent.alike import Alike, standing, steady, unchanged
 from schemas import instant
 from tests.agree import Asks
 from tests.cases import POLICY
@@ -201,3 +201,22 @@ def test_agreements_of_who_wants_and_who_discloses_bound_how_long_it_is_all_the_
     edge = instant.parse("2026-03-01T00:00:00Z")
     assert unchanged(edge, [Asks("two", "treatment")], "", parties)[0] == edge
     assert unchanged(edge - 1, [Asks("two", "treatment")], "", parties)[1] == edge
+
+
+@LAWS
+@given(log=logs(), first=st.sampled_from(DAYS), then=st.sampled_from(DAYS),
+       occurred=st.sampled_from(DAYS), other=st.sampled_from(DAYS))  # fmt: skip
+def test_a_standing_is_kept_as_long_as_it_is_said_to_be(
+    log: list[Json], first: str, then: str, occurred: str, other: str
+) -> None:
+    state = fold(log)
+    at, later, occurred_at, elsewhere = map(instant.parse, (first, then, occurred, other))
+    stands = standing(state, at, occurred_at)
+    if stands is None:
+        return
+    since, before, early, late = steady(state, at, occurred_at)
+    assert since <= at < before
+    assert early <= occurred_at < late
+    for when, about in ((later, elsewhere), (since, early), (before - 1, late - 1)):
+        if since <= when < before and early <= about < late:
+            assert standing(state, when, about) == stands

@@ -1,6 +1,6 @@
-"""Software that is not ours checks our log: Go's notes and tiles, and transparency-dev's proofs.
+"""Software that is not ours checks our log: Go's notes and tiles, transparency-dev's proofs, and Tessera.
 
-Skipped, out loud, where there is no Go, or one that is too old, or the two modules cannot be had.
+Skipped, out loud, where there is no Go, or one that is too old, or the modules cannot be had.
 """
 
 import base64
@@ -10,6 +10,9 @@ import random
 import re
 import shutil
 import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -22,8 +25,8 @@ from hub.ledger.proof import Proof
 from hub.ledger.tiles import Folder, over
 from hub.ledger.tree import Tree
 
-PEER = Path(__file__).parent / "peers" / "auditor"
-GO_LEAST = (1, 23)
+PEERS = Path(__file__).parent / "peers"
+GO_LEAST = {"auditor": (1, 23), "tessera": (1, 24)}
 BUILD_S_MAX = 240
 SIGNER = Signer("hub.example/log", b"\7" * 32)
 WITNESS = Verifier("witness.example/w1", note.COSIGNATURE, Signer("w", b"\5" * 32).verifier.key)
@@ -31,25 +34,43 @@ SALT = b"\2" * 32
 RECORDS = [Recorded("decisions", 0, number, f"decision {number}".encode(), "p-1") for number in range(700)]
 
 
-@pytest.fixture(scope="module")
-def auditor(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Go program, built."""
+def built(peer: str, folder: Path) -> Path:
+    """One of the Go programs."""
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if go is None:
         pytest.skip("no Go: what other software says of the log is not seen")
     version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
     numbers = re.match(r"go(\d+)\.(\d+)", version)
-    if numbers is None or (int(numbers[1]), int(numbers[2])) < GO_LEAST:
-        pytest.skip(f"Go is too old ({version.strip()}): what other software says of the log is not seen")
-    program = tmp_path_factory.mktemp("go") / "auditor"
+    if numbers is None or (int(numbers[1]), int(numbers[2])) < GO_LEAST[peer]:
+        pytest.skip(f"Go is too old ({version.strip()}): what {peer} says of the log is not seen")
     env = os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"}
     fetched = subprocess.run(
-        [go, "mod", "download"], cwd=PEER, env=env, capture_output=True, check=False, timeout=BUILD_S_MAX
+        [go, "list", "-deps", "."],  # what it needs, and no more
+        cwd=PEERS / peer,
+        env=env,
+        capture_output=True,
+        check=False,
+        timeout=BUILD_S_MAX,
     )
     if fetched.returncode:
-        pytest.skip("the Go modules cannot be had: what other software says of the log is not seen")
-    subprocess.run([go, "build", "-o", str(program), "."], cwd=PEER, env=env, check=True, timeout=BUILD_S_MAX)
+        pytest.skip(f"the Go modules cannot be had: what {peer} says of the log is not seen")
+    program = folder / peer
+    subprocess.run(
+        [go, "build", "-o", str(program), "."], cwd=PEERS / peer, env=env, check=True, timeout=BUILD_S_MAX
+    )
     return program
+
+
+@pytest.fixture(scope="module")
+def auditor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Go's own notes and tiles."""
+    return built("auditor", tmp_path_factory.mktemp("go"))
+
+
+@pytest.fixture(scope="module")
+def tessera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tessera's client."""
+    return built("tessera", tmp_path_factory.mktemp("go"))
 
 
 def run(program: Path, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
@@ -87,6 +108,40 @@ def test_go_sees_a_flipped_bit(auditor: Path, log: Path, file: str) -> None:
     data[20] ^= 1
     (log / file).write_bytes(data)
     assert run(auditor, "tree", str(log), str(SIGNER.verifier)).returncode == 1
+
+
+def test_tesseras_client_proves_every_leaf_from_plain_files_and_from_any_web_server(
+    tessera: Path, log: Path
+) -> None:
+    found = run(tessera, str(log), str(SIGNER.verifier))
+    assert (found.stdout, found.stderr) == ("700 leaves under the checkpoint\n", "")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(log))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}/"
+            assert run(tessera, address, str(SIGNER.verifier)).stdout == found.stdout
+        finally:
+            server.shutdown()
+            serving.join()
+    other = Signer(SIGNER.verifier.name, b"\6" * 32).verifier
+    assert run(tessera, str(log), str(other)).returncode == 1
+
+
+@pytest.mark.parametrize(
+    "file", ["checkpoint", "tile/0/001", "tile/0/002.p/188", "tile/1/000.p/2", "tile/entries/001"]
+)
+def test_tesseras_client_sees_a_flipped_bit(tessera: Path, log: Path, file: str) -> None:
+    data = bytearray((log / file).read_bytes())
+    data[20] ^= 1
+    (log / file).write_bytes(data)
+    assert run(tessera, str(log), str(SIGNER.verifier)).returncode == 1
+
+
+def test_tesseras_client_sees_a_log_that_was_cut_short(tessera: Path, log: Path) -> None:
+    (log / "tile/0/002.p/188").unlink()
+    assert run(tessera, str(log), str(SIGNER.verifier)).returncode == 1
 
 
 def test_go_verifies_a_record_by_its_proof(auditor: Path, log: Path, tmp_path: Path) -> None:

@@ -17,8 +17,11 @@ from hub.store import Store, chunks
 from hub.tables import directives, intents, receipts
 from hub.watchtables import acknowledged
 
-NARROWINGS_MAX: Final = 500  # of one distribution: the newest
+NARROWINGS_MAX: Final = 3_000  # of one distribution
+PARTS: Final = 30  # of a period that had more: the newest of each, as many of each
+AT_ONCE_MAX: Final = 500
 INTENTS_MAX: Final = 20_000
+CLOCKS_MS_MAX: Final = 60_000  # that two machines' clocks may differ by
 TYPES: Final = tuple(sorted(one for one in DIRECTIVES if direction(one) == {"narrows"}))
 BOUNDS_MS: Final = (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 600_000)
 
@@ -43,30 +46,56 @@ class Closing(NamedTuple):
         return None if self.closed_at is None else max(0, self.closed_at - self.started_at)
 
 
-def closings(
-    store: Store, since: int, until: int, registered: Mapping[str, int], overdue: int
-) -> list[Closing]:
-    """The newest narrowings of a period, newest first.
+class Period(NamedTuple):
+    """The narrowings of a period, newest first; where it had too many (not `whole`), some from all of it."""
+
+    closings: list[Closing]
+    whole: bool
+
+
+def closings(store: Store, since: int, until: int, registered: Mapping[str, int], overdue: int) -> Period:
+    """The narrowings of a period, whatever its length with `NARROWINGS_MAX` of them at most.
 
     In: since when each stakeholder has been registered; before which instant an attempt that is still without
     its receipt began to be in doubt. All in epoch milliseconds.
     """
+    with store.read() as connection:
+        rows = _narrowings(connection, since, until, NARROWINGS_MAX + 1)
+        whole = len(rows) <= NARROWINGS_MAX
+        if not whole:
+            rows = _spread(connection, since, until)
+        found: list[Closing] = []
+        for start in range(0, len(rows), AT_ONCE_MAX):
+            some = rows[start : start + AT_ONCE_MAX]
+            heard = _heard(connection, [(row.partition, row.offset) for row in some], sorted(registered))
+            between = some[-1].recorded_at, some[0].recorded_at
+            older = _older(connection, sorted({row.participant for row in some}), *between)
+            found += [
+                _closing(row, heard, older.get(row.participant, ()), registered, overdue) for row in some
+            ]
+    return Period(found, whole)
+
+
+def _narrowings(connection: sa.Connection, since: int, until: int, most: int) -> Sequence[Any]:
+    """The newest of a period, which includes both its ends."""
+    at = directives.c.recorded_at
     query = (
         sa.select(directives)
-        .where(
-            directives.c.type.in_((*TYPES, "restriction-placed")),
-            directives.c.recorded_at >= since,
-            directives.c.recorded_at <= until,
-        )
-        .order_by(directives.c.recorded_at.desc())
-        .limit(NARROWINGS_MAX)
+        .where(directives.c.type.in_((*TYPES, "restriction-placed")), at >= since, at <= until)
+        .order_by(at.desc(), directives.c.partition.desc(), directives.c.offset.desc())
+        .limit(most)
     )
-    with store.read() as connection:
-        rows = connection.execute(query).all()
-        heard = _heard(connection, [(row.partition, row.offset) for row in rows], sorted(registered))
-        first = min((row.recorded_at for row in rows), default=until)
-        older = _older(connection, sorted({row.participant for row in rows}), first)
-    return [_closing(row, heard, older.get(row.participant, ()), registered, overdue) for row in rows]
+    return connection.execute(query).all()
+
+
+def _spread(connection: sa.Connection, since: int, until: int) -> list[Any]:
+    """From each of equally long parts of a period the newest, as many from each where there are as many."""
+    edges = [since + (until + 1 - since) * part // PARTS for part in range(PARTS + 1)]
+    parts = [
+        _narrowings(connection, low, high - 1, NARROWINGS_MAX // PARTS)
+        for low, high in zip(edges, edges[1:], strict=False)
+    ]
+    return [row for part in reversed(parts) for row in part]
 
 
 Heard = Mapping[tuple[int, int, str], int]
@@ -103,8 +132,12 @@ def _heard(connection: sa.Connection, places: Sequence[tuple[int, int]], names: 
     return found
 
 
-def _older(connection: sa.Connection, participants: Sequence[str], since: int) -> dict[str, list[Ended]]:
-    """The attempts about these participants that were not over before an instant; when each was."""
+def _older(
+    connection: sa.Connection, participants: Sequence[str], since: int, until: int
+) -> dict[str, list[Ended]]:
+    """The attempts about these participants that began before `until` and were not over before `since`; when
+    each was.
+    """
     over = sa.and_(receipts.c.key == intents.c.key, receipts.c.attempt == intents.c.attempt)
     names = ("key", "stakeholder", "adapter", "event", "participant", "attempt", "at")
     columns = [intents.c[name] for name in (*names, "consent_offset", "governance_offset", "shares")]
@@ -113,7 +146,11 @@ def _older(connection: sa.Connection, participants: Sequence[str], since: int) -
         query = (
             sa.select(*columns, receipts.c.at.label("over"))
             .join_from(intents, receipts, over, isouter=True)
-            .where(intents.c.participant.in_(some), sa.or_(receipts.c.at.is_(None), receipts.c.at >= since))
+            .where(
+                intents.c.participant.in_(some),
+                intents.c.at <= until + CLOCKS_MS_MAX,
+                sa.or_(receipts.c.at.is_(None), receipts.c.at >= since - CLOCKS_MS_MAX),
+            )
             .order_by(intents.c.at.desc())
             .limit(INTENTS_MAX)
         )

@@ -13,18 +13,21 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 EXECUTED = ("README.md", "docs/audit.md")
-PEER = ROOT / "tests" / "peers" / "auditor"
+PEERS = [ROOT / "tests" / "peers" / name for name in ("auditor", "tessera")]
 GO = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin") or ""
 READY_S_MAX = 90
 
 
 def go() -> bool:
-    """Whether there is a Go that can run the auditor's program; else what is Go's is left out."""
+    """Whether there is a Go that can run the auditors' programs; else what is Go's is left out."""
     if not GO:
         return False
     env = os.environ | {"GOTOOLCHAIN": "local"}
-    asked = subprocess.run([GO, "mod", "download"], cwd=PEER, env=env, capture_output=True, check=False)
-    return asked.returncode == 0
+    asked = [GO, "list", "-deps", "."]
+    return all(
+        subprocess.run(asked, cwd=peer, env=env, capture_output=True, check=False).returncode == 0
+        for peer in PEERS
+    )
 
 
 def blocks() -> list[tuple[bool, str]]:

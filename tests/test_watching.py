@@ -137,7 +137,7 @@ SINCE = {"clinic": 0, "reach": 0}
 
 def closed(store: Store, registered: dict[str, int] | None = None, overdue: int = NOW + DAY) -> list[Closing]:
     known = SINCE if registered is None else registered
-    return closings.closings(store, NOW - DAY, NOW + DAY, known, overdue)
+    return closings.closings(store, NOW - DAY, NOW + DAY, known, overdue).closings
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -165,7 +165,25 @@ def test_one_that_somebody_has_not_passed_or_that_is_in_doubt_is_not_closed(stor
     applied(store, attempt(10, 1, None))
     assert [(one.took_ms, one.doubts) for one in closed(store)] == [(None, 1), (None, 1)]
     assert [one.doubts for one in closed(store, overdue=NOW - 60)] == [0, 0], "it may still be under way"
-    assert closings.closings(store, NOW + 1, NOW + DAY, SINCE, NOW) == []
+    assert closings.closings(store, NOW + 1, NOW + DAY, SINCE, NOW) == ([], True)
+
+
+def test_of_too_many_some_are_taken_from_all_of_the_period_and_it_is_said(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [NOW + place for place in (1, 2, 3, 4, 5, 6, 40, 70, 89)]
+    applied(store, [directive(4 + n, REVOKED, at) for n, at in enumerate(times)])
+    applied(store, [told(1, "clinic", 20, NOW + 100)])
+    monkeypatch.setattr(closings, "AT_ONCE_MAX", 2)
+    everything = closings.closings(store, NOW, NOW + 89, SINCE, NOW)
+    assert everything.whole
+    assert [one.started_at - NOW for one in everything.closings] == [89, 70, 40, 6, 5, 4, 3, 2, 1]
+    assert all(one.took_ms == NOW + 100 - one.started_at for one in everything.closings)
+    monkeypatch.setattr(closings, "NARROWINGS_MAX", 6)
+    monkeypatch.setattr(closings, "PARTS", 3)
+    some = closings.closings(store, NOW, NOW + 89, SINCE, NOW)
+    assert [one.started_at - NOW for one in some.closings] == [89, 70, 40, 6, 5]
+    assert not some.whole
 
 
 def test_times_are_counted_in_bins_and_none_is_lost() -> None:

@@ -54,7 +54,9 @@ def _picture(request: Request, of: Parts) -> dict[str, Any]:
     period = request.query_params.get("period", PERIOD)
     period = period if period in PERIODS else PERIOD
     overdue = now - of.settings.send_ms_max - GRACE_MS
-    found = closings.closings(of.store, now - PERIODS[period] + 1, now, register.registered_at, overdue)
+    found, whole = closings.closings(
+        of.store, now - PERIODS[period] + 1, now, register.registered_at, overdue
+    )
     until = now // HOUR_MS
     told = hours(of, until)
     return {
@@ -63,7 +65,7 @@ def _picture(request: Request, of: Parts) -> dict[str, Any]:
         "numbers": _numbers(found, words),
         "chart": _chart(found, words),
         "slowest": [_slow(one, of, words, now) for one in _slowest(found)],
-        "most": len(found) >= closings.NARROWINGS_MAX,
+        "sampled": "" if whole else words.number(len(found)),
         "findings": [
             _said(one, names, words) for one in unusual.findings(told[SENDER], told[RECIPIENT], until)
         ],

@@ -7,6 +7,7 @@ receipt: the latest of these instants ends it. Who registered later is not waite
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -91,10 +92,7 @@ def _narrowings(connection: sa.Connection, since: int, until: int, most: int) ->
 def _spread(connection: sa.Connection, since: int, until: int) -> list[Any]:
     """From each of equally long parts of a period the newest, as many from each where there are as many."""
     edges = [since + (until + 1 - since) * part // PARTS for part in range(PARTS + 1)]
-    parts = [
-        _narrowings(connection, low, high - 1, NARROWINGS_MAX // PARTS)
-        for low, high in zip(edges, edges[1:], strict=False)
-    ]
+    parts = [_narrowings(connection, low, high - 1, NARROWINGS_MAX // PARTS) for low, high in pairwise(edges)]
     return [row for part in reversed(parts) for row in part]
 
 

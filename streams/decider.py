@@ -87,8 +87,8 @@ class Decider:
         return self._by_itself(cut, kind.wanted, kind.templates, at, state)
 
     def lasting(self, cut: Cut, at: int, state: State) -> tuple[int, int, int, int] | None:
-        """Within which instants of deciding, and of having occurred, what was just decided about such an event
-        stays the same for this state and this governance: each from when to before when, in milliseconds.
+        """Within which instants of deciding, and of having occurred, what was just decided about such an
+        event stays the same for this state and governance: each from when to before when, in milliseconds.
 
         None where that is not known, as of whoever is decided about alone.
         """
@@ -96,8 +96,8 @@ class Decider:
         common = standing(state, at, cut.occurred_at)
         if kind is None or common is None or self._alike.get((kind, common)) is None:
             return None
-        since, before, *occurred = steady(state, at, cut.occurred_at)
-        return max(since, kind.since), min(before, kind.before), *occurred
+        since, before, early, late = steady(state, at, cut.occurred_at)
+        return max(since, kind.since), min(before, kind.before), early, late
 
     def _kind(self, traits: Traits, at: int) -> Kind:
         governance = self._governance

@@ -16,7 +16,7 @@ from hub.audit import Different
 from hub.auditor import PROJECTION
 from hub.kek import LocalKek
 from hub.ledger.check import Check, Finding
-from hub.ledger.commitment import Salts, commitment, recorded
+from hub.ledger.commitment import SOURCES, Salts, commitment, recorded
 from hub.ledger.merkle import Unproven
 from hub.ledger.note import Checkpoint, Signer
 from hub.ledger.proof import Proof, Prover, Unplaced
@@ -79,6 +79,10 @@ class Hub:
                 "participant": who,
             }
             self.write("access", 0, "officer", codec.encode("Access", access))
+            work = act("alert-acknowledged", alert=f"a-{number}") | {"by": "me", "participant": who}
+            self.write("work", 0, who, codec.encode("Work", work))
+            change = {"kind": "stakeholder", "id": f"s-{number}", "at": 1, "by": "operator", "body": b"{}"}
+            self.write("governance", 0, f"s-{number}", codec.encode("Governance", change))
         self.place()
         self.sign()
         self.project()
@@ -170,7 +174,7 @@ def hub(filled: Hub, tmp_path: Path) -> Hub:
 
 def test_where_nothing_was_changed_nothing_is_found(hub: Hub) -> None:
     assert hub.look(rows=True) == []
-    assert (hub.counts.leaves, hub.counts.records, hub.counts.checkpoints) == (440, 440, 2)
+    assert (hub.counts.leaves, hub.counts.records, hub.counts.checkpoints) == (660, 660, 2)
     hub.write("access", 0, "officer", hub.topics["access", 0][0].value or b"")
     assert hub.look() == []
     assert (hub.counts.waiting, hub.counts.erased) == (1, 0)
@@ -183,14 +187,14 @@ def test_where_a_salt_is_gone_nothing_is_found_but_counted(tmp_path: Path) -> No
     hub.fill(20)
     hub.vault.destroy("p-1")
     assert hub.look() == []
-    assert hub.counts.erased == 23  # its decision, its directive, its access, and every receipt
+    assert hub.counts.erased == 24  # its decision, directive, access and work, and every receipt
     erased = act("erased") | {"principal": "operator", "participant": "p-1"}
     hub.write("access", 0, "operator", codec.encode("Access", erased))
     hub.write("decisions", 1, "p-1", codec.encode("Decision", decision(1)))
     hub.place()
     hub.sign()
     assert hub.look() == []
-    assert hub.counts.erased == 24  # that it was erased is provable for ever, what is decided later is not
+    assert hub.counts.erased == 25  # that it was erased is provable for ever, what is decided later is not
     prover = Prover(hub.log, hub.salts)
     act_of, old, later = (
         recorded(topic, partition, *hub.topics[topic, partition][place])
@@ -209,7 +213,7 @@ def files(log: Path) -> list[str]:
 
 def test_a_flipped_bit_in_any_file_of_the_tree_is_named(hub: Hub) -> None:
     names = files(hub.log)
-    assert len(names) == 7
+    assert len(names) == 8
     for name in names:
         path = hub.log / name
         kept = path.read_bytes()
@@ -287,7 +291,7 @@ def test_a_record_of_the_ledger_that_is_gone_or_broken_is_named(hub: Hub) -> Non
     assert hub.look()[0] == Finding(f"ledger/0/{kept[1].offset}", "`ledger` gives places to what gets none")
 
 
-@pytest.mark.parametrize("topic", ["decisions", "deliveries", "consent", "access"])
+@pytest.mark.parametrize("topic", SOURCES)
 def test_a_record_that_was_rewritten_is_named(hub: Hub, topic: str) -> None:
     old = hub.topics[topic, 0][20]
     other = hub.topics[topic, 0][21].value

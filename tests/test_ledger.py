@@ -82,8 +82,11 @@ class Scene:
             who = f"p-{number % 3}"
             access = {"id": f"a-{number}", "kind": "explanation-read", "at": 5, "principal": "officer"}
             access |= {"participant": who if number % 2 else None, "body": b"{}"}
+            work = {"id": f"w-{number}", "kind": "caseload-assigned", "at": 5, "by": "program:lead"}
+            work |= {"participant": who if number % 2 else "", "body": b"{}", "sealed": None}
+            acts = {"access": codec.encode("Access", access), "work": codec.encode("Work", work)}
             for topic in SOURCES:
-                value = codec.encode("Access", access) if topic == "access" else f"{topic} {number}".encode()
+                value = acts.get(topic) or f"{topic} {number}".encode()
                 key = None if topic == "deliveries" and number % 5 == 0 else who.encode()
                 partition = 0 if TOPICS[topic].partitions == 1 else partition_of(who, PARTITIONS)
                 self.producer.produce(topic, value, key, partition)
@@ -157,7 +160,7 @@ def scene(empty_kafka: str, tmp_path: Path) -> Iterator[Scene]:
 def test_every_record_has_a_place_that_its_salt_opens_and_a_proof_shows(scene: Scene) -> None:
     scene.write(160)
     head = scene.run()
-    assert head.size == scene.written == 800
+    assert head.size == scene.written == 960
     records = {
         (record.topic, record.partition, record.offset): record
         for topic in SOURCES
@@ -209,7 +212,7 @@ def test_one_that_was_replaced_can_write_nothing_more(scene: Scene) -> None:
     scene.write(5)
     first = scene.worker()
     first._follower.subscribe([TOPIC], on_assign=first._assigned, on_revoke=first._dropped)
-    until(lambda: first.turn() or (scene.published() or NOTHING).size == 25, "the first checkpoint")
+    until(lambda: first.turn() or (scene.published() or NOTHING).size == 30, "the first checkpoint")
     scene.write(5)
     successor = Producer({**scene.cluster.client, "transactional.id": TOPIC})
     successor.init_transactions(30)  # as the next worker begins
@@ -217,8 +220,8 @@ def test_one_that_was_replaced_can_write_nothing_more(scene: Scene) -> None:
         turns(first, 100)
     first._leave()
     first._follower.close()
-    assert len(scene.placed()) == 25
-    assert scene.run().size == 50
+    assert len(scene.placed()) == 30
+    assert scene.run().size == 60
     scene.one_history()
 
 

@@ -17,8 +17,8 @@ from schemas.errors import Erased
 SALT_BYTES: Final = 32
 PURPOSE: Final = "ledger-salt"
 KEYED: Final = frozenset({"consent", "decisions", "deliveries"})  # by the participant
-ACCESS: Final = "access"
-SOURCES: Final = (*sorted(KEYED), "governance", ACCESS)
+ACTS: Final = {"access": "Access", "work": "Work"}  # what was done in the hub; each says itself about whom
+SOURCES: Final = (*sorted(KEYED), "governance", *ACTS)
 
 
 class Recorded(NamedTuple):
@@ -46,8 +46,8 @@ def recorded(topic: str, partition: int, offset: int, key: bytes | None, value: 
     participant = None
     if topic in KEYED:
         participant = key.decode() if key else None  # an acknowledgement of the fence is about nobody
-    elif topic == ACCESS and value is not None:
-        participant = codec.decode_as("Access", value)["participant"]
+    elif topic in ACTS and value is not None:
+        participant = codec.decode_as(ACTS[topic], value)["participant"] or None
     return Recorded(topic, partition, offset, value or b"", participant)
 
 
@@ -83,5 +83,5 @@ class Salts:
         try:
             salt = self.of(record)
         except Erased:
-            salt = self.own(record) if record.topic == ACCESS else secrets.token_bytes(SALT_BYTES)
+            salt = self.own(record) if record.topic in ACTS else secrets.token_bytes(SALT_BYTES)
         return commitment(salt, record.statement)

@@ -21,7 +21,7 @@ from hub.ledger.merkle import Unproven
 from hub.ledger.note import Checkpoint, Signer
 from hub.ledger.proof import Proof, Prover, Unplaced
 from hub.ledger.reading import Found
-from hub.ledger.rows import Rows
+from hub.ledger.rows import PLACED, Rows
 from hub.ledger.tree import Tree
 from hub.projections import project, read
 from hub.store import Store
@@ -349,6 +349,49 @@ def test_a_row_of_the_store_that_says_something_else_is_named(tmp_path: Path, st
         f"deliveries/{row['partition']}/4",
         "in table `receipts` stands in the store, and the log has no such record",
     ) in hub.look(rows=True)
+
+
+def altered(value: Any) -> Any:
+    """Another value of the same kind."""
+    if isinstance(value, str):
+        return value + "x"
+    if isinstance(value, bytes):
+        return value + b"x"
+    if isinstance(value, dict):
+        return {**value, "x": 1}
+    if isinstance(value, list | tuple):
+        return [*value, "x"]
+    return 7 if value is None else value + 1
+
+
+def test_each_column_of_each_row_is_held_against_the_log(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'hub.db'}")
+    store.migrate()
+    hub = Hub(tmp_path, store)
+    hub.fill(30)
+    expected = set()
+    for table, topic in {**PLACED, tables.outcomes: "decisions"}.items():
+        keys = {"partition", "offset", "topic", *(column.name for column in table.primary_key)}
+        with store.read() as connection:
+            row = dict(connection.execute(sa.select(table).limit(1)).mappings().one_or_none() or {})
+            of = tables.decisions
+            place = connection.execute(
+                sa.select(of.c.partition, of.c.offset).where(of.c.id == row.get("decision"))
+            ).one_or_none() or (row.get("partition"), row.get("offset"))
+        if not row:
+            assert table in (tables.intents, tables.withheld), "and these are of the same record as receipts"
+            continue
+        changed = {name: altered(value) for name, value in row.items() if name not in keys}
+        rewrite(
+            store, table.update().where(*(table.c[k] == row[k] for k in keys & row.keys())).values(changed)
+        )
+        names = ", ".join(f"`{name}`" for name in sorted(changed))
+        number = f", row {row['number']}" if "number" in row else ""
+        why = f"in table `{table.name}`{number} says something else in the store: {names}"
+        expected.add(Finding(f"{topic}/{place[0]}/{place[1]}", why))
+    assert expected <= set(hub.look(rows=True))
+    assert len(expected) == 5
+    store.close()
 
 
 def test_a_leaf_says_nothing_without_its_salt_and_only_one_thing_with_it(hub: Hub) -> None:

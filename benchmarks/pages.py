@@ -7,6 +7,7 @@ SQLite itself, in the tables and with the indexes that the migrations make; the 
 
 import json
 import os
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.throughput import row
-from hub import accounting, awaiting, newest, outcomes
+from hub import accounting, awaiting, closings, newest, outcomes
 from hub.newest import Wanted
 from hub.outcomes import Choice
 from hub.store import Store
@@ -30,7 +31,10 @@ REASONS: Final = ("consent", "no-consent", "role", "revoked", "restriction", "ex
 SHARE: Final = {"purpose": "treatment", "basis": "consent", "grants": ["c/g"], "compartments": ["subject"]}
 DAY_MS: Final = 24 * 3_600_000
 NOW: Final = 1_800_000_000_000
-PAGE: Final = 50
+SINCE: Final = {f"s-{number}": 0 for number in range(STAKEHOLDERS)}
+BYTES_EACH: Final = (
+    1_500  # on the disk, for each decision with what belongs to it, while its indexes are made
+)
 ROUNDS: Final = 9
 Row = dict[str, Any]
 Asked = Callable[[Store], object]
@@ -54,13 +58,20 @@ _KNOWN: Final = {
     **{"consent_offset": "n", "governance_offset": "1", "outbox_partition": "0", "outbox_offset": "n"},
     **{"next_at": "NULL", "code": "'200'", "shares": f"'[{json.dumps(SHARE)}]'"},
 }
+_SAID: Final = {
+    "type": "CASE n % 350 WHEN 0 THEN 'consent-revoked' ELSE 'consent-granted' END",
+    "body": """CAST('{"type":"consent-revoked","consent_id":"c-' || n || '"}' AS BLOB)""",
+}
 TABLES: Final = {"decisions": 1, "outcomes": 1, "intents": 7, "receipts": 7, "withheld": 70, "directives": 35}
 """With how many decisions each has a row."""
 
 
 def rows() -> list[Row]:
-    """Rows for the results: microseconds for each question of a page."""
+    """Rows for the results: microseconds for each question of a page. None where the disk has no room."""
     with tempfile.TemporaryDirectory() as folder:
+        if shutil.disk_usage(folder).free < (wanted := (MANY + FEW) * BYTES_EACH):
+            print(f"left out: {wanted / 1e9:.0f} GB are not free in {folder}", file=sys.stderr)
+            return []
         few, many = seeded(Path(folder) / "few.db", FEW), seeded(Path(folder) / "many.db", MANY)
         found = []
         for name, ask in questions().items():
@@ -102,6 +113,7 @@ def questions() -> Mapping[str, Asked]:
         ),
         "directives, the newest page": lambda store: newest.page(store, Wanted(month.since, NOW)),
         "held at the door, a week": lambda store: awaiting.held(store, NOW - 7 * DAY_MS),
+        "how long fences took, a month": lambda store: closings.closings(store, month.since, NOW, SINCE, NOW),
         "what became of one event": lambda store: outcomes.about(store, "e-70", "s-7"),
     }
 
@@ -122,7 +134,8 @@ def seeded(path: Path, decisions: int) -> Store:
         for name, _ in indexes:
             base.execute(f'DROP INDEX "{name}"')
         columns = [one[1] for one in base.execute(f"PRAGMA table_info({table})")]
-        values = ", ".join(_KNOWN[one] for one in columns)
+        known = _KNOWN | (_SAID if table == "directives" else {})
+        values = ", ".join(known[one] for one in columns)
         named = ", ".join(f'"{one}"' for one in columns)
         base.execute(
             "WITH RECURSIVE counted(n) AS (SELECT 0 UNION ALL SELECT n + ? FROM counted WHERE n + ? < ?) "
@@ -133,4 +146,5 @@ def seeded(path: Path, decisions: int) -> Store:
             base.execute(sql)
         print(f"{path.name}: {table}, {time.monotonic() - began:.0f} s", file=sys.stderr)
     base.close()
+    print(f"{path.name}: {path.stat().st_size / 1e6:,.0f} MB", file=sys.stderr)
     return store

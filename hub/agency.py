@@ -46,6 +46,9 @@ def add(
     name: Annotated[str, typer.Option(help="What people call it.")],
     since: Annotated[str, typer.Option("--from", help="First day of its agreement, as RFC 3339.")],
     until: Annotated[str | None, typer.Option(help="Last day of its agreement; open if left out.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Its postal address, as accountings of disclosures have to name it.")
+    ] = None,
     treating: Annotated[bool, typer.Option("--treating", help="A treating provider.")] = False,
     medical: Annotated[bool, typer.Option("--medical", help="Medical personnel.")] = False,
     part2: Annotated[bool, typer.Option("--part2", help="A 42 CFR Part 2 program.")] = False,
@@ -74,6 +77,7 @@ def add(
         "name": name,
         "role": role,
         "agreement": {"from": since, "until": until},
+        "address": address,
         "treating": treating,
         "medical": medical,
         "part2": part2,

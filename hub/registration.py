@@ -33,6 +33,7 @@ def _time(text: str) -> str:
 
 Time = Annotated[str, AfterValidator(_time)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+Postal = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]+$")]
 
 
 Address = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+", max_length=2_000)]
@@ -88,13 +89,15 @@ class Folder(_Shape):
 
 class Description(_Shape):
     """A stakeholder. `webhook`, `sftp` and `fhir` are where its subscriptions by these are delivered; with
-    `kafka` its own clients may use its topics.
+    `kafka` its own clients may use its topics. `address` is where it gets letters, for accountings of
+    disclosures (45 CFR 164.528(b)(2)(ii)).
     """
 
     id: Annotated[str, Field(pattern=rf"^{topics.STAKEHOLDER_ID.pattern}$")]
     name: Name
     role: Name
     agreement: Agreement
+    address: Postal | None = None
     treating: bool = False
     medical: bool = False
     part2: bool = False
@@ -107,7 +110,9 @@ class Description(_Shape):
 
     def body(self) -> dict[str, Any]:
         """The record of the stakeholder."""
-        more = {"kafka": True} if self.kafka else {}
+        more: dict[str, Any] = {"kafka": True} if self.kafka else {}
+        if self.address is not None:
+            more["address"] = self.address
         return more | {
             "id": self.id,
             "name": self.name,

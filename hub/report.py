@@ -154,6 +154,7 @@ def row(one: Disclosure, of: Account, register: Register, words: Tongue) -> dict
         "signed": [of.signed[consent] for consent in consents if of.signed.get(consent)],
         "ways": list(one.ways),
         "event": one.event,
+        "participant": of.participant,
     }
 
 

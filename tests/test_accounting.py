@@ -25,6 +25,7 @@ from hub.projections import Read, project
 from hub.registration import described
 from hub.store import Store
 from hub.tables import merges
+from schemas import instant
 from tests.desk import Desk, consent, desk
 
 NOW = 1_780_000_000_000
@@ -206,6 +207,7 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
         "name": "=Tideline Clinic",
         "role": "service-provider",
         "agreement": {"from": "2025-01-01T00:00:00Z"},
+        "address": "1 Tide Street, Port Alder",
     }
     made.registration.register([described(clinic)], "test")
     with made.store.write() as connection:
@@ -236,6 +238,35 @@ def test_as_json_it_has_everything_and_that_it_was_asked_is_recorded(at: Desk) -
         "p-1",
         "operator",
     )
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "pdf", "table"])
+def test_each_form_has_each_thing_that_the_law_asks_for(
+    at: Desk, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """45 CFR 164.528(b)(2): date, who received it and their address, what, for what. 42 CFR 2.24: the names
+    of who received it, the dates, what. RCW 10.97.050(7): to whom, when, about whom, what.
+    """
+    monkeypatch.setenv("COLUMNS", "250")
+    told = ran("p-1", "--format", form)
+    text = told.stdout
+    if form == "pdf":
+        text = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(told.stdout_bytes)).pages)
+    text = " ".join(text.split())
+    words, people = tongue("en", "UTC"), form in ("pdf", "table")
+    asked = {
+        "when": words.exact(NOW + 9) if people else instant.format(NOW + 9),
+        "to whom": "Tideline Clinic",
+        "at": "1 Tide Street",
+        "what": words.term("category", "service.housing"),
+        "which parts": words.term("compartment", SHARE["compartments"][0]),
+        "for what": words.term("purpose", SHARE["purpose"]),
+        "by whose leave": words.term("basis", SHARE["basis"]),
+        "in doubt": "In doubt" if people else ("in_doubt" if form == "json" else '"false"'),
+    }
+    missing = [name for name, said in asked.items() if said not in text]
+    assert not missing, text
+    assert form == "table" or "p-1" in text, "about whom; who prints a table has just said it"
 
 
 def test_of_somebody_who_was_merged_it_has_what_left_under_any_of_their_ids(at: Desk) -> None:

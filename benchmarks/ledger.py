@@ -29,7 +29,10 @@ from streams.step import Record
 from tests.streams_scene import Sink, directive, event, governance, grant, now_ms, record
 
 PEOPLE: Final = 1_000
-EVENTS: Final = int(os.environ.get("BENCH_LEDGER_EVENTS", "40000"))
+EVENTS: Final = int(os.environ.get("BENCH_LEDGER_EVENTS", "100000"))  # a history
+YOUNG: Final = (
+    EVENTS // 5
+)  # a history of as many people, in which compiling their consents is most of the work
 BATCH: Final = 4_000
 MANY: Final = int(os.environ.get("BENCH_LEAVES", "10000000"))
 FEW: Final = 1_000
@@ -49,14 +52,15 @@ def rows() -> list[Row]:
         record("contact", codec.encode("Event", event(_who(n % PEOPLE), n)), _who(n % PEOPLE).encode(), n)
         for n in range(EVENTS)
     ]
-    placed, decided, again = [], [], []
+    placed: list[float] = []
+    decided: list[float] = []
+    again: list[float] = []
+    young: tuple[list[float], list[float]] = [], []
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{folder}/hub.db")
         store.migrate()
         vault = Vault(store, LocalKek(bytes(range(32))))
-        for number in range(
-            PEOPLE
-        ):  # a participant has a key from the first event on, long before its decision
+        for number in range(PEOPLE):  # whoever is decided about has a key from the first event on
             vault.sealer(_who(number)).seal(b"", b"")
         salts = Salts(vault)
         for number in range(ROUNDS):
@@ -65,16 +69,29 @@ def rows() -> list[Row]:
             place = Path(folder) / f"log-{number}"
             placed.append(EVENTS / _seconds(lambda some=written, at=place: _append(salts, some, at)))
             again.append(EVENTS / _seconds(lambda some=written: _replay(said, some)))
+            few: list[Written] = []
+            young[1].append(YOUNG / _seconds(lambda into=few: _decide(said, events[:YOUNG], into)))
+            young[0].append(YOUNG / _seconds(lambda some=few: _replay(said, some)))
             print(
                 f"{placed[-1]:,.0f} placed, {again[-1]:,.0f} again, {decided[-1]:,.0f} decided",
                 file=sys.stderr,
             )
+            print(f"young: {young[0][-1]:,.0f} again, {young[1][-1]:,.0f} decided", file=sys.stderr)
         store.close()
-        few, many = _proofs(Path(folder) / "few", FEW), _proofs(Path(folder) / "many", MANY)
+        small, large = _proofs(Path(folder) / "few", FEW), _proofs(Path(folder) / "many", MANY)
     return [
         row("append to the transparency log", placed, "deciding the same events", decided, "records/s"),
-        row("replay: decide again and compare", again, "deciding the same events", decided, "records/s"),
-        {**row(f"a proof among {MANY:,} leaves", many, f"among {FEW:,}", few, "µs"), "bound": 20},
+        *(
+            row(
+                f"replay: decide again and compare, {count // PEOPLE} decisions a person",
+                ours,
+                "deciding the same events",
+                theirs,
+                "records/s",
+            )
+            for count, ours, theirs in ((EVENTS, again, decided), (YOUNG, *young))
+        ),
+        {**row(f"a proof among {MANY:,} leaves", large, f"among {FEW:,}", small, "µs"), "bound": 20},
     ]
 
 

@@ -31,17 +31,17 @@ class Difference(NamedTuple):
 
 class Answer(NamedTuple):
     """The outcomes about somebody and a kind of event, for whom they hold when decided from `since` to before
-    `before`; and where `early` is not None, about what occurred from there to before `late`.
+    `before`; where there is a `period`, about what occurred from its first to before its last millisecond.
     """
 
     since: int
     before: int
-    early: int | None
-    late: int
+    period: tuple[int, int] | None
     outcomes: bytes
 
 
 _NONE: Final[dict[bytes, Answer]] = {}  # read only
+_UNKNOWN: Final = Answer(0, 0, None, b"")  # it holds at no instant
 
 
 class Replay:
@@ -77,10 +77,10 @@ class Replay:
         if match is not None:
             name, traits, participant, when = match.group(1, 3, 4, 6)
             if participant == key and name.isascii() and (when == self._when or self._turned(when)):
-                answer = self._answers.get(participant, _NONE).get(traits)
-                if answer is None or not self._holds(answer, match):
+                answer = self._answers.get(participant, _NONE).get(traits, _UNKNOWN)
+                if not answer[0] <= self._at < answer[1] or (answer[2] and not _lies(answer, match)):
                     answer = self._learnt(match)
-                if answer is not None and answer[4] == match.string[match.end() :]:
+                if answer is not _UNKNOWN and answer[3] == match.string[match.end() :]:
                     return None
         return self._in_full(offset, key, value or b"")
 
@@ -111,29 +111,22 @@ class Replay:
         self._when, self._at, self._by = when, at, governance
         return True
 
-    def _holds(self, answer: Answer, match: glance.Match) -> bool:
-        """Whether it is an answer to what was decided at that instant."""
-        since, before, early, late, _ = answer
-        if not since <= self._at < before:
-            return False
-        return early is None or early <= glance.instant(match["occurred"]) < late
-
-    def _learnt(self, match: glance.Match) -> Answer | None:
-        """What the rule says, which is remembered; None where it is better looked at in full."""
+    def _learnt(self, match: glance.Match) -> Answer:
+        """What the rule says, which is remembered; `_UNKNOWN` where it is better looked at in full."""
         try:
             cut = glance.envelope(match)
             if cut is None:
-                return None
+                return _UNKNOWN
             state, decider = self._states.get(cut.participant), self._decider(self._by)
             rightly = self._rightly(decider, cut, self._at, state)
         except HubError:
-            return None
+            return _UNKNOWN
         lasting = decider.lasting(cut, self._at, state)
         if lasting is None:  # somebody decided about alone
-            return Answer(self._at, self._at + 1, None, 0, rightly)
+            return Answer(self._at, self._at + 1, None, rightly)
         since, before, early, late = lasting
         always = early == ALWAYS_MS and late == NEVER_MS
-        answer = Answer(since, before, None if always else early, late, rightly)
+        answer = Answer(since, before, None if always else (early, late), rightly)
         if self._kept >= ANSWERS_MAX:
             self._forget()
         self._answers.setdefault(match["participant"], {})[match["traits"]] = answer
@@ -199,6 +192,11 @@ class Replay:
                 del self._deciders[next(iter(self._deciders))]
             decider = self._deciders[offset] = Decider(self._governance.at(offset))
         return decider
+
+
+def _lies(answer: Answer, match: glance.Match) -> bool:
+    """Whether what it was about occurred in the answer's period."""
+    return answer.period is None or answer.period[0] <= glance.instant(match["occurred"]) < answer.period[1]
 
 
 def _compared(found: raw.Recorded, outcomes: bytes) -> str | None:

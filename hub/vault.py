@@ -365,18 +365,23 @@ class Sealer:
         ]
 
     def derive(self, purpose: str, data: bytes) -> bytes:
-        """32 bytes that nothing but this key makes of `data`: HMAC-SHA256 under a key of the purpose's own,
-        by HKDF-Expand (RFC 5869, 2.3; the key is random, so nothing has to be extracted first).
+        """32 bytes that nothing but this key makes of `data`. Raises as `deriver`."""
+        return self.deriver(purpose)(data)
 
-        A participant's is made of the first version, so that it stays what it is when the key is renewed.
-        Makes the key where there was none. Raises `Erased` where it was destroyed.
+    def deriver(self, purpose: str) -> Callable[[bytes], bytes]:
+        """What makes of data 32 bytes that nothing but this key makes of it: HMAC-SHA256 under a key of the
+        purpose's own, by HKDF-Expand (RFC 5869, 2.3; the key is random, so nothing need be extracted first).
+
+        A participant's is made of the first version, so that it stays what it is when the key is renewed. For
+        use at once: it knows nothing of the key's end. Makes the key where there was none. Raises `Erased`
+        where it was destroyed.
         """
         assert self._rotation is None or self._rotation.period_ms is None, "what rotates derives nothing"
         kind, subject, _ = self._id
         first = KeyId(kind, subject, 1) if kind == "participant" else self._id
         key = self._vault._key(first, create=True, rotation=self._rotation)
         own = hmac.digest(key, b"hub derive\0" + purpose.encode() + b"\1", "sha256")
-        return hmac.digest(own, data, "sha256")
+        return lambda data: hmac.digest(own, data, "sha256")
 
     def open(self, aad: bytes, sealed: bytes) -> bytes:
         """Opens. Raises `Erased` where the key was destroyed, `Unsealable` where anything differs."""

@@ -15,6 +15,7 @@ from hub import again
 from hub.again import Difference, Replay
 from hub.replay import everything, replayed
 from schemas import codec, glance, raw
+from schemas.errors import BrokenRecord
 from streams.enforce import Enforce
 from streams.step import Record
 from tests.streams_kit import Cluster
@@ -80,6 +81,20 @@ def test_what_is_usual_is_seen_at_a_glance(monkeypatch: pytest.MonkeyPatch) -> N
     said, decisions = history(SIGNED)
     monkeypatch.setattr(raw, "recorded", pytest.fail)
     assert differences(said, decisions) == []
+
+
+def test_of_what_cannot_be_decided_nothing_is_sure(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, decisions = history(SIGNED)
+
+    def unreadable(match: object) -> None:
+        raise BrokenRecord("no envelope")
+
+    monkeypatch.setattr(glance, "envelope", unreadable)
+    assert differences(said, decisions) == []
+    offset, key, value = decisions[-1]
+    bare = value[: -len(raw.recorded(value).outcomes)]
+    (found,) = differences(said, [*decisions[:-1], (offset, key, bare)])
+    assert "cannot be decided again" in found.what
 
 
 def test_what_is_known_is_bounded_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,8 +175,9 @@ def test_no_byte_can_be_changed_of_what_was_decided(data: st.DataObject) -> None
     changed = value[:at] + bytes([value[at] ^ 1 << data.draw(st.integers(0, 7))]) + value[at + 1 :]
     (found,) = differences(said, [*decisions[:which], (offset, key, changed), *decisions[which + 1 :]])
     assert found.place == f"decisions/0@{offset}"
-    (found,) = differences(said, [*decisions[:which], (offset, key, value + b"\0"), *decisions[which + 1 :]])
-    assert found.place == f"decisions/0@{offset}"
+    for other in (value + b"\0", value[:at], value[:-outcomes]):
+        (found,) = differences(said, [*decisions[:which], (offset, key, other), *decisions[which + 1 :]])
+        assert found.place == f"decisions/0@{offset}"
 
 
 @pytest.mark.parametrize("says", TAMPERED)

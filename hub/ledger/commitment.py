@@ -8,6 +8,7 @@ derived from that participant's key and ends with it.
 
 import hmac
 import secrets
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from hub.vault import Vault
@@ -74,14 +75,30 @@ class Salts:
         """
         return bytes.fromhex(self._vault.mac(PURPOSE, record.name.encode()))
 
-    def leaves(self, records: list[Recorded]) -> list[bytes]:
-        """The leaves of records; of what is about somebody whose key is gone, under a salt nobody keeps."""
-        self._vault.prefetch(record.participant for record in records if record.participant is not None)
-        return [self._leaf(record) for record in records]
+    def leaves(self, records: Sequence[Recorded]) -> list[bytes]:
+        """The leaves of records; of what is about somebody whose key is gone, under a salt nobody keeps.
 
-    def _leaf(self, record: Recorded) -> bytes:
+        Each participant's key is asked for once, so that many records at once are quicker than one by one.
+        """
+        about = {record.participant for record in records if record.participant is not None}
+        self._vault.prefetch(about)
+        made = {one: self._deriver(one) for one in about}
+        found = []
+        for record in records:
+            place = record.name.encode()
+            derived = None if record.participant is None else made[record.participant]
+            if derived is not None:
+                salt = derived(place)
+            elif record.participant is None or record.topic in ACTS:
+                salt = self.own(record)
+            else:
+                salt = secrets.token_bytes(SALT_BYTES)
+            found.append(hmac.digest(salt, b"%b\n%b" % (place, record.value), "sha256"))
+        return found
+
+    def _deriver(self, participant: str) -> Callable[[bytes], bytes] | None:
+        """What makes the salts of a participant; None where the key is gone."""
         try:
-            salt = self.of(record)
+            return self._vault.sealer(participant).deriver(PURPOSE)
         except Erased:
-            salt = self.own(record) if record.topic in ACTS else secrets.token_bytes(SALT_BYTES)
-        return commitment(salt, record.statement)
+            return None

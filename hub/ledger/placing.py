@@ -81,13 +81,13 @@ class Placing:
         return [value for place, records in sorted(found.items()) for value in self._runs(place, records)]
 
     def _runs(self, place: Place, records: list[Recorded]) -> Iterator[bytes]:
-        for start in range(0, len(records), RUN_LEAVES_MAX):
-            part = records[start : start + RUN_LEAVES_MAX]
-            leaves = [
-                {"offset": record.offset, "commitment": leaf}
-                for record, leaf in zip(part, self._salts.leaves(part), strict=True)
-            ]
-            run = {"first": self.next_leaf, "topic": place[0], "partition": place[1], "leaves": leaves}
+        leaves = [
+            {"offset": record.offset, "commitment": leaf}
+            for record, leaf in zip(records, self._salts.leaves(records), strict=True)
+        ]
+        for start in range(0, len(leaves), RUN_LEAVES_MAX):
+            part = leaves[start : start + RUN_LEAVES_MAX]
+            run = {"first": self.next_leaf, "topic": place[0], "partition": place[1], "leaves": part}
             yield codec.encode("Ledger", {"at": time.time_ns() // 1_000_000, "run": run})
             self.next_leaf += len(part)
 

@@ -4,11 +4,13 @@ What counts is what left, or may have left. An intent whose receipt says that it
 one without a receipt, or that ended in a way that does not rule out that the recipient read it, is in doubt
 and listed as such. What only stands at the hub, waiting for somebody to look, is none until they look.
 Disclosures of one event to one recipient are one entry with its first and last time and their number, as
-45 CFR 164.528(b)(3) allows.
+45 CFR 164.528(b)(3) allows. So are the visits of a helper to the participant's own page: an entry without an
+event.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -16,7 +18,7 @@ import sqlalchemy as sa
 from connectors.alerts import ADAPTER as ALERTS
 from connectors.pull import WAITS
 from connectors.sender import NOT_BEGUN
-from hub import acts
+from hub import acts, helping
 from hub.errors import OperatorError
 from hub.merging import everyone
 from hub.store import Store, chunks
@@ -57,7 +59,8 @@ class Attempt(NamedTuple):
 
 
 class Disclosure(NamedTuple):
-    """One event as one recipient has it. `first_at` and `last_at` in epoch milliseconds.
+    """One event as one recipient has it; without an event, what a helper saw. `first_at` and `last_at` in
+    epoch milliseconds.
 
     `times` counts the disclosures that are certain, `doubts` those that may have happened; where `times` is 0
     the whole entry is in doubt. The rest is what all of them together carried and rested on, sorted.
@@ -74,6 +77,11 @@ class Disclosure(NamedTuple):
     bases: tuple[str, ...]
     grants: tuple[str, ...]
     compartments: tuple[str, ...]
+
+    @property
+    def visited(self) -> bool:
+        """Whether it is a helper who looked at the participant's own page."""
+        return not self.event
 
     @property
     def certain(self) -> bool:
@@ -98,6 +106,7 @@ class Account(NamedTuple):
     disclosures: Sequence[Disclosure]
     events: Mapping[str, About]
     signed: Mapping[str, str]  # by consent id, as the form says it (RFC 3339)
+    helpers: Mapping[str, str] = MappingProxyType({})  # names, by how records call them, as far as known
 
 
 def gone(attempt: Attempt) -> bool | None:
@@ -142,10 +151,13 @@ def _entry(event: str, stakeholder: str, some: Sequence[tuple[Attempt, bool]]) -
     )
 
 
-def account(store: Store, participant: str, since: int, until: int) -> Account:
+def account(
+    store: Store, participant: str, since: int, until: int, helpers: Mapping[str, str] | None = None
+) -> Account:
     """A participant's accounting for a period, both ends included, in epoch milliseconds.
 
-    Of somebody who was merged it has what was disclosed under any of their ids.
+    In: the names of helpers, where they may be told. Of somebody who was merged it has what was disclosed
+    under any of their ids.
     Raises `TooMuch` where more was attempted than `ATTEMPTS_MAX`; nothing is left out silently.
     """
     ids = everyone(store, participant)
@@ -165,14 +177,42 @@ def account(store: Store, participant: str, since: int, until: int) -> Account:
                 "Ask for shorter periods, with --from and --to.",
             )
         attempts += _exports(connection, ids, since, until)
-        found = disclosed(attempts)
+        told = disclosed(attempts)
+        found = sorted([*told, *_visits(connection, ids, since, until)], key=lambda one: -one.last_at)
         return Account(
             participant,
             since,
             until,
             found,
-            _events(connection, sorted({one.event for one in found})),
+            _events(connection, sorted({one.event for one in told})),
             _signed(connection, ids),
+            helpers or {},
+        )
+
+
+def _visits(connection: sa.Connection, ids: Sequence[str], since: int, until: int) -> Iterable[Disclosure]:
+    """What helpers saw: an entry for each, by the consent that named them."""
+    granted = sa.select(directives.c.body).where(
+        directives.c.participant.in_(ids), directives.c.type == "consent-granted"
+    )
+    bodies = [json.loads(body) for body in connection.execute(granted).scalars()]
+    named = {who: body["consent"] for body in bodies for who in helping.named(body)}
+    query = (
+        sa.select(acted.c.who, sa.func.min(acted.c.at), sa.func.max(acted.c.at), sa.func.count())
+        .where(
+            acted.c.participant.in_(ids),
+            acted.c.what == acts.SIGNED_IN,
+            acted.c.who.in_(list(named)),
+            acted.c.at >= since,
+            acted.c.at <= until,
+        )
+        .group_by(acted.c.who)
+    )
+    for who, first_at, last_at, times in connection.execute(query) if named else ():
+        (grant,) = named[who]["grants"]
+        purposes, leave = tuple(sorted(grant["purposes"])), f"{named[who]['id']}/{grant['id']}"
+        yield Disclosure(
+            *("", who, first_at, last_at, times, 0, (helping.WAY,)), purposes, ("consent",), (leave,), ()
         )
 
 

@@ -38,7 +38,6 @@ EXPORT_WRITTEN: Final = "export-written"
 EXPORT_DROPPED: Final = "export-dropped"
 REFUSED: Final = "directive-refused"
 CARD_MADE: Final = "card-made"
-CARD_ENDED: Final = "card-ended"
 CARD_RESTS: Final = "card-rests"  # somebody tries PINs
 HELPER_NAMED: Final = "helper-named"
 LETTER_RECEIVED: Final = "letter-received"

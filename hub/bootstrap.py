@@ -596,6 +596,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
     """Stage `web`: gateway, pages, API."""
     from connectors.intake import Intake  # noqa: PLC0415
     from connectors.log import KafkaHistory  # noqa: PLC0415
+    from consent.record import Record  # noqa: PLC0415
     from hub import serving  # noqa: PLC0415
     from hub.accounts import Accounts  # noqa: PLC0415
     from hub.devices import Devices  # noqa: PLC0415
@@ -605,9 +606,15 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
     from hub.passes import Passes  # noqa: PLC0415
     from hub.preferences import Preferences  # noqa: PLC0415
     from hub.pulls import Pulls  # noqa: PLC0415
+    from hub.said import placed  # noqa: PLC0415
     from hub.sessions import Sessions  # noqa: PLC0415
     from hub.submissions import Submissions  # noqa: PLC0415
     from hub.ways import Backlog  # noqa: PLC0415
+
+    lookup = Lookup(hub.client)
+
+    def record(participant: str) -> Record:
+        return Record(placed(hub.store, lookup, participant))
 
     def put_together(fences: Fences) -> Parts:
         intake = Intake(hub.appender, hub.vault, hub.follower, hub.settings.partitions)
@@ -624,7 +631,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             sessions=Sessions(hub.store),
             accounts=Accounts(hub.store, hub.settings.oidc_groups),
             provider=_provider(hub),
-            passes=Passes(hub.store, hub.vault, hub.appender, now_ms),
+            passes=Passes(hub.store, hub.vault, hub.appender, now_ms, record),
             participants=hub.participants,
             directives=hub.directives,
             submissions=taking,
@@ -633,7 +640,7 @@ def run_web(hub: Hub, stop: threading.Event) -> None:
             viewer=hub.viewer(fences),
             pulls=Pulls(hub.store),
             backlog=backlog,
-            lookup=Lookup(hub.client),
+            lookup=lookup,
             crosswalk=hub.crosswalk,
             alert_rules=hub.alert_rules,
             caseloads=hub.caseloads,

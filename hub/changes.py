@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from consent.course import Line, Step
 from consent.untyped import ALL, TREATING, mapping, text, texts
+from hub import helping
 from hub.language import Tongue
 from schemas import instant
 from schemas.errors import BadTime
@@ -19,6 +20,8 @@ def recipient(name: str, names: Mapping[str, str], words: Tongue) -> str:
         return words.say("everybody")
     if name == TREATING:
         return words.say("those who treat them")
+    if helping.is_one(name):
+        return helping.called(name, names, words)
     return names.get(name, name)
 
 
@@ -52,15 +55,8 @@ def _granted(rule: Mapping[Any, Any], names: Mapping[str, str], words: Tongue) -
     listed = consent.get("grants")
     grants = [mapping(one) for one in listed] if isinstance(listed, list) else []
     end = _day(consent.get("expires_at"), words) if consent.get("expires_at") is not None else None
-    told = [
-        words.say(
-            "%(recipients)s may learn about %(categories)s, for %(purposes)s",
-            recipients=_some((recipient(one, names, words) for one in texts(grant.get("recipients"))), words),
-            categories=_terms("category", texts(grant.get("categories")), words),
-            purposes=_terms("purpose", texts(grant.get("purposes")), words),
-        )
-        for grant in grants[:GRANTS_TOLD_MAX]
-    ]
+    helped = bool(helping.named(rule))
+    told = [_grant(grant, names, words, helped=helped) for grant in grants[:GRANTS_TOLD_MAX]]
     if len(grants) > GRANTS_TOLD_MAX:
         told.append(words.say("%(count)s others", count=words.number(len(grants) - GRANTS_TOLD_MAX)))
     what = "; ".join(told)
@@ -71,6 +67,20 @@ def _granted(rule: Mapping[Any, Any], names: Mapping[str, str], words: Tongue) -
     if end is not None:
         return words.say("They agreed, until %(end)s: %(what)s.", end=end, what=what)
     return words.say("They agreed, until they take it back: %(what)s.", what=what)
+
+
+def _grant(grant: Mapping[Any, Any], names: Mapping[str, str], words: Tongue, *, helped: bool) -> str:
+    whom = _some((recipient(one, names, words) for one in texts(grant.get("recipients"))), words)
+    if helped and grant.get("id") == helping.ACTS:
+        return words.say("%(recipients)s may see their own page, and act on it for them", recipients=whom)
+    if helped:
+        return words.say("%(recipients)s may see their own page", recipients=whom)
+    return words.say(
+        "%(recipients)s may learn about %(categories)s, for %(purposes)s",
+        recipients=whom,
+        categories=_terms("category", texts(grant.get("categories")), words),
+        purposes=_terms("purpose", texts(grant.get("purposes")), words),
+    )
 
 
 def _revoked(rule: Mapping[Any, Any], names: Mapping[str, str], words: Tongue) -> str:

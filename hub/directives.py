@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from consent import direction
 from consent.entrance import read
-from hub import acts
+from hub import acts, helping
 from hub.appender import Appender
 from hub.entrance import Sender, check
 from hub.governance import Register, canonical
@@ -115,7 +115,8 @@ class Directives:
                 )
             if not exists:
                 raise Refused("no such participant", path="/participant", code="not-found")
-            refuse_idle(directive, self._register())
+            own = sender.participant is not None and not helping.is_one(sender.principal)
+            refuse_idle(directive, self._register(), own=own)
             self._known(sender, directive)
             self._bounded(sender, directive, before)
         except Refused as refusal:

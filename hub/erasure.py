@@ -98,6 +98,8 @@ def holders(disclosures: Iterable[Disclosure]) -> tuple[Holder, ...]:
     """Who holds something that cannot be called back, in the order of their names."""
     found: dict[str, Holder] = {}
     for one in disclosures:
+        if one.visited:
+            continue  # a helper looked at a page; they hold nothing, and nobody knows their name any more
         held = found.get(one.stakeholder, Holder(one.stakeholder, 0, 0, 0))
         found[one.stakeholder] = Holder(
             one.stakeholder,

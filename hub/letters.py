@@ -19,7 +19,7 @@ from prometheus_client import Counter as Metric
 
 from hub import acts
 from hub.appender import Appender
-from hub.passes import ALPHABET, plain
+from hub.codes import ALPHABET, plain
 from hub.publictables import letter_days, letters
 from hub.store import Store, upsert
 from hub.vault import Vault

@@ -9,14 +9,16 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import argon2
 import sqlalchemy as sa
 
-from hub import acts
+from consent.record import Record
+from hub import acts, helping
 from hub.appender import Appender
+from hub.codes import TYPED_CHARS_MAX, check_pin, new_code, plain
+from hub.guesses import Guesses, Resting
 from hub.owntables import attempts, passes, visits
 from hub.store import Store, upsert
 from hub.tokens import digest
@@ -25,15 +27,6 @@ from schemas.errors import Erased, Invalid, Unavailable, Unsealable
 
 COOKIE: Final = "hub_visit"
 LEFT: Final = "hub_left"  # set by the page that is left: it counts before the word of it has arrived
-ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that is read as something else
-CODE_CHARS: Final = 10  # 49 bits
-TYPED_CHARS_MAX: Final = 40
-PIN_DIGITS_MIN: Final = 6
-PIN_DIGITS_MAX: Final = 12
-TRIES_MAX: Final = 5
-REST_MS: Final = 15 * 60_000
-REST_MS_MAX: Final = 24 * 3_600_000
-COUNTED_MS_MAX: Final = 30 * 24 * 3_600_000  # then wrong tries are forgotten
 IDLE_MS_MAX: Final = 5 * 60_000
 VISIT_MS_MAX: Final = 30 * 60_000
 HASHES_MAX: Final = 2  # at a time: each takes 64 MiB
@@ -56,7 +49,7 @@ class Visitor:
     @property
     def principal(self) -> str:
         """How records name whoever acts: a helper's acts are the helper's."""
-        return f"helper:{self.card}" if self.helper else f"participant:{self.participant}"
+        return helping.principal(self.card) if self.helper else f"participant:{self.participant}"
 
 
 class Card(NamedTuple):
@@ -67,26 +60,41 @@ class Card(NamedTuple):
 
 
 class Helper(NamedTuple):
-    """Somebody whom a participant named to see, perhaps to act. `until` in epoch milliseconds."""
+    """Somebody whom a participant named to see, perhaps to act: their card, and the consent that says so.
+    `until` in epoch milliseconds.
+    """
 
     id: str
     name: str
     acts: bool
     until: int
+    consent: str
 
 
-class Resting(Exception):
-    """Too many wrong tries: this code opens nothing until then (epoch milliseconds)."""
+class Asked(NamedTuple):
+    """Whom a participant wants to name, for what, and until when (epoch milliseconds)."""
 
-    def __init__(self, until: int) -> None:
-        super().__init__("this code rests")
-        self.until = until
+    name: str
+    acts: bool
+    until: int | None
 
 
 class Passes:
     """Cards and visits, in the store. That one was made, used or ended is written to `access` first."""
 
-    def __init__(self, store: Store, vault: Vault, appender: Appender, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        appender: Appender,
+        clock_ms: Callable[[], int],
+        record: Callable[[str], Record],
+    ) -> None:
+        """In: the store, the keys, the way to the log, the time; what folds a participant's directives as the
+        log has them now, and raises `Unavailable`.
+        """
+        self._record = record
+        self._guesses = Guesses(store, appender)
         self._store = store
         self._vault = vault
         self._appender = appender
@@ -95,74 +103,81 @@ class Passes:
         self._room = threading.Semaphore(HASHES_MAX)
         self._nobody = ""
 
-    def make(
-        self,
-        participant: str,
-        pin: str,
-        by: str,
-        *,
-        helper: str | None = None,
-        acts_too: bool = True,
-        until: int | None = None,
-    ) -> Card:
-        """A card for a participant, which ends the one before; or one for a helper, by that name, until then.
+    def make(self, participant: str, pin: str, by: str) -> Card:
+        """A card for a participant, which ends the one before.
 
-        Raises `Invalid` for a PIN that is guessed soon, a helper too many or for too long; `Erased` where the
-        participant was erased; `Unavailable`.
+        Raises `Invalid` for a PIN that is guessed soon, `Unavailable`.
         """
         check_pin(pin)
-        now, name, code = self._clock(), "m-" + secrets.token_hex(13), new_code()
-        sealed = None
-        if helper is not None:
-            self._check_helper(participant, helper, until, now)
-            sealed = self._vault.sealer(participant).seal(_aad(name), helper.encode())
+        now = self._clock()
+        card, row = self._made(participant, pin, by, now)
+        acts.access(self._appender, acts.CARD_MADE, by, {"card": card.id}, participant)
+        with self._store.write() as connection:
+            own = sa.and_(passes.c.participant == participant, passes.c.helper.is_(None))
+            _end(connection, own, now)
+            upsert(connection, passes, [row])
+        return card
+
+    def name(
+        self, participant: str, pin: str, by: str, helper: Asked, agreed: Callable[[str, int], object]
+    ) -> Card:
+        """A card for a helper. It opens something as long as the consent stands that names them.
+
+        In: `agreed`, which writes that consent, given the card's id and the time of naming (epoch ms); until
+        it has, there is no card. Raises `Invalid` for a PIN that is guessed soon, a helper too many or for
+        too long; `Erased` where the participant was erased; `Unavailable`.
+        """
+        check_pin(pin)
+        now = self._clock()
+        self._check_helper(participant, helper, now)
+        card, row = self._made(participant, pin, by, now)
+        row["helper"] = self._vault.sealer(participant).seal(_aad(card.id), helper.name.encode())
+        row |= {"acts": helper.acts, "expires_at": helper.until}
+        body = {"card": card.id, "acts": helper.acts, "until": helper.until}
+        acts.access(self._appender, acts.HELPER_NAMED, by, body, participant)
+        agreed(card.id, now)
+        with self._store.write() as connection:
+            upsert(connection, passes, [row])
+        return card
+
+    def _made(self, participant: str, pin: str, by: str, now: int) -> tuple[Card, dict[str, Any]]:
+        card = Card("m-" + secrets.token_hex(13), new_code())
         row = {
-            "id": name,
+            "id": card.id,
             "participant": participant,
-            "code": self._hashed(code),
+            "code": self._hashed(card.code),
             "pin": self._slowly(lambda: self._hasher.hash(pin)),
-            "helper": sealed,
-            "acts": acts_too,
+            "helper": None,
+            "acts": True,
             "made_by": by,
             "made_at": now,
-            "expires_at": until,
+            "expires_at": None,
             "ended_at": None,
         }
-        kind = acts.CARD_MADE if helper is None else acts.HELPER_NAMED
-        acts.access(self._appender, kind, by, {"card": name, "acts": acts_too, "until": until}, participant)
-        with self._store.write() as connection:
-            if helper is None:
-                own = sa.and_(passes.c.participant == participant, passes.c.helper.is_(None))
-                _end(connection, own, now)
-            upsert(connection, passes, [row])
-        return Card(name, code)
-
-    def end(self, participant: str, card: str, by: str) -> bool:
-        """A card opens nothing any more. Out: whether there was one. Raises `Unavailable`."""
-        mine = sa.and_(passes.c.id == card, passes.c.participant == participant, passes.c.ended_at.is_(None))
-        with self._store.read() as connection:
-            if connection.execute(sa.select(passes.c.id).where(mine)).scalar() is None:
-                return False
-        acts.access(self._appender, acts.CARD_ENDED, by, {"card": card}, participant)
-        with self._store.write() as connection:
-            _end(connection, mine, self._clock())
-        return True
+        return card, row
 
     def helpers(self, participant: str) -> list[Helper]:
-        """Those whom a participant named, as long as it lasts, in the order of being named."""
+        """Those whom a participant named, as long as it stands, in the order of being named.
+
+        Raises `Unavailable`.
+        """
         query = (
             sa.select(passes)
             .where(
                 passes.c.participant == participant,
                 passes.c.helper.is_not(None),
                 passes.c.ended_at.is_(None),
-                passes.c.expires_at > self._clock(),
             )
             .order_by(passes.c.made_at)
         )
         with self._store.read() as connection:
             rows = connection.execute(query).all()
-        return [Helper(row.id, self._name(row), row.acts, row.expires_at) for row in rows]
+        record, now = self._record(participant) if rows else Record(), self._clock()
+        return [
+            Helper(row.id, _name(self._vault, row), found.acts, found.until, found.consent)
+            for row in rows
+            if (found := helping.stands(record, helping.principal(row.id), now)) is not None
+        ]
 
     def has(self, participant: str) -> bool:
         """Whether a participant has a card of their own."""
@@ -178,20 +193,21 @@ class Passes:
         Raises `Resting` after too many wrong tries, `Unavailable`.
         """
         now, key, dummy = self._clock(), self._hashed(code), self._dummy()
-        if (rests := self._rests(key, now)) is not None:
+        if (rests := self._guesses.rests(key, now)) is not None:
             raise Resting(rests)
         good = sa.and_(
             passes.c.code == key,
             passes.c.ended_at.is_(None),
-            sa.or_(passes.c.expires_at.is_(None), passes.c.expires_at > now),
+            sa.or_(passes.c.expires_at.is_(None), passes.c.expires_at >= now),
         )
         with self._store.read() as connection:
             row = connection.execute(sa.select(passes).where(good)).one_or_none()
         right = self._right(row.pin if row is not None else dummy, pin)
-        if row is None or not right:
-            self._failed(key, now)
+        if row is None or not right or (row.helper is not None and self._help(row, now) is None):
+            self._guesses.failed(key, now)
             return None
-        who = f"helper:{row.id}" if row.helper is not None else f"participant:{row.participant}"
+        own = row.helper is None
+        who = f"participant:{row.participant}" if own else helping.principal(row.id)
         acts.access(self._appender, acts.SIGNED_IN, who, {"role": "participant"}, row.participant)
         cookie = secrets.token_urlsafe(32)
         visit = {"digest": digest(cookie), "pass": row.id, "csrf": secrets.token_urlsafe(32)}
@@ -203,7 +219,10 @@ class Passes:
         return cookie
 
     def find(self, cookie: str, *, used: bool) -> Visitor | None:
-        """Who holds this cookie; None where visit or card ended. `used` says that somebody did something."""
+        """Who holds this cookie; None where visit or card ended, or what lets a helper in was taken back.
+
+        `used` says that somebody did something. Raises `Unavailable`.
+        """
         if len(cookie) > TYPED_CHARS_MAX * 4:
             return None
         now, key = self._clock(), digest(cookie)
@@ -215,59 +234,41 @@ class Passes:
                 visits.c.expires_at > now,
                 visits.c.seen_at > now - IDLE_MS_MAX,
                 passes.c.ended_at.is_(None),
-                sa.or_(passes.c.expires_at.is_(None), passes.c.expires_at > now),
+                sa.or_(passes.c.expires_at.is_(None), passes.c.expires_at >= now),
             )
         )
         with self._store.read() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
+        found = None if row.helper is None else self._help(row, now)
+        if row.helper is not None and found is None:
+            return None
         if used:
             with self._store.write() as connection:
                 connection.execute(visits.update().where(visits.c.digest == key).values(seen_at=now))
-        return Visitor(row.participant, row.id, row.helper is not None, row.acts, key, row.csrf)
+        may = found is None or found.acts
+        return Visitor(row.participant, row.id, row.helper is not None, may, key, row.csrf)
+
+    def _help(self, row: Any, at: int) -> helping.Help | None:
+        """What the log lets a helper do now: it is asked each time, for it alone opens their door."""
+        return helping.stands(self._record(row.participant), helping.principal(row.id), at)
 
     def leave(self, session: str) -> None:
         """End a visit."""
         with self._store.write() as connection:
             connection.execute(visits.delete().where(visits.c.digest == session))
 
-    def _check_helper(self, participant: str, helper: str, until: int | None, now: int) -> None:
-        if not 0 < len(helper) <= 200 or not helper.isprintable():
+    def _check_helper(self, participant: str, helper: Asked, now: int) -> None:
+        if not 0 < len(helper.name) <= 200 or not helper.name.isprintable():
             raise Invalid.one("/helper", "helper", "a helper has a name")
-        if until is None or not now < until <= now + HELPS_MS_MAX:
+        if helper.until is None or not now < helper.until <= now + HELPS_MS_MAX:
             raise Invalid.one("/until", "until", "help lasts a year at most")
         if len(self.helpers(participant)) >= HELPERS_MAX:
             raise Invalid.one("/helper", "too-many", f"{HELPERS_MAX} helpers at a time")
 
-    def _name(self, row: Any) -> str:
-        try:
-            return self._vault.sealer(row.participant).open(_aad(row.id), row.helper).decode()
-        except (Erased, Unsealable):
-            return "?"
-
     def _hashed(self, code: str) -> str:
         return self._vault.mac("cards", plain(code).encode())
-
-    def _rests(self, key: str, now: int) -> int | None:
-        with self._store.read() as connection:
-            row = connection.execute(sa.select(attempts).where(attempts.c.code == key)).one_or_none()
-        if row is None or row.failures < TRIES_MAX or row.failures % TRIES_MAX:
-            return None
-        times = row.failures // TRIES_MAX - 1
-        until: int = row.at + min(REST_MS << min(times, 20), REST_MS_MAX)
-        return until if now < until else None
-
-    def _failed(self, key: str, now: int) -> None:
-        """Counts a wrong try, in the same way whether the code is anybody's or not."""
-        mine = attempts.c.code == key
-        with self._store.write() as connection:
-            connection.execute(attempts.delete().where(attempts.c.at < now - COUNTED_MS_MAX))
-            upsert(connection, attempts, [{"code": key, "failures": 0, "at": now}])
-            more = attempts.update().where(mine).values(failures=attempts.c.failures + 1, at=now)
-            failures = connection.execute(more.returning(attempts.c.failures)).scalar_one()
-        if failures % TRIES_MAX == 0:
-            acts.access(self._appender, acts.CARD_RESTS, "nobody", {"tries": failures})
 
     def _right(self, hashed: str, pin: str) -> bool:
         try:
@@ -290,24 +291,12 @@ class Passes:
             self._room.release()
 
 
-def plain(code: str) -> str:
-    """A code as it is compared: capitals, and nothing between them."""
-    return "".join(char for char in code[:TYPED_CHARS_MAX].upper() if char.isalnum())
-
-
-def new_code() -> str:
-    """A code as it stands on a card, in two halves."""
-    chars = "".join(secrets.choice(ALPHABET) for _ in range(CODE_CHARS))
-    return f"{chars[:5]}-{chars[5:]}"
-
-
-def check_pin(pin: str) -> None:
-    """Raises `Invalid` for what is no PIN, or is guessed first: one digit again and again, or a run."""
-    if not (pin.isascii() and pin.isdigit() and PIN_DIGITS_MIN <= len(pin) <= PIN_DIGITS_MAX):
-        raise Invalid.one("/pin", "pin", f"a PIN has {PIN_DIGITS_MIN} to {PIN_DIGITS_MAX} digits")
-    steps = {int(after) - int(before) for before, after in pairwise(pin)}
-    if steps in ({0}, {1}, {-1}):
-        raise Invalid.one("/pin", "easy-pin", "this PIN is guessed first")
+def names(store: Store, vault: Vault, participant: str) -> dict[str, str]:
+    """Everybody whom a participant ever named and whose card is known here, as records name them, by name."""
+    query = sa.select(passes).where(passes.c.participant == participant, passes.c.helper.is_not(None))
+    with store.read() as connection:
+        rows = connection.execute(query).all()
+    return {helping.principal(row.id): _name(vault, row) for row in rows}
 
 
 def forget(store: Store, participant: str) -> None:
@@ -322,6 +311,13 @@ def _end(connection: sa.Connection, which: sa.ColumnElement[bool], now: int) -> 
     ended = sa.select(passes.c.id).where(which)
     connection.execute(visits.delete().where(visits.c["pass"].in_(ended)))
     connection.execute(passes.update().where(which, passes.c.ended_at.is_(None)).values(ended_at=now))
+
+
+def _name(vault: Vault, row: Any) -> str:
+    try:
+        return vault.sealer(row.participant).open(_aad(row.id), row.helper).decode()
+    except (Erased, Unsealable):
+        return "?"
 
 
 def _aad(card: str) -> bytes:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from consent.record import Held
 from consent.terms import Grant
 from consent.untyped import NEVER_MS, TREATING
+from hub import helping
 from hub.agreeing import LABELS
 from hub.language import Tongue
 
@@ -26,13 +27,16 @@ class Line(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """A consent as its participant reads it. `id` is the hub's; `standing` whether anything of it holds."""
+    """A consent as its participant reads it. `id` is the hub's; `standing` whether anything of it holds;
+    `helps` whether it names a helper, on no form but their own page.
+    """
 
     id: str
     signed: str
     until: str
     lines: tuple[Line, ...]
     standing: bool
+    helps: bool
 
 
 def receipt(held: Held, names: Mapping[str, str], words: Tongue, now: int) -> Receipt:
@@ -40,10 +44,8 @@ def receipt(held: Held, names: Mapping[str, str], words: Tongue, now: int) -> Re
     lines = tuple(
         Line(
             recipient,
-            _called(recipient, names, words),
-            words.listed(news(one, words) for one in grant.categories),
-            words.listed(aim(one, words) for one in grant.purposes),
-            _sees(grant, words),
+            called(recipient, names, words),
+            *_helps(grant, words) if helping.is_one(recipient) else _shares(grant, words),
             held.revoked or recipient in held.parties or grant.id in held.grants,
         )
         for grant in held.consent.grants
@@ -51,13 +53,36 @@ def receipt(held: Held, names: Mapping[str, str], words: Tongue, now: int) -> Re
     )
     over = held.revoked or held.expires_at < now
     standing = not over and any(not one.back for one in lines)
-    return Receipt(held.consent.id, words.day(held.consent.signed_at), _until(held, words), lines, standing)
+    helps = helping.helper(held.consent) is not None
+    signed = words.day(held.consent.signed_at)
+    return Receipt(held.consent.id, signed, _until(held, words), lines, standing, helps)
 
 
-def _called(recipient: str, names: Mapping[str, str], words: Tongue) -> str:
+def called(recipient: str, names: Mapping[str, str], words: Tongue) -> str:
+    """A recipient as participants call them."""
     if recipient == TREATING:
         return words.say("every treatment provider")
+    if helping.is_one(recipient):
+        return helping.called(recipient, names, words)
     return names.get(recipient, recipient)
+
+
+def _shares(grant: Grant, words: Tongue) -> tuple[str, str, str]:
+    """What, what for, and which parts."""
+    return (
+        words.listed(news(one, words) for one in grant.categories),
+        words.listed(aim(one, words) for one in grant.purposes),
+        _sees(grant, words),
+    )
+
+
+def _helps(grant: Grant, words: Tongue) -> tuple[str, str, str]:
+    """The same of a helper, who is let in to the participant's own page."""
+    if grant.id == helping.ACTS:
+        aims = words.say("to help you, and to act for you on your page, as you asked")
+    else:
+        aims = words.say("to help you, as you asked")
+    return words.say("what is on your own page"), aims, words.say("all of it")
 
 
 def _until(held: Held, words: Tongue) -> str:

@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from connectors.tabular import cell
-from hub import accounting, acts, bootstrap, settings
+from hub import accounting, acts, bootstrap, passes, settings
 from hub.accounting import Account, Disclosure
+from hub.changes import recipient
 from hub.errors import OperatorError
 from hub.governance import Register
 from hub.language import DEFAULT, LANGUAGES, Tongue, tongue
@@ -88,7 +89,8 @@ def disclosures(
     with bootstrap.bootstrap(settled) as hub:
         if not accounting.known(hub.store, participant):
             raise NoSuchParticipant("nobody is known under this id", "It must be the hub's own, `p-` first.")
-        found = accounting.account(hub.store, participant, first, last)
+        helpers = passes.names(hub.store, hub.vault, participant)
+        found = accounting.account(hub.store, participant, first, last, helpers)
         body = {"from": instant.format(first), "to": instant.format(last), "format": form.value}
         acts.access(hub.appender, ACCOUNTED, BY, body, participant)
         register = hub.register()
@@ -141,10 +143,10 @@ def row(one: Disclosure, of: Account, register: Register, words: Tongue) -> dict
         "times": one.times,
         "in_doubt": one.doubts,
         "certain": one.certain,
-        "recipient": names.get(one.stakeholder, one.stakeholder),
+        "recipient": recipient(one.stakeholder, {**names, **of.helpers}, words),
         "recipient_id": one.stakeholder,
         "recipient_address": str(register.stakeholders.get(one.stakeholder, {}).get("address") or ""),
-        "what": words.term("category", about.category) if about else "",
+        "what": words.term("category", about.category) if about else _page(one, words),
         "happened": instant.format(about.occurred_at) if about else "",
         "told_by": names.get(about.discloser, about.discloser) if about else "",
         "parts": [words.term("compartment", part) for part in one.compartments],
@@ -156,6 +158,11 @@ def row(one: Disclosure, of: Account, register: Register, words: Tongue) -> dict
         "event": one.event,
         "participant": of.participant,
     }
+
+
+def _page(one: Disclosure, words: Tongue) -> str:
+    """What a helper saw; nothing where it is only unknown what an event was."""
+    return words.say("the participant's own page, as their helper") if one.visited else ""
 
 
 def as_json_value(of: Account, register: Register, words: Tongue, now: int) -> dict[str, Any]:

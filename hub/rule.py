@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from consent.terms import Consent, Emergency
+from hub import helping
 from hub.entrance import Sender
 from hub.governance import Register, canonical
 from schemas.errors import Invalid
@@ -83,28 +84,34 @@ class Splitter:
         return f"{letter}-{letters(self._mac('names', names))}"
 
 
-def refuse_idle(directive: Any, known: Register) -> None:
-    """Raises `Invalid` for what would have no effect when folded: an invalid consent, terms nobody knows."""
+def refuse_idle(directive: Any, known: Register, *, own: bool = False) -> None:
+    """Raises `Invalid` for what would have no effect when folded: an invalid consent, terms nobody knows.
+
+    Only where it is the participant's `own` word may it name a helper.
+    """
     rule = directive.rule()
+    helper = helping.named(rule) if own else frozenset()
     if directive.type == "consent-granted" and Consent.of({"id": "made", **rule["consent"]}) is None:
         raise Invalid.one("/consent", "consent-not-valid", "an element that a valid consent needs is missing")
     if directive.type == "emergency-declared" and Emergency.of(rule["emergency"]) is None:
         raise Invalid.one("/emergency", "emergency-not-valid", "an emergency lasts at most 24 hours")
     for index, grant in enumerate(rule.get("consent", {}).get("grants", ())):
-        _terms(known, grant, f"/consent/grants/{index}", "grant")
+        _terms(known, grant, f"/consent/grants/{index}", "grant", helper)
     if "restriction" in rule:
         _terms(known, rule["restriction"], "/restriction", "restriction")
     if "order" in rule:
         _terms(known, rule["order"], "/order", "order")
 
 
-def _terms(known: Register, part: dict[str, Any], path: str, kind: str) -> None:
+def _terms(
+    known: Register, part: dict[str, Any], path: str, kind: str, helper: frozenset[str] = frozenset()
+) -> None:
     """Terms that policy and register do not have would cover nothing, and nobody would notice."""
     stakeholders = known.stakeholders.keys()
     categories = known.terms("categories")
     good = {
         "disclosers": stakeholders,
-        "recipients": stakeholders | {"class:treating-provider"},
+        "recipients": stakeholders | {"class:treating-provider"} | helper,
         "categories": {".".join(c.split(".")[: n + 1]) for c in categories for n in range(c.count(".") + 1)},
         "purposes": known.terms("purposes"),
         "labels": known.terms("labels"),

@@ -29,6 +29,7 @@ from hub.routes import (
     fhir,
     forms,
     health,
+    helpers,
     home,
     installed,
     letters,
@@ -118,6 +119,7 @@ def create_app(of: Parts) -> FastAPI:
         schemas,
         log,
         me,
+        helpers,
         health,
     ):
         app.include_router(module.routes)

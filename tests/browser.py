@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route
 
 FLAGS = [
     "--headless=new",
@@ -52,3 +52,10 @@ def at(context: BrowserContext, account: str | None, path: str) -> Page:
 def complaints(page: Page) -> list[str]:
     """What a page complained about, but for what the tests brought about themselves."""
     return [one for one in page.complaints if "403 (Forbidden)" not in one]  # type: ignore[attr-defined]
+
+
+def hold(route: Route) -> None:
+    """The page as it is, but it does not load itself again while it is looked at."""
+    answer = route.fetch()
+    kept = {name: value for name, value in answer.headers.items() if name != "refresh"}
+    route.fulfill(response=answer, headers=kept)

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+from confluent_kafka import Producer
 
 from hub.projections import project, read
-from tests.webside import REACH, Side, records
+from schemas import codec
+from tests.webside import REACH, STAKEHOLDERS, Side, records
 
 PIN = "204816"
 
@@ -88,3 +90,13 @@ def projected(side: Side, participant: str) -> None:
     ]
     with side.hub.store.write() as connection:
         project(connection, [one for one in found if one.value["participant"] == participant])
+
+
+def acknowledge(side: Side, fence: str) -> None:
+    """Every owner has applied what stands there."""
+    partition, offset = (int(one) for one in fence.rsplit("/", 2)[1:])
+    told = {"stakeholders": [str(one["id"]) for one in STAKEHOLDERS], "governance_offset": 1_000}
+    told |= {"partition": partition, "consent_offset": offset, "at": 1, "owner": "tests"}
+    producer = Producer({"bootstrap.servers": side.hub.client["bootstrap.servers"]})
+    producer.produce("deliveries", codec.encode("Delivery", {"acknowledgement": told}), b"", partition)
+    assert producer.flush(30) == 0

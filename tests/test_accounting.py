@@ -212,7 +212,7 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     made.registration.register([described(clinic)], "test")
     with made.store.write() as connection:
         project(connection, HISTORY)
-    parts = SimpleNamespace(store=made.store, appender=made.log, register=made.register)
+    parts = SimpleNamespace(store=made.store, vault=made.vault, appender=made.log, register=made.register)
     monkeypatch.setattr(report.bootstrap, "bootstrap", lambda _: contextlib.nullcontext(parts))
     monkeypatch.setattr(time, "time_ns", lambda: (NOW + 2 * DAY) * 1_000_000)
     yield made

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from hub import auditor
 from hub.addresses import Addresses
+from hub.codes import plain
 from hub.letters import BOUNDS, OUTCOMES, Full, Letters, Words, apply
-from hub.passes import plain
 from hub.publictables import letter_days, letters
 from hub.store import Store
 from hub.tables import accounts

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from confluent_kafka import Producer
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from schemas import codec
-from tests.browser import at, chromium, launched
+from tests.browser import at, chromium, hold, launched
 from tests.relay import Relay
-from tests.signing import PIN, Somebody, projected
-from tests.webside import REACH, STAKEHOLDERS, Side, records
+from tests.signing import PIN, Somebody, acknowledge, projected
+from tests.webside import REACH, Side, records
 
 pytestmark = [
     pytest.mark.browser,
@@ -85,23 +84,6 @@ def draw(page: Page) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + 120, box["y"] + 60, steps=5)
     page.mouse.up()
-
-
-def hold(route: Route) -> None:
-    """The page as it is, but it does not load itself again while it is looked at."""
-    answer = route.fetch()
-    kept = {name: value for name, value in answer.headers.items() if name != "refresh"}
-    route.fulfill(response=answer, headers=kept)
-
-
-def acknowledge(side: Side, fence: str) -> None:
-    """Every owner has applied what stands there."""
-    partition, offset = (int(one) for one in fence.rsplit("/", 2)[1:])
-    told = {"stakeholders": [str(one["id"]) for one in STAKEHOLDERS], "governance_offset": 1_000}
-    told |= {"partition": partition, "consent_offset": offset, "at": 1, "owner": "tests"}
-    producer = Producer({"bootstrap.servers": side.hub.client["bootstrap.servers"]})
-    producer.produce("deliveries", codec.encode("Delivery", {"acknowledgement": told}), b"", partition)
-    assert producer.flush(30) == 0
 
 
 def test_from_a_blank_form_to_a_card_by_finger(context: BrowserContext, side: Side) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
@@ -16,16 +17,20 @@ import pytest
 import textstat
 
 from consent import Policy, default_policy
-from hub import handles, people, said, signed
+from consent.record import Record
+from hub import handles, helping, people, said, signed
 from hub.access import FORM_BYTES_MAX
 from hub.bootstrap import Hub
 from hub.governance import canonical
 from hub.lookup import Lookup
+from hub.passes import Helper, Passes
+from hub.standing import directive_aad
 from schemas import codec
 from tests.signing import PIN, Somebody, filled, hidden, projected
 from tests.webside import NORTH, REACH, Side, records
 
 pytestmark = pytest.mark.broker
+OTHER = "517293"
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 64
 
 
@@ -450,19 +455,22 @@ def test_what_is_asked_for_has_a_day_and_the_case_manager_sees_it(
     assert "A copy of everything" in manager.get(f"/cases/people/{rosa.handle}").text
 
 
+def helped(me: httpx.Client, name: str, may: str) -> str:
+    """A helper, named on one's own page. Out: their code."""
+    fields = {"name": name, "may": may, "days": "30", "pin": OTHER, "again": OTHER}
+    page = me.post("/me/helpers", data=fields).text
+    code = re.search(r'class="code lead">([A-Z0-9-]+)<', page)
+    assert code, page[:3000]
+    return code[1]
+
+
 def test_a_helper_sees_and_acts_as_themselves_and_no_further(side: Side, rosa: Somebody) -> None:
-    other = "517293"
     with rosa.visit(rosa.card()) as me:
-        fields = {"name": "Ana Ruiz", "may": "act", "days": "30", "pin": other, "again": other}
-        page = me.post("/me/helpers", data=fields).text
-        code = re.search(r'class="code lead">([A-Z0-9-]+)<', page)
-        assert code
-        looking = me.post("/me/helpers", data={**fields, "name": "Ben", "may": "see"}).text
-        only = re.search(r'class="code lead">([A-Z0-9-]+)<', looking)
-        assert only
-        assert "Ana Ruiz may see this page and act for you, until" in me.get("/me").text
+        code, only = helped(me, "Ana Ruiz", "act"), helped(me, "Ben", "see")
+        page = me.get("/me").text
+        assert "Ana Ruiz may see this page and act for you, until" in page
         me.post("/me/restrictions", data={"recipient": "city-attorney"})
-    with rosa.visit(code[1], other) as ana:
+    with rosa.visit(code, OTHER) as ana:
         assert "You are here as a helper." in ana.get("/me").text
         ana.post("/me/revocations", data={"consent": rosa.consent, "recipient": ""})
         restriction = next(
@@ -472,8 +480,11 @@ def test_a_helper_sees_and_acts_as_themselves_and_no_further(side: Side, rosa: S
         )
         name = json.loads(restriction)["restriction"]["id"]
         assert ana.post("/me/liftings", data={"restriction": name}).status_code == 403
+        fields = {"name": "Cal", "may": "see", "days": "30", "pin": OTHER, "again": OTHER}
         assert ana.post("/me/helpers", data=fields).status_code == 403
-    with rosa.visit(only[1], other) as ben:
+        bens = next(one.consent for one in passes_of(side, rosa) if one.name == "Ben")
+        assert ana.post("/me/revocations", data={"consent": bens, "recipient": ""}).status_code == 403
+    with rosa.visit(only, OTHER) as ben:
         assert "Take it all back" not in ben.get("/me").text
         assert ben.post("/me/restrictions", data={"recipient": REACH}).status_code == 403
     (back,) = [
@@ -482,13 +493,81 @@ def test_a_helper_sees_and_acts_as_themselves_and_no_further(side: Side, rosa: S
     assert re.fullmatch(r"helper:m-[0-9a-f]{26}", back["sender"])
 
 
-def test_nobody_comes_in_a_participants_place_unseen(side: Side, rosa: Somebody) -> None:
-    other = "517293"
+def passes_of(side: Side, rosa: Somebody) -> list[Helper]:
+    """Their helpers, as another process than the web sees them in the log."""
+    lookup = Lookup(side.hub.client)
+    try:
+        record = Record(said.placed(side.hub.store, lookup, rosa.participant))
+        return Passes(
+            side.hub.store,
+            side.hub.vault,
+            side.hub.appender,
+            lambda: time.time_ns() // 1_000_000,
+            lambda _: record,
+        ).helpers(rosa.participant)
+    finally:
+        lookup.close()
+
+
+def test_naming_a_helper_is_a_consent_of_its_own_and_its_end_closes_their_door(
+    side: Side, rosa: Somebody
+) -> None:
     with rosa.visit(rosa.card()) as me:
-        fields = {"name": "Ana Ruiz", "may": "see", "days": "30", "pin": other, "again": other}
-        code = re.search(r'class="code lead">([A-Z0-9-]+)<', me.post("/me/helpers", data=fields).text)
-        assert code
-        with rosa.visit(code[1], other):
+        code = helped(me, "Ana Ruiz", "act")
+        (granted,) = [
+            one
+            for one in written(side.hub, "consent", rosa.participant)
+            if one["type"] == "consent-granted" and one["sender"].startswith("participant:")
+        ]
+        consent = json.loads(granted["body"])["consent"]
+        (helper,) = consent["grants"][0]["recipients"]
+        assert re.fullmatch(r"helper:m-[0-9a-f]{26}", helper)
+        assert b"Ana" not in granted["body"]
+        opened = side.hub.vault.sealer(rosa.participant).open(directive_aad(granted["id"]), granted["sealed"])
+        assert json.loads(opened)["names"] == {helper: "Ana Ruiz"}
+        page = me.get("/me").text
+        assert "Ana Ruiz may learn about: what is on your own page." in page
+        receipt = me.get(f"/me/receipts/{consent['id']}")
+        paper = pypdf.PdfReader(io.BytesIO(receipt.content)).pages[0].extract_text()
+        assert "Ana Ruiz may learn about: what is on your own page." in " ".join(paper.split())
+        with rosa.visit(code, OTHER) as ana:
+            ana.post("/me/requests", data={"kind": "copy", "once": "1"})
+            projected(side, rosa.participant)
+            page = me.get("/me").text
+            assert "Ana Ruiz looked at this page, to help you." in page
+            assert "Ana Ruiz asked for something for you" in page
+            with side.person("officer") as officer:
+                address = f"/officer/participants/{handles.handle(side.hub.vault, rosa.participant)}"
+                seen = officer.get(address).text
+                assert "somebody who helps may see their own page, and act on it for them" in seen
+                (row,) = officer.get(f"{address}/disclosures/json").json()["disclosures"]
+                assert (row["recipient"], row["times"], row["basis"]) == (
+                    "Ana Ruiz",
+                    1,
+                    ["The participant agreed"],
+                )
+                assert row["rests_on"] == [f"{consent['id']}/act"]
+                assert "Ana Ruiz" in officer.get(f"{address}/disclosures").text
+            back = me.post("/me/revocations", data={"consent": consent["id"], "recipient": ""})
+            assert "can't be called back: Ana Ruiz." in back.text
+            assert "The code on my card" in ana.get("/me").text, "their visit is over, too"
+    with side.client(follow_redirects=True) as client:
+        assert client.post("/me/signin", data={"code": code, "pin": OTHER}).status_code == 403
+
+
+def test_nobody_but_the_participant_names_a_helper(side: Side, rosa: Somebody) -> None:
+    covered = helping.scope(side.hub.register())
+    helper = helping.directive(rosa.participant, "m-1", "Ana", "m-own", (0, 4 * 10**12), "see", covered)
+    with side.client(REACH) as reach:
+        witness = {"name": "Dana", "organisation": REACH}
+        answer = reach.post("/v1/directives", json={**helper, "witness": witness})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["path"] == "/consent/grants/0/recipients/0"
+
+
+def test_nobody_comes_in_a_participants_place_unseen(side: Side, rosa: Somebody) -> None:
+    with rosa.visit(rosa.card()) as me:
+        with rosa.visit(helped(me, "Ana Ruiz", "see"), OTHER):
             pass
         projected(side, rosa.participant)
         rosa.manager.get(f"/cases/people/{rosa.handle}/receipts/{rosa.consent}/form")

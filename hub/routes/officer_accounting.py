@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from hub import accounting, acts, handles, report
+from hub import accounting, acts, handles, passes, report
 from hub.access import person
 from hub.accounting import Account, TooMuch
 from hub.governance import Register
@@ -107,7 +107,8 @@ def _account(request: Request, of: Parts, name: str, form: str) -> Account:
     """A participant's accounting; that it was asked for is written down before it is told."""
     mine, asked = whom(of, name), _asked(request, of)
     try:
-        found = accounting.account(of.store, mine.participant, asked.since, asked.until)
+        helpers = passes.names(of.store, of.vault, mine.participant)
+        found = accounting.account(of.store, mine.participant, asked.since, asked.until, helpers)
     except TooMuch as error:
         raise Refused(str(error), path="/from", code="conflict") from error
     body = {"from": instant.format(asked.since), "to": instant.format(asked.until), "format": form}

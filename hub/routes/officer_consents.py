@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from consent import direction
-from hub import changes, newest
+from hub import changes, helping, newest
 from hub.handles import handle, masked
 from hub.language import Tongue
 from hub.newest import Wanted
@@ -81,7 +81,7 @@ def types(words: Tongue) -> list[tuple[str, str]]:
 
 def _row(row: Any, of: Parts, names: Mapping[str, str], words: Tongue, now: int) -> dict[str, Any]:
     ways = direction(row.type)
-    by = row.sender.rpartition(":")[2]
+    by = row.sender if helping.is_one(row.sender) else row.sender.rpartition(":")[2]
     return {
         "id": f"c-{row.partition}-{row.offset}",
         "iso": instant.format(row.recorded_at),
@@ -92,5 +92,5 @@ def _row(row: Any, of: Parts, names: Mapping[str, str], words: Tongue, now: int)
         "sentence": changes.said(json.loads(row.body), names, words),
         "who": masked(row.participant),
         "whose": handle(of.vault, row.participant),
-        "by": names.get(by, by),
+        "by": changes.recipient(by, names, words),
     }

@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from consent.course import Course, Recorded, course
 from consent.record import Placed
-from hub import accounting, acts, changes, drawing, handles, remarks, revealing
+from hub import accounting, acts, changes, drawing, handles, helping, remarks, revealing
 from hub.access import FORM_FIELDS_MAX, person
 from hub.crosswalk import local_hash
 from hub.governance import Register
@@ -187,6 +187,7 @@ def _steps(
             "sentence": changes.said(step.recorded.placed.body, names, words),
             "effects": changes.effects(step, names, words),
             "signed": _signed(places[step.recorded.placed.offset]),
+            "helped": helping.is_one(places[step.recorded.placed.offset].sender),
             "place": f"consent/{places[step.recorded.placed.offset].partition}@{step.recorded.placed.offset}",
         }
         for step in reversed(told.steps)
@@ -194,8 +195,10 @@ def _steps(
 
 
 def _signed(row: Any) -> str | None:
-    """The consent that a directive gave, whose form may be looked at."""
-    given: str | None = row.concerns if row.type == "consent-granted" else None
+    """The consent that a directive gave, whose form may be looked at; a helper is named on no form."""
+    if row.type != "consent-granted" or helping.named(json.loads(row.body)):
+        return None
+    given: str | None = row.concerns
     return given
 
 

@@ -213,5 +213,26 @@ def history(side: Side) -> Person:
     return someone.caught_up()
 
 
+def busy(side: Side) -> None:
+    """For pictures: consents that end soon, an emergency, fences that closed."""
+    for days in (1, 6, 25):
+        person(side).agree(CLINIC, days=days)
+    for number, took_ms in enumerate((60, 80, 120, 140, 160, 180, 240, 320, 700, 1_800)):
+        back = person(side)
+        consent = back.agree(CLINIC)
+        sent = back.directive("consent-revoked", consent_id=consent, recipients=[CLINIC])
+        told = {"partition": sent["partition"], "consent_offset": sent["offset"], "governance_offset": 1_000}
+        told |= {"stakeholders": [CLINIC], "at": _now() + took_ms, "owner": f"tests-{number}"}
+        back._project("deliveries", "Delivery", {"acknowledgement": told})
+    someone = person(side)
+    someone.agree(REACH, CLINIC, HARBOR)
+    now = _now()
+    emergency = {"id": "em-" + secrets.token_hex(4), "recipient": CLINIC, "declared_by": "Dr. Vu"}
+    emergency |= {"nature": "overdose", "declared_at": instant.format(now)}
+    emergency |= {"expires_at": instant.format(now + 3_600_000)}
+    someone.directive("emergency-declared", sender=CLINIC, emergency=emergency)
+    history(side)
+
+
 def _now() -> int:
     return time.time_ns() // 1_000_000

@@ -3,13 +3,13 @@
 Without arguments those of the documentation; with a folder every page, on desk and phone, light and dark.
 """
 
-import secrets
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from hub import broker, settings
@@ -17,18 +17,19 @@ from hub.casetables import caseloads
 from hub.letters import Words
 from hub.requests import Requests
 from hub.store import upsert
-from hub.tables import intents, quarantine, receipts
+from hub.tables import quarantine, receipts
 from tests.browser import launched
 from tests.counted import RACES, publish
-from tests.officer_scene import history
-from tests.signing import PIN, Somebody
+from tests.officer_scene import busy, history
+from tests.own_pictures import SCENES
 from tests.webside import ATTORNEY, CLINIC, DEFENSE, HARBOR, JAIL, REACH, Side, deny, permit, served
 
-FOLDER = Path(__file__).parent.parent / "docs" / "images"
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images"
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 MINUTE = 60_000
 DAY = 24 * 60 * MINUTE
-MINE = "a participant, by their card"
+LONG = {"learned", "unusual", "waiting"}  # whose lower half says most
+COLOURS = 96  # enough for what is flat, and a third of the bytes
 PAGES = {
     "home": (None, "/"),
     "public": (None, "/public"),
@@ -59,15 +60,13 @@ PAGES = {
     "orders": ("officer-2", "/officer/orders"),
     "requests": ("officer", "/officer/requests"),
     "request": ("officer", "/officer/requests > .card a.button"),
+    "accounting": ("officer", "/officer/consents > td a.code > a[href$='/disclosures']"),
     "flow": ("operator", "/operator"),
     "refused": ("operator", "/officer"),
 }
 
 
-OWN = {  # beside those that the tests of all pages visit
-    "mine": (MINE, "/me"),
-    "consent-es": ("case-manager", "/cases/people/new/consent"),
-}
+OWN = {f"{name}{ending}": scene for name, scene in SCENES.items() for ending in ("", "-es")}
 
 
 def populate(side: Side, races: Sequence[str] = RACES) -> None:
@@ -135,11 +134,19 @@ def assign(side: Side, participant: str) -> None:
 
 
 def visit(page: Page, path: str) -> None:
-    """Open a page: an address, or a link (a CSS selector) on the page of an address."""
-    address, _, link = path.partition(" > ")
+    """Open a page: an address, or a link (a CSS selector) on the page of an address, and so on."""
+    address, *links = path.split(" > ")
     page.goto(address)
-    if link:
+    for link in links:
         page.locator(link).first.click()
+
+
+def _open(page: Page, account: str | None, path: str) -> None:
+    """Sign in where somebody has to, and visit."""
+    if account:
+        page.goto("/signin")
+        page.locator(f"form:has(input[value='{account}']) button").click()
+    visit(page, path)
 
 
 def _deliver(side: Side, at: int) -> None:
@@ -208,7 +215,9 @@ def _refused(side: Side) -> None:
 
 def documented(name: str, size: str, scheme: str) -> bool:
     """Whether the documentation shows this one."""
-    if name in {"later", "people", "wishes", "consent", "consent-es", "my-sign-in", "mine"}:
+    if name in OWN:
+        return scheme == "light" and (size == "phone" or name.removesuffix("-es") not in {"sign", "signed"})
+    if name in {"later", "people", "wishes", "my-sign-in"}:
         return (size, scheme) == ("phone", "light")
     if name in {"tell", "letter", "embed"}:
         return False
@@ -219,43 +228,13 @@ def documented(name: str, size: str, scheme: str) -> bool:
     return (size, scheme) == ("desktop", "light") or (name in {"cases", "why-not"} and scheme == "dark")
 
 
-def enter(page: Page, side: Side) -> None:
-    """Somebody signs, gets a card, and opens their own page; something was told about them already."""
-    with side.person("case-manager") as manager:
-        rosa = Somebody(side, manager)
-        code = rosa.card()
-    _told(side, rosa)
-    page.goto("/me")
-    page.locator("#code").fill(code)
-    page.locator("#pin").fill(PIN)
-    page.locator("form[action='/me/signin'] button").click()
-    page.locator("[data-mine]").wait_for()
-
-
-def _told(side: Side, rosa: Somebody) -> None:
-    """A disclosure of something about them, as the auditor projects it."""
-    event = side.decision([permit(HARBOR)], ago_ms=90 * MINUTE, discloser=REACH)
-    at = time.time_ns() // 1_000_000 - 88 * MINUTE
-    share = {"purpose": "care-coordination", "basis": "consent", "grants": [f"{rosa.consent}/g"]}
-    row = {
-        **{"partition": 1, "offset": secrets.randbits(40), "key": f"d-{secrets.token_hex(13)}"},
-        **{"stakeholder": HARBOR, "adapter": "webhook", "event": event, "participant": rosa.participant},
-        **{"at": at, "attempt": 1},
-    }
-    asked = {"outbox_partition": 1, "outbox_offset": 1, "consent_offset": 1, "governance_offset": 1}
-    shares = [{**share, "compartments": ["occurrence", "subject"]}]
-    with side.hub.store.write() as connection:
-        upsert(connection, intents, [{**row, **asked, "shares": shares}])
-        upsert(connection, receipts, [{**row, "outcome": "delivered", "code": "http-204", "next_at": None}])
-
-
 def take(side: Side, folder: Path, wanted: list[str]) -> None:
     """The pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright, launched(playwright) as browser:
         for size, (width, height) in SIZES.items():
             for scheme in ("light", "dark"):
-                for name, (account, path) in (PAGES | OWN).items():
+                for name in (*(one for one in PAGES if one not in OWN), *OWN):
                     if wanted and name not in wanted:
                         continue
                     if folder == FOLDER and not documented(name, size, scheme):
@@ -269,15 +248,16 @@ def take(side: Side, folder: Path, wanted: list[str]) -> None:
                         reduced_motion="reduce",
                     )
                     page = context.new_page()
-                    if account == MINE:
-                        enter(page, side)
-                    elif account:
-                        page.goto("/signin")
-                        page.locator(f"form:has(input[value='{account}']) button").click()
-                    visit(page, path)
+                    if name in OWN:
+                        OWN[name](page, side)
+                    else:
+                        _open(page, *PAGES[name])
                     if page.locator("[data-link-state]").count():
                         page.locator("[data-state=live]").wait_for()
-                    page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=folder != FOLDER)
+                    picture = folder / f"{name}-{size}-{scheme}.png"
+                    page.screenshot(path=picture, full_page=folder != FOLDER or name in LONG)
+                    if folder == FOLDER:
+                        _smaller(picture)
                     context.close()
 
 
@@ -289,15 +269,23 @@ def _census(folder: Path) -> Path:
     return path
 
 
+def _smaller(picture: Path) -> None:
+    """The same picture in few colours."""
+    with Image.open(picture) as drawn:
+        few = drawn.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(picture, optimize=True)
+
+
 def main() -> None:
     """Start everything, take the pictures, stop everything."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    folder = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else FOLDER
     with (
         tempfile.TemporaryDirectory() as scratch,
         broker.start(settings.load(data=Path(scratch) / "kafka")) as kafka,
         served(kafka.bootstrap, Path(scratch) / "hub", census=_census(Path(scratch))) as side,
     ):
         populate(side, ("black", "white", "latina"))
+        busy(side)
         take(side, folder, sys.argv[2:])
 
 

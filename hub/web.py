@@ -85,6 +85,7 @@ def create_app(of: Parts) -> FastAPI:
     app.state.asking = Counter()
     hourly = of.settings.letters_per_hour_max
     app.state.writers = Addresses(hourly / HOUR_S, hourly, proxies, of.clock_ms)
+    app.include_router(gateway.router(_intake, _sender))  # first: what is asked most is found first
     for module in (
         home,
         signon,
@@ -123,7 +124,6 @@ def create_app(of: Parts) -> FastAPI:
         health,
     ):
         app.include_router(module.routes)
-    app.include_router(gateway.router(_intake, _sender))
     app.add_api_route("/openapi.json", lambda: describe(app), include_in_schema=False)
     answer_errors(app)
     app.state.visits = Visits(of.appender, of.clock_ms)

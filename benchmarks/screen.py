@@ -110,12 +110,15 @@ def bare(place: scene.Scene, folder: Path) -> Iterator[str]:
 async def pages(place: scene.Scene, address: str) -> AsyncIterator[dict[str, Page]]:
     """A page of each contender, live, in one browser."""
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    flags.append(
+        f"--user-agent={AGENT}"
+    )  # of the page's service worker as well: the session is one browser's
     async with async_playwright() as playwright:
         path = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = await playwright.chromium.launch(executable_path=path, args=flags)
         made = {}
         for who, base in (("hub", place.address), ("bare", address)):
-            context = await browser.new_context(base_url=base, user_agent=AGENT)
+            context = await browser.new_context(base_url=base)
             if who == "hub":
                 name, _, value = place.cookie(MANAGER, AGENT).partition("=")
                 await context.add_cookies([{"name": name, "value": value, "url": base}])

@@ -68,7 +68,8 @@ class Docket:
         self._paused: frozenset[tuple[str, str]] = frozenset()
         self._attempts: list[Attempt] = []
         self._ended: Counter[Recipient] = Counter()  # since the last round
-        self._pace: Counter[Recipient] = Counter()  # in the last round
+        self._failed: set[Recipient] = set()  # since the last round
+        self._pace: Counter[Recipient] = Counter()  # of a round, lately
 
     def governed(self, change: Mapping[str, Any]) -> None:
         """A record of `governance`: who is paused from now on, and whose subscription is another one now."""
@@ -156,7 +157,10 @@ class Docket:
         if item is None:
             return
         recipient = (item.lane.stakeholder, item.lane.adapter)
-        self._ended[recipient] += result.outcome.state == "delivered"
+        if result.outcome.state == "delivered":
+            self._ended[recipient] += 1
+        else:
+            self._failed.add(recipient)
         if self._breakers.ended(recipient, result.outcome, result.at):
             who, adapter = recipient
             log.warning("recipient stands still", stakeholder=who, adapter=adapter, code=result.outcome.code)
@@ -172,7 +176,7 @@ class Docket:
 
     def choose(self, now: int, out: Out) -> None:
         """Decide what is due, as far as there is room; denials take none."""
-        self._pace, self._ended = self._ended, Counter()
+        self._pace = self._paces()
         left = self._settings.intents_per_step_max
         until = now + self._settings.choosing_ms_max
         while left > 0 and self._now() <= until:
@@ -234,14 +238,27 @@ class Docket:
         )
         self._stock.send(item)
 
+    def _paces(self) -> Counter[Recipient]:
+        """How much each recipient takes in a round: what it just took, or most of what it took before.
+
+        Rounds follow each other unevenly: one that comes early finds little ended, and would leave the sender
+        with nothing to do until the next. Whoever failed is known by this round alone.
+        """
+        ended, self._ended = self._ended, Counter()
+        failed, self._failed = self._failed, set()
+        paces = Counter(self._pace)
+        for one in {*ended, *failed}:
+            paces[one] = ended[one] if one in failed else max(ended[one], self._pace[one] * 3 // 4)
+        return +paces
+
     def _room(self, recipient: tuple[str, str], now: int) -> int:
-        if recipient in self._paused:
-            return 0
         """How many more may have their intents committed.
 
         Of those that are committed so many leave at once (`Sender`), and the others as soon as one has ended:
         a quick recipient need not wait for the next round, and nothing waits for one that is slow.
         """
+        if recipient in self._paused:
+            return 0
         if recipient[1] in gathering.ADAPTERS:
             most = gathering.in_flight_max
         else:

@@ -34,7 +34,7 @@ class EngineSettings:
     send_ms_max: int = 5_000
     doubt_margin_ms: int = 1_000
     in_flight_max: int = 32  # to one recipient
-    ahead_max: int = 96  # besides, with their intents committed: no more than its last round ended
+    ahead_max: int = 96  # besides, with their intents committed: no more than it lately takes in a round
     intents_per_step_max: int = 500
     choosing_ms_max: int = 500  # in a step; whatever waits longer keeps the acknowledgement waiting
     waiting_records_max: int = 1_000  # of one outbox partition; then its reading pauses

@@ -126,13 +126,19 @@ keep_classes() {
     say "keeping the embedded broker's classes for quick starts"
     rm -f .jars/broker.jsa*
     new=$PWD/.jars/broker.jsa.new hub=$PWD/.venv/bin/hub data=$(mktemp -d)
-    (
-        cd "$data"
-        for act in start stop; do
-            env -i PATH="$PATH" ${JAVA_HOME:+"JAVA_HOME=$JAVA_HOME"} HUB_DATA="$data" \
-                JDK_JAVA_OPTIONS="-XX:ArchiveClassesAtExit=$new" "$hub" broker $act >&2
+    broker() {
+        (cd "$data" && env -i PATH="$PATH" ${JAVA_HOME:+"JAVA_HOME=$JAVA_HOME"} HUB_DATA="$data" \
+            JDK_JAVA_OPTIONS="-XX:ArchiveClassesAtExit=$new" "$hub" broker "$@")
+    }
+    if pid=$(broker start --json | sed -n 's/.*"pid": \([0-9]*\).*/\1/p') && [ -n "$pid" ]; then
+        kill "$pid"
+        for _ in $(seq 60); do # it writes them when it ends; `hub broker stop` would not wait so long
+            broker status >/dev/null || break
+            sleep 1
         done
-    ) && mv "$new" .jars/broker.jsa && echo "$want" >.jars/.classes
+        broker stop >/dev/null
+        mv "$new" .jars/broker.jsa && echo "$want" >.jars/.classes
+    fi
     rm -rf "$data"
 }
 
@@ -154,10 +160,13 @@ mkdir -p build
 exec 9>build/setup.lock
 has flock && flock 9
 install_missing
-make_venv
+make_venv & # most of all this is waiting for others' servers
+packages=$!
 fetch_jars "the embedded broker" hub/kafka/pom.xml hub/kafka/jars.sha256 .jars
+[ "$level" = run ] || {
+    fetch_jars "a FHIR server to test with" tests/peers/fhir/pom.xml tests/peers/fhir/jars.sha256 build/peers/fhir
+    fetch_node_modules webhooks "Standard Webhooks for JavaScript"
+    fetch_node_modules provider "an OpenID Connect provider to sign in at"
+}
+wait $packages
 keep_classes
-[ "$level" = run ] && exit
-fetch_jars "a FHIR server to test with" tests/peers/fhir/pom.xml tests/peers/fhir/jars.sha256 build/peers/fhir
-fetch_node_modules webhooks "Standard Webhooks for JavaScript"
-fetch_node_modules provider "an OpenID Connect provider to sign in at"

@@ -17,6 +17,8 @@ _WHEN: Final = {  # the field whose time belongs into the sentence
     "hearing-ahead": "hearing.at",
     "arrest-diversion-waiting": "handoff_due_at",
 }
+_PASSED_ON: Final = ("consent-revoked", "consent-narrowed", "restriction-placed")
+_SAID: Final = ".said"  # another organisation passed their word on
 
 
 class Told(Protocol):
@@ -44,7 +46,8 @@ def say(told: Told, words: Tongue, now_ms: int, rules: Rules | None = None) -> S
         filled = {name: text.replace("%(who)s", who) for name, text in rule.says.items()}
         return Said(who, filled[words.language], rule.next[words.language].replace("%(who)s", who))
     case, values = _case(told, words, now_ms)
-    return Said(who, words.filled("alert", case, {"who": who, **values}), words.filled("next", told.rule, {}))
+    then = case if case.endswith(_SAID) else told.rule
+    return Said(who, words.filled("alert", case, {"who": who, **values}), words.filled("next", then, {}))
 
 
 def tell(told: Told, words: Tongue, now_ms: int, rules: Rules | None = None) -> str:
@@ -81,4 +84,6 @@ def _case(told: Told, words: Tongue, now_ms: int) -> tuple[str, dict[str, object
         return f"{case}.tomorrow", values
     if case in ("booked-into-custody", "released") and "facility" in fields:
         return f"{case}.where", {**values, "where": fields["facility"]}
+    if case in _PASSED_ON and "agency" in values:
+        return f"{case}{_SAID}", values
     return case, values

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from hub.oidc import Provider
     from hub.parts import Viewing
     from hub.publishing import Publisher
+    from hub.suggestions import Suggestions
     from streams.timed import Timed
 
 CONNECTORS: Final = "connectors"
@@ -226,6 +227,15 @@ class Hub:
         from hub.merging import Merging  # noqa: PLC0415
 
         return Merging(self.store, self.vault, self.appender, self.participants, self.record)
+
+    @cached_property
+    def suggestions(self) -> "Suggestions":
+        """Finding who was entered twice."""
+        from hub.lookup import Lookup  # noqa: PLC0415
+        from hub.suggestions import Suggestions  # noqa: PLC0415
+
+        lookup = Lookup(self.client)
+        return Suggestions(self.store, self.vault, self.appender, lookup, self.participants)
 
     def record(self, participant: str) -> "Record":
         """A participant's record from the log as it is now. Raises `Unavailable`."""

@@ -81,22 +81,28 @@ class Desk:
         elif kind == "consent-revoked":
             whole = not body.get("recipients") and not body.get("grants")
             mine = sa.and_(custody.c.consent == body.get("consent_id"), custody.c.participant == participant)
-            self._keepers(
-                connection, mine, "consent-revoked" if whole else "consent-narrowed", directive["id"], at
-            )
+            self._keepers(connection, mine, "consent-revoked" if whole else "consent-narrowed", directive)
             if whole:
                 connection.execute(custody.update().where(mine).values(ended_at=at))
         elif kind == "restriction-placed":
             mine = sa.and_(custody.c.participant == participant, custody.c.ended_at.is_(None))
-            self._keepers(connection, mine, "restriction-placed", directive["id"], at)
+            self._keepers(connection, mine, "restriction-placed", directive)
 
     def _keepers(
-        self, connection: sa.Connection, whose: sa.ColumnElement[bool], rule: str, directive: str, at: int
+        self,
+        connection: sa.Connection,
+        whose: sa.ColumnElement[bool],
+        rule: str,
+        directive: Mapping[str, Any],
     ) -> None:
-        """Tell those who look after these consents, each once."""
+        """Tell those who look after these consents, each once, and who said it, where that is others."""
+        at, by = directive["recorded_at"], _keeper(connection, directive["sender"])
         for kept in connection.execute(sa.select(custody).where(whose).order_by(custody.c.consent)).all():
-            facts = {"consent": kept.consent, "directive": directive}
-            self._tell(connection, rule, kept.stakeholder, kept.participant, at, facts)
+            facts = {"consent": kept.consent, "directive": directive["id"]}
+            name = _id(rule, kept.stakeholder, kept.participant, json.dumps(facts, sort_keys=True))
+            if by not in (None, kept.stakeholder):
+                facts["agency"] = by
+            self._tell(connection, rule, kept.stakeholder, kept.participant, at, facts, name)
 
     def _parked(self, connection: sa.Connection, parked: Mapping[str, Any]) -> None:
         if self._linking is None:

@@ -113,7 +113,7 @@ class Directives:
                     path="/participant",
                     code="merged",
                 )
-            if not exists:
+            if not exists and directive.type not in NAMES:  # else as of nothing of theirs: alike, below
                 raise Refused("no such participant", path="/participant", code="not-found")
             own = sender.participant is not None and not helping.is_one(sender.principal)
             refuse_idle(directive, self._register(), own=own)

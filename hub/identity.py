@@ -9,11 +9,13 @@ import typer
 
 from hub import bootstrap, settings
 from hub.errors import OperatorError
+from hub.linkage import LEAST
 from hub.merging import Merging, Moved
 from schemas import instant
 from schemas.errors import Refused
 
 BY: Final = "operator"
+SURE: Final = 0.999  # nothing that a model says is surer
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Two participants who are one person.")
 
@@ -70,6 +72,48 @@ def list_(as_json: AsJson = False) -> None:
         typer.echo(f"{absorbed} is {survivor} since {since}")
 
 
+@app.command(epilog="Example: hub identity suggest reach --least 0.95")
+def suggest(
+    agency: Annotated[str, typer.Argument(help="Whose people are compared.", show_default=False)],
+    least: Annotated[
+        float, typer.Option(min=0.5, max=1.0, help="How probable it has to be that they are one.")
+    ] = LEAST,
+    as_json: AsJson = False,
+) -> None:
+    """Print who of an organisation's people may have been entered twice, and why. It merges nobody.
+
+    Compared is what the organisation itself sent: names and birth dates, opened for this alone and shown to
+    nobody. That it was asked is recorded, and who is in a suggestion. Needs the extra `linkage`.
+    """
+    with _hub() as hub:
+        if not hub.register().registered(agency):
+            raise NotMerged(f"no stakeholder is called `{agency}`", "See `hub agency list`.")
+        found = hub.suggestions.suggest(agency, BY, least)
+    if as_json:
+        typer.echo(
+            json.dumps(
+                [{**one._asdict(), "why": [why._asdict() for why in one.why]} for one in found.suggestions]
+            )
+        )
+        return
+    for one in found.suggestions:
+        typer.echo(f"{one.one} and {one.other}: {min(one.probability, SURE):.1%}")
+        for why in one.why:
+            typer.echo(f"  {why.field}: {why.agrees} ({why.bits:+.1f} bits)")
+    typer.echo(f"people compared: {found.people}; suggestions: {len(found.suggestions)}", err=True)
+
+
+@app.command(epilog="Example: hub identity apart p-k2nm7p3q p-x81hd0ae")
+def apart(
+    one: Annotated[str, typer.Argument(help="An id.", show_default=False)],
+    other: Annotated[str, typer.Argument(help="Another.", show_default=False)],
+) -> None:
+    """Say that these are two people: they are not suggested again."""
+    with _hub() as hub:
+        hub.suggestions.apart(one, other, BY)
+    typer.echo(f"{one} and {other} are two")
+
+
 def _told(moved: Moved, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(moved._asdict()))
@@ -78,9 +122,15 @@ def _told(moved: Moved, as_json: bool) -> None:
 
 
 @contextmanager
-def _merging() -> Iterator[Merging]:
+def _hub() -> Iterator[bootstrap.Hub]:
     with bootstrap.bootstrap(settings.load()) as hub:
         try:
-            yield hub.merging
+            yield hub
         except Refused as error:
             raise NotMerged(error.detail) from None
+
+
+@contextmanager
+def _merging() -> Iterator[Merging]:
+    with _hub() as hub:
+        yield hub.merging

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from connectors.fence import Narrowing
 from consent.record import Record
-from hub import accounting, comings, passes, receipt, requested
+from hub import accounting, comings, passes, receipt, requested, spoken
 from hub.accounting import Account, Disclosure
 from hub.explaining import EXPLAINED_MAX
 from hub.governance import Register
@@ -71,6 +71,10 @@ def picture(of: Parts, who: Visitor, words: Tongue) -> dict[str, Any]:
         "others": [one for one in others if one[0] not in kept_out],
         "helpers": [(one, words.day(one.until)) for one in of.passes.helpers(who.participant)],
         "requests": [_asked(one, words) for one in of.requests.of(who.participant)[:EXPLAINED_MAX]],
+        "spoken": [
+            (spoken.told(one, called, words), words.moment(one.at, now))
+            for one in spoken.spoken(of.store, who.participant)
+        ],
         "comings": [
             (comings.told(one, called, words), words.moment(one.at, now))
             for one in comings.comings(of.store, who.participant)

@@ -5,7 +5,7 @@ opened.
 """
 
 import contextlib
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -95,9 +95,13 @@ def who(store: Store, vault: Vault, lookup: Lookup, participant: str) -> Who:
 
 def _name(vault: Vault, lookup: Lookup, position: dict[str, int | str]) -> str | None:
     """The name in the event at that place of the log; None where it has none, or is gone."""
+    name = subject(vault, lookup, position).get("name")
+    return name if isinstance(name, str) else None
+
+
+def subject(vault: Vault, lookup: Lookup, position: dict[str, int | str]) -> dict[str, Any]:
+    """Who the event at that place of the log is about, as it says; empty where it does not, or is gone."""
     value = lookup.value(str(position["topic"]), int(position["partition"]), int(position["offset"]))
     if value is None:
-        return None
-    subject = projection.opened(codec.decode_as("Event", value), {"subject"}, vault).get("subject", {})
-    name = subject.get("name")
-    return name if isinstance(name, str) else None
+        return {}
+    return projection.opened(codec.decode_as("Event", value), {"subject"}, vault).get("subject", {})

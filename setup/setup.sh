@@ -67,6 +67,19 @@ install_missing() {
     }
 }
 
+# What tests want and are skipped without, out loud. Asked for once: a system that has none is not asked again.
+install_wished() {
+    has softhsm2-util && return
+    [ -e build/.no-softhsm ] && return
+    if has apt-get && [ "$(id -u)" = 0 ]; then
+        say "installing softhsm2"
+        apt-get update -q >&2 && DEBIAN_FRONTEND=noninteractive \
+            apt-get install -q -y --no-install-recommends softhsm2 >&2 && return
+    fi
+    touch build/.no-softhsm
+    say "there is no SoftHSM (apt-get install softhsm2): keys in a security module are not tested"
+}
+
 # done_already STAMP FILE... : whether STAMP holds the hash of the files (and of $key).
 done_already() {
     stamp=$1
@@ -164,6 +177,7 @@ make_venv & # most of all this is waiting for others' servers
 packages=$!
 fetch_jars "the embedded broker" hub/kafka/pom.xml hub/kafka/jars.sha256 .jars
 [ "$level" = run ] || {
+    install_wished
     fetch_jars "a FHIR server to test with" tests/peers/fhir/pom.xml tests/peers/fhir/jars.sha256 build/peers/fhir
     fetch_node_modules webhooks "Standard Webhooks for JavaScript"
     fetch_node_modules provider "an OpenID Connect provider to sign in at"

@@ -13,8 +13,10 @@ from connectors.adapter import Outgoing, Share
 from connectors.alert_rules import default
 from connectors.alerts import Alerts
 from hub import shown
+from hub.alerting import say
 from hub.crosswalk import local_aad
 from hub.desk import NEWS_MS_MAX, Desk
+from hub.language import Tongue
 from hub.projections import Read
 from hub.shown import KEPT_MS_MAX, ShownAlerts
 from hub.silence import EVERY_MS, Silence
@@ -209,6 +211,8 @@ def test_the_consents_custodian_hears_that_it_changed_and_nobody_else(town: Town
         ("consent-revoked", ORG, "c-1"),
         ("restriction-placed", "harbor", "c-2"),
     ]
+    others = {row.rule: row.facts.get("agency") for row in town.rows()}
+    assert others == {"consent-narrowed": "harbor", "consent-revoked": None, "restriction-placed": ORG}
     assert all(row.event == "" and row.sealed == b"" for row in town.rows())
     assert town.sink.shown() == [], "no disclosure: the fence need not wait for it"
     link = {"agency": ORG, "participant": "p-1", "local": "ab", "at": 0, "offset": 0}
@@ -217,6 +221,10 @@ def test_the_consents_custodian_hears_that_it_changed_and_nobody_else(town: Town
         upsert(connection, crosswalk, [{**link, "sealed": sealed}])
     views = [one.view for one in town.picture("ana").waiting]
     assert [view["local_id"] for view in views] == ["4711"] * 2, "by their own id, and nobody else's"
+    said = {one.rule: say(one, Tongue("en"), NOW) for one in town.picture("ana").waiting}
+    assert said["consent-narrowed"].what.startswith("harbor says that "), "another's word is told as theirs"
+    assert said["consent-narrowed"].next.startswith("Ask them if it was their wish.")
+    assert said["consent-revoked"].what.endswith(" took a consent back.")
 
 
 def test_a_consent_that_is_about_to_end_is_told_unless_it_ended_before(town: Town) -> None:

@@ -19,7 +19,7 @@ from connectors.problems import problem
 from hub import tokens
 from schemas import codec, naming
 from schemas.errors import Problem, Unavailable
-from tests.webside import CLINIC, HARBOR, JAIL, REACH, Side, records
+from tests.webside import CLINIC, HARBOR, JAIL, REACH, Side, questions, records
 
 pytestmark = pytest.mark.broker
 STRUCTURED = {"content-type": "application/cloudevents+json"}
@@ -109,10 +109,15 @@ def test_nobody_can_ask_who_is_known(side: Side, harbor: httpx.Client) -> None:
         person = reach.post("/v1/participants", json={"local_id": "R-77"}).json()["participant"]
         link = {"agency": HARBOR, "local_id": "known"}
         assert reach.post(f"/v1/participants/{person}/links", json=link).status_code == 201
-    answers = [
-        harbor.post("/v1/events", json=event(f"about-{who}", subject=who), headers=STRUCTURED)
-        for who in ("known", "unknown")
-    ]
+    answers, asked = [], []
+    for who in ("first", "known", "unknown"):
+        with questions(side) as found:
+            answers.append(
+                harbor.post("/v1/events", json=event(f"about-{who}", subject=who), headers=STRUCTURED)
+            )
+        asked.append(found)
+    answers = answers[1:]
+    assert asked[1] == asked[2], "nor by the time it takes: the same questions to the store"
     said = [{**answer.json()[0], "id": "", "event": ""} for answer in answers]
     assert said[0] == said[1]
     assert answers[0].status_code == answers[1].status_code == 202

@@ -27,7 +27,7 @@ from hub.passes import Helper, Passes
 from hub.standing import directive_aad
 from schemas import codec
 from tests.signing import PIN, Somebody, filled, hidden, projected
-from tests.webside import NORTH, REACH, Side, records
+from tests.webside import CLINIC, NORTH, REACH, Side, records
 
 pytestmark = pytest.mark.broker
 OTHER = "517293"
@@ -507,6 +507,22 @@ def passes_of(side: Side, rosa: Somebody) -> list[Helper]:
         ).helpers(rosa.participant)
     finally:
         lookup.close()
+
+
+def test_what_others_said_in_somebodys_name_is_shown_to_them(side: Side, rosa: Somebody) -> None:
+    with rosa.visit(rosa.card()) as me, side.client(CLINIC) as clinic:
+        assert "What others said for you" not in me.get("/me").text
+        body = {"participant": rosa.participant, "recipients": [REACH]}
+        answer = clinic.post(
+            f"/v1/consents/{rosa.consent}/revocations", json=body, headers={"prefer": "wait=0"}
+        )
+        assert answer.status_code == 202, "taking back is made easy: any organization passes it on"
+        me.post("/me/restrictions", data={"recipient": "city-attorney"})
+        projected(side, rosa.participant)
+        page = me.get("/me").text
+    told = re.findall(r"<li>([^<]*?), (?:today|yesterday)", page[page.index("What others said for you") :])
+    assert told[0] == "Tideline Clinic told us that you take back what you signed"
+    assert not any("never want to share" in one for one in told), "their own word is not another's"
 
 
 def test_naming_a_helper_is_a_consent_of_its_own_and_its_end_closes_their_door(

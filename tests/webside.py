@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import sqlalchemy as sa
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from connectors.adapter import Outgoing, Share
@@ -181,6 +182,21 @@ class Side:
             upsert(connection, tables.decisions, [{k: v for k, v in row.items() if k in columns}])
             upsert(connection, tables.outcomes, rows)
         return event
+
+
+@contextlib.contextmanager
+def questions(side: Side) -> Iterator[list[str]]:
+    """The statements that the store is asked meanwhile."""
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    sa.event.listen(side.hub.store.engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        sa.event.remove(side.hub.store.engine, "before_cursor_execute", note)
 
 
 def outgoing(

@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from confluent_kafka.admin import NewTopic
@@ -14,12 +15,23 @@ from consent import Governance
 from hub import again
 from hub.again import Difference, Replay
 from hub.replay import everything, replayed
-from schemas import codec, glance, raw
+from schemas import codec, glance, instant, raw
 from schemas.errors import BrokenRecord
+from streams import decider
 from streams.enforce import Enforce
 from streams.step import Record
 from tests.streams_kit import Cluster
-from tests.streams_scene import PARTITIONS, Sink, directive, event, governance, grant, now_ms, record
+from tests.streams_scene import (
+    PARTITIONS,
+    STAKEHOLDERS,
+    Sink,
+    directive,
+    event,
+    governance,
+    grant,
+    now_ms,
+    record,
+)
 from tests.test_enforce import bodies
 
 PEOPLE = tuple(f"p-{number:026d}" for number in range(3))
@@ -83,6 +95,17 @@ def test_what_is_usual_is_seen_at_a_glance(monkeypatch: pytest.MonkeyPatch) -> N
     assert differences(said, decisions) == []
 
 
+def test_under_another_key_or_with_an_id_of_no_letters_it_is_named() -> None:
+    said, decisions = KNOWN
+    offset, key, value = decisions[-1]
+    (found,) = differences(said, [*decisions[:-1], (offset, PEOPLE[0].encode(), value)])
+    assert "under another key" in found.what
+    ident = raw.recorded(value).cut.id[2:].encode()
+    odd = value.replace(ident, b"\xff" * 26)
+    (found,) = differences(said, [*decisions[:-1], (offset, key, odd)])
+    assert "cannot be read" in found.what
+
+
 def test_of_what_cannot_be_decided_nothing_is_sure(monkeypatch: pytest.MonkeyPatch) -> None:
     said, decisions = history(SIGNED)
 
@@ -107,6 +130,77 @@ def test_what_is_known_is_bounded_and_forgotten(monkeypatch: pytest.MonkeyPatch)
 def test_whatever_participants_say_it_comes_out_again(told: list[tuple[int, dict[str, Any]]]) -> None:
     said, decisions = history([*SIGNED, *told])
     assert differences(said, decisions) == []
+
+
+BASE = 1_750_000_000_000
+EDGES = (-60_001, -60_000, -20_000, -19_999)  # around the data period of a grant
+
+
+def clinic(until: int | None) -> dict[str, Any]:
+    """A change of governance: until when the clinic takes part."""
+    agreement = {"from": "2020-01-01T00:00:00Z", "until": None if until is None else instant.format(until)}
+    body = json.dumps({**STAKEHOLDERS["clinic"], "agreement": agreement}).encode()
+    return {"kind": "stakeholder", "id": "clinic", "at": 0, "by": "test", "body": body}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.just("event"), st.integers(0, 1), st.sampled_from(EDGES))
+        | st.tuples(st.just("wait"), st.just(0), st.sampled_from((1, 25_000, 50_001)))
+        | st.tuples(st.just("govern"), st.just(0), st.sampled_from((25_000, 60_000))),
+        min_size=8,
+        max_size=24,
+    )
+)
+def test_what_is_remembered_ends_with_what_it_rested_on(told: list[tuple[str, int, int]]) -> None:
+    """Consents that expire, periods of data, agreements that end and policies that change, in between."""
+    with mock.patch.object(decider, "often_min", 1):
+        remembered(told)
+
+
+def remembered(told: list[tuple[str, int, int]]) -> None:
+    now, sink, known, offset = [BASE], Sink(), governance(), 0
+    enforce, changed = Enforce(lambda: now[0], PARTITIONS), Governance()
+    enforce.assigned([("contact", 0)])
+    said = []
+    for number, person in enumerate(PEOPLE):
+        body = grant("c-1")
+        body["consent"]["expires_at"] = instant.format(BASE + 50_000)
+        period = {"data_from": instant.format(BASE - 60_000), "data_until": instant.format(BASE - 20_000)}
+        body["consent"]["grants"][0] |= period
+        change = codec.encode("Directive", directive(person, body, f"d-{number}"))
+        said.append(record("consent", change, person.encode(), number))
+        enforce.apply(said[-1])
+    sink.known["consent", 0] = len(said) - 1
+    for place, one in enumerate(known):
+        enforce.apply(record("governance", codec.encode("Governance", one), offset=place))
+    for kind, who, value in told:
+        if kind == "wait":
+            now[0] += value
+        elif kind == "govern":
+            known.append(clinic(BASE + value))
+            enforce.apply(record("governance", codec.encode("Governance", known[-1]), offset=len(known) - 1))
+        else:
+            offset += 1
+            happened = event(PEOPLE[who], offset, occurred_at=BASE + value)
+            enforce.step(
+                [record("contact", codec.encode("Event", happened), PEOPLE[who].encode(), offset)], sink
+            )
+    for place, one in enumerate(known):
+        changed.apply(place, one)
+    replay = Replay(changed, 0)
+    for one in said:
+        replay.directive(one.offset, one.key, one.value)
+    decisions = [(key, value or b"") for topic, key, value, _ in sink.written if topic == "decisions"]
+    assert len(decisions) == offset
+    before: dict[bytes | None, set[bytes]] = {}
+    for place, (key, value) in enumerate(decisions):
+        outcomes = raw.recorded(value).outcomes
+        for other in before.setdefault(key, set()) - {outcomes}:  # what was right about them once
+            assert replay.decision(place, key, value[: -len(outcomes)] + other) is not None
+        assert replay.decision(place, key, value) is None
+        before[key].add(outcomes)
 
 
 def test_a_decision_out_of_turn_is_decided_by_what_was_known_to_it() -> None:

@@ -54,8 +54,7 @@ def format_data(settings: Settings, java_path: str) -> None:
                 *_command(settings, java_path),
                 "kafka.tools.StorageTool",
                 "format",
-                "-t",
-                cluster,
+                f"--cluster-id={cluster}",  # as one word, for one in 64 begins with a dash
                 "-c",
                 properties,
             ],

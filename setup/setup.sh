@@ -134,7 +134,7 @@ fetch_jars() {
 # The broker's classes as they are once loaded: it starts in half the time with them. A java that cannot use them
 # goes on without.
 keep_classes() {
-    key=$("${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1)
+    key=$(env -u JDK_JAVA_OPTIONS "${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1)
     done_already .jars/.classes hub/kafka/jars.sha256 && return
     say "keeping the embedded broker's classes for quick starts"
     rm -f .jars/broker.jsa*

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -251,3 +252,14 @@ def test_without_jars_it_says_what_to_run(tmp_path: Path) -> None:
 def test_the_pinned_jars_are_what_runs() -> None:
     pinned = {line.split()[1] for line in (jvm.RESOURCES / "jars.sha256").read_text().splitlines()}
     assert pinned == {path.name for path in settings.load().jars.glob("*.jar")}
+
+
+def test_a_cluster_whose_name_begins_with_a_dash_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dashed = uuid.UUID(bytes=b"\xf8" + bytes(15))
+    monkeypatch.setattr(uuid, "uuid4", lambda: dashed)
+    configured = settings.load(data=tmp_path)
+    (configured.broker_dir / "logs").mkdir(parents=True)
+    jvm.format_data(configured, jvm.java(configured))
+    assert "cluster.id=-" in (configured.broker_dir / "data" / "meta.properties").read_text()

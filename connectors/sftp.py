@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import hashlib
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
 
@@ -80,31 +81,18 @@ class Files:
             try:
                 return await self._write(who, several, Drop.of(several[0].settings))
             except (Refused, OSError, asyncssh.Error) as error:
-                failed = Outcome("failed", _code(error))
+                failed = Outcome("failed", code_of(error))
                 return {one.key: failed for one in several}
 
     async def _write(self, who: str, several: Sequence[Outgoing], to: Drop) -> Mapping[str, Outcome]:
         key = await asyncio.to_thread(self._keys.ssh, who)
         if key is None:
             raise Unfit("there is no key to sign in with", code="no-key")
-        connection = await asyncssh.connect(
-            await self._address(to),
-            to.port,
-            username=to.user,
-            client_keys=[asyncssh.import_private_key(key)],
-            known_hosts=([asyncssh.import_public_key(to.host_key)], [], []),
-            preferred_auth="publickey",
-            agent_path=None,
-            config=None,
-        )
-        try:
-            sftp = await connection.start_sftp_client()
+        async with connected(to, key, self._private) as sftp:
             there = await self._looked(sftp, who, to, frozenset(one.key for one in several))
             rest = [one for one in several if one.key not in there]
             if rest:
                 await self._put(sftp, who, to, rest)
-        finally:
-            connection.abort()  # all that counts was answered by now; whoever hangs is not waited for
         return {one.key: FOUND if one.key in there else RENAMED for one in several}
 
     async def _put(self, sftp: asyncssh.SFTPClient, who: str, to: Drop, several: Sequence[Outgoing]) -> None:
@@ -115,11 +103,7 @@ class Files:
         part, final = f"{to.path}/.{name}.part", f"{to.path}/{name}"
         note = Note(name, part, frozenset(one.key for one in several), self._now())
         await asyncio.to_thread(self._notes.note, who, note)
-        file = await sftp.open(part, "wb")
-        await file.write(content)
-        await file.close()
-        if await sftp.getsize(part) != len(content):
-            raise OSError("not all of it arrived")
+        await _written(sftp, part, content)
         crash.point("sftp.written")
         await sftp.rename(part, final)  # never over another file: SSH_FXP_RENAME of version 3
         crash.point("sftp.renamed")
@@ -143,13 +127,57 @@ class Files:
             there |= note.keys
         return frozenset(there)
 
-    async def _address(self, to: Drop) -> str:
-        """The address of the host, checked, as it is then connected to. Raises `Forbidden`, `OSError`."""
-        found = await asyncio.get_running_loop().getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
-        addresses = [str(entry[4][0]) for entry in found]
-        if not self._private and not all(allowed(address) for address in addresses):
-            raise Forbidden("the host has an address that is not public")
-        return addresses[0]
+
+@asynccontextmanager
+async def connected(to: Drop, key: str, private: bool) -> AsyncIterator[asyncssh.SFTPClient]:
+    """A recipient's server, signed in to. In: our key (OpenSSH), whether private addresses are fine.
+
+    Raises `Forbidden`, `OSError`, `asyncssh.Error`.
+    """
+    connection = await asyncssh.connect(
+        await _address(to, private),
+        to.port,
+        username=to.user,
+        client_keys=[asyncssh.import_private_key(key)],
+        known_hosts=([asyncssh.import_public_key(to.host_key)], [], []),
+        preferred_auth="publickey",
+        agent_path=None,
+        config=None,
+    )
+    try:
+        yield await connection.start_sftp_client()
+    finally:
+        connection.abort()  # all that counts was answered by now; whoever hangs is not waited for
+
+
+async def put(sftp: asyncssh.SFTPClient, to: Drop, name: str, content: bytes) -> Outcome:
+    """Put one file there under a name that stands for its content: once, however often it is tried.
+
+    Raises `OSError`, `asyncssh.Error`.
+    """
+    part, final = f"{to.path}/.{name}.part", f"{to.path}/{name}"
+    if await sftp.exists(final):
+        return FOUND
+    await _written(sftp, part, content)
+    await sftp.rename(part, final)
+    return RENAMED
+
+
+async def _written(sftp: asyncssh.SFTPClient, part: str, content: bytes) -> None:
+    file = await sftp.open(part, "wb")
+    await file.write(content)
+    await file.close()
+    if await sftp.getsize(part) != len(content):
+        raise OSError("not all of it arrived")
+
+
+async def _address(to: Drop, private: bool) -> str:
+    """The address of the host, checked, as it is then connected to. Raises `Forbidden`, `OSError`."""
+    found = await asyncio.get_running_loop().getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
+    addresses = [str(entry[4][0]) for entry in found]
+    if not private and not all(allowed(address) for address in addresses):
+        raise Forbidden("the host has an address that is not public")
+    return addresses[0]
 
 
 def name_of(several: Sequence[Outgoing], now_ms: int, form: tabular.Format) -> str:
@@ -159,7 +187,7 @@ def name_of(several: Sequence[Outgoing], now_ms: int, form: tabular.Format) -> s
     return f"{several[0].view['type']}-{when}-{digest}.{form}"
 
 
-def _code(error: Exception) -> str:
+def code_of(error: Exception) -> str:
     """Why a file did not arrive, as a constant."""
     if isinstance(error, Refused):
         return error.code

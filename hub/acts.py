@@ -47,6 +47,7 @@ LETTER_RECEIVED: Final = "letter-received"
 LETTER_TAKEN: Final = "letter-taken"
 LETTER_CLOSED: Final = "letter-closed"
 LETTER_READ: Final = "letter-read"
+REPORT_SENT: Final = "report-sent"
 FORM_KEPT: Final = "form-kept"
 FORM_READ: Final = "form-read"
 FORM_ANSWERED: Final = "form-answered"  # whatever the answer was

@@ -65,6 +65,13 @@ def add(
     sftp_age: Annotated[
         list[str] | None, typer.Option(help="A public key of age to encrypt files for. Repeatable.")
     ] = None,
+    report: Annotated[
+        str | None, typer.Option(help="Send it the published numbers, as PDF: each month, or quarter.")
+    ] = None,
+    report_mail: Annotated[
+        str | None, typer.Option(help="To which address; into its SFTP folder if left out.")
+    ] = None,
+    report_language: Annotated[str, typer.Option(help="en or es.")] = "en",
     subscribe: Annotated[
         list[str] | None,
         typer.Option(help="purpose:category,category[:adapter]; webhook if it names no adapter. Repeatable."),
@@ -94,6 +101,9 @@ def add(
             "format": sftp_format,
             "age": sftp_age or [],
         },
+        "report": None
+        if report is None and report_mail is None
+        else {"every": report or "month", "language": report_language, "mail": report_mail},
         "subscriptions": [_subscription(one) for one in subscribe or ()],
     }
     with opened() as hub:
@@ -110,9 +120,9 @@ def load(
     """Add, or bring up to date, every stakeholder of a file. Prints new tokens and secrets, this once.
 
     Each has `id`, `name`, `role`, `agreement = {from, until}`, perhaps `treating`, `medical`, `part2`,
-    `webhook`, `webhook_signature`, `fhir`, `kafka`, `sftp = {url, host_key, every, format, age}` and
-    `subscriptions = [{purpose, categories, adapter}]`. Repeating it changes nothing, and makes no token for
-    whom it did not change.
+    `webhook`, `webhook_signature`, `fhir`, `kafka`, `sftp = {url, host_key, every, format, age}`,
+    `report = {every, language, mail}` and `subscriptions = [{purpose, categories, adapter}]`. Repeating it
+    changes nothing, and makes no token for whom it did not change.
     """
     wanted = [described(one) for one in _listed(file)]
     with opened() as hub:

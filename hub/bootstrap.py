@@ -63,11 +63,13 @@ if TYPE_CHECKING:
     from hub.filing import Place
     from hub.ledger.note import Signer
     from hub.ledger.worker import Worker
+    from hub.mail import Mail
     from hub.merging import Merging
     from hub.notifying import Notifier
     from hub.oidc import Provider
     from hub.parts import Viewing
     from hub.publishing import Publisher
+    from hub.reporting import Reporter
     from hub.suggestions import Suggestions
     from streams.timed import Timed
 
@@ -267,8 +269,8 @@ class Hub:
     @cached_property
     def registration(self) -> Registration:
         """Registering stakeholders."""
-        way = self.settings.kafka_agencies is not None
-        return Registration(self.appender, self.register, self.signing, self.create_topics, self.users, way)
+        ways = self.settings.kafka_agencies is not None, self.settings.mail_host is not None
+        return Registration(self.appender, self.register, self.signing, self.create_topics, self.users, *ways)
 
     @cached_property
     def users(self) -> Users:
@@ -483,7 +485,7 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
 
 def run_auditor(hub: Hub, stop: threading.Event) -> None:
     """Stage `auditor`: the projections; in threads of their own the transparency log, the notices,
-    and the pausing of ways out that stand still."""
+    reports, and the pausing of ways out that stand still."""
     from hub.auditor import Auditor  # noqa: PLC0415
     from hub.desk import Desk  # noqa: PLC0415
     from hub.standstill import Standstill  # noqa: PLC0415
@@ -499,6 +501,9 @@ def run_auditor(hub: Hub, stop: threading.Event) -> None:
     publisher = _publisher(hub)
     publishing = threading.Thread(target=publisher.run, args=(stop,), name="publisher", daemon=True)
     publishing.start()
+    reporter = _reporter(hub)
+    reporting = threading.Thread(target=reporter.run, args=(stop,), name="reporter", daemon=True)
+    reporting.start()
     pulse.beat("starting")
     try:
         desk = Desk(hub.alert_rules, hub.settings.linking_desk, now_ms)
@@ -508,6 +513,7 @@ def run_auditor(hub: Hub, stop: threading.Event) -> None:
         telling.join(TELLING_S_MAX)
         looking.join(TELLING_S_MAX)
         publishing.join(TELLING_S_MAX)
+        reporting.join(TELLING_S_MAX)
         pulse.close()
         hub.close()
 
@@ -529,6 +535,39 @@ def _publisher(hub: Hub) -> "Publisher":
         now_ms,
         of.publish_quiet_ms,
     )
+
+
+def _reporter(hub: Hub) -> "Reporter":
+    """Who sends what was published to those who want it each month or quarter."""
+    from hub.reporting import Reporter  # noqa: PLC0415
+
+    of = hub.settings
+    open_doors = of.demo or of.private_webhooks
+    return Reporter(
+        hub.store,
+        hub.register,
+        hub.appender,
+        hub.signing,
+        _mail(of),
+        hub.measures,
+        hub.census,
+        of.time_zone,
+        now_ms,
+        open_doors,
+    )
+
+
+def _mail(of: Settings) -> "Mail | None":
+    """The way to send mail, where there is one."""
+    from hub import mail  # noqa: PLC0415
+
+    if of.mail_host is None or of.mail_from is None:
+        return None
+    password = of.mail_password.get_secret_value() if of.mail_password else None
+    made = mail.MailSettings(
+        of.mail_host, of.mail_port, of.mail_from, of.mail_tls, of.mail_username, password
+    )
+    return mail.Mail(made)
 
 
 def _keep_log(hub: Hub) -> Callable[[], None]:
@@ -576,7 +615,6 @@ def _notifier(hub: Hub) -> "Notifier":
     """Who pushes and mails, and does what is to be done now and then for alerts."""
     from connectors.http import HttpSettings  # noqa: PLC0415
     from hub.devices import Devices  # noqa: PLC0415
-    from hub.mail import Mail, MailSettings  # noqa: PLC0415
     from hub.notices import Notices  # noqa: PLC0415
     from hub.notifying import Notifier  # noqa: PLC0415
     from hub.preferences import Preferences  # noqa: PLC0415
@@ -586,16 +624,11 @@ def _notifier(hub: Hub) -> "Notifier":
     of, store = hub.settings, hub.store
     wishes, devices = Preferences(store, hub.vault), Devices(store, hub.vault)
     open_doors = of.demo or of.private_webhooks
-    push, mail = None, None
+    push, mail = None, _mail(of)
     if of.push_contact is not None:
         from hub.webpush import Push  # noqa: PLC0415
 
         push = Push(devices, of.push_contact, HttpSettings(private=open_doors, plain=open_doors))
-    if of.mail_host is not None and of.mail_from is not None:
-        password = of.mail_password.get_secret_value() if of.mail_password else None
-        mail = Mail(
-            MailSettings(of.mail_host, of.mail_port, of.mail_from, of.mail_tls, of.mail_username, password)
-        )
     notices = Notices(store, wishes, hub.zone, now_ms, push=push is not None, mail=mail is not None)
     shown, silence = ShownAlerts(store), Silence(store, hub.alert_rules, now_ms)
     rounds = (silence.look, lambda: shown.expire(now_ms()))

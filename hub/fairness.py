@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from hub import equity
 from hub.equity import Census, Comparison, Line
-from hub.figures import Series, kind_words, text, value_words
+from hub.figures import Series, kind_words, kinds_of, text, value_words
 from hub.forest import Mark, forest
 from hub.language import Tongue
 
@@ -35,7 +35,7 @@ def _section(
     month, release = one.latest
     if equity.denominator(one.row, residents) == "referred":  # of that the newest month may not be known yet
         month, release = next((each for each in one.months if each[0] in bases), one.latest)
-    kinds = list(dict.fromkeys(cell[2] for cell in release.cells))
+    kinds = kinds_of(one.row, release)
     found = [equity.compare(one.row, month, kind, release, residents, bases.get(month, {})) for kind in kinds]
     named = {kind: kind_words(one.row, kind, words) for kind in kinds}
     told = [each for each in found if any(line.people is not None for line in each.lines)]

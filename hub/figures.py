@@ -17,6 +17,7 @@ from hub.store import Store
 from streams import measures
 from streams.cells import DEFAULT, OTHER, Release
 from streams.measures import DIMENSIONS, TOTAL, Measure, Measures
+from streams.tallies import HANDOFFS
 
 MONTHS_MAX: Final = 24
 FIRST: Final = ("referrals", "engaged", "services")
@@ -44,11 +45,11 @@ class Series(NamedTuple):
 
 
 def published(
-    store: Store, rows: Measures, only: str | None = None, month: str | None = None
+    store: Store, rows: Measures, only: str | None = None, month: str | None = None, until: int | None = None
 ) -> list[Series]:
     """Every series with what was published of its last months; those of the page first.
 
-    In: one measure's or one month's alone, where it is named.
+    In: one measure's or one month's alone, where it is named; published by when (epoch ms), where that is.
     """
     found = []
     with store.read() as connection:
@@ -60,6 +61,8 @@ def published(
             )
             if month is not None:
                 query = query.where(publications.c.month == month)
+            if until is not None:
+                query = query.where(publications.c.at <= until)
             query = query.order_by(publications.c.month.desc()).limit(MONTHS_MAX)
             months = [(one, Release.of(row.series, one, body)) for one, body in connection.execute(query)]
             if months:
@@ -161,7 +164,7 @@ class Figure(NamedTuple):
 def figure(series: Series, words: Tongue) -> Figure:
     """A series in a language."""
     row, (month, release) = series.row, series.latest
-    kinds = list(dict.fromkeys(cell[2] for cell in release.cells))
+    kinds = kinds_of(row, release)
 
     def people(of: Release, month: str, kind: str, dimension: str = TOTAL, value: str = "") -> int | None:
         return of.cells.get(measures.cell(row.series, month, kind, dimension, value))
@@ -186,6 +189,15 @@ def figure(series: Series, words: Tongue) -> Figure:
     ]
     title, says = text(row.title, words.language), text(row.says, words.language)
     return Figure(row.id, row.version, title, says, words.month(month), bars, course, whom)
+
+
+def kinds_of(row: Measure, release: Release) -> list[str]:
+    """The kinds of a publication, those that follow each other in that order."""
+    bands = [row.band(end) for end in row.bands] if row.by == "until" else [name for name, _ in HANDOFFS]
+    order = {name: place for place, name in enumerate((*bands, "before", "after"))}
+    return sorted(
+        dict.fromkeys(cell[2] for cell in release.cells), key=lambda one: order.get(one, len(order))
+    )
 
 
 def kind_words(row: Measure, kind: str, words: Tongue) -> str:

@@ -124,6 +124,12 @@ def _table(paper: FPDF, rows: Iterable[tuple[str, ...]], words: Tongue) -> None:
                 line.cell(text)
 
 
+def legible(text: str) -> str:
+    """A text with a question mark for every letter that the fonts cannot write."""
+    letters = _letters()
+    return "".join(one if ord(one) in letters or one == "\n" else "?" for one in text)
+
+
 def check_letters(texts: Iterable[str]) -> None:
     """Raises `NoLetter` where the fonts cannot write one of these."""
     letters = _letters()

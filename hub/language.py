@@ -81,6 +81,14 @@ class Tongue(Words):
         first = datetime.fromisoformat(f"{month}-01")
         return dates.format_skeleton("yMMMM", first, locale=self.locale)
 
+    def period(self, period: str) -> str:
+        """A month, or a quarter, in as 2026-Q1."""
+        year, _, quarter = period.partition("-Q")
+        if not quarter:
+            return self.month(period)
+        first = datetime(int(year), 3 * int(quarter) - 2, 1, tzinfo=UTC)
+        return dates.format_skeleton("yQQQQ", first, locale=self.locale)
+
     def clock(self, ms: int) -> str:
         """The time of day."""
         return dates.format_time(self._local(ms), "short", tzinfo=self.zone, locale=self.locale)

@@ -1,4 +1,4 @@
-"""Mail to case managers: that an alert waits, and nothing more. By the program's own server (RFC 6409)."""
+"""Mail by the program's own server (RFC 6409): that an alert waits and no more; or what is public anyway."""
 
 import smtplib
 import ssl
@@ -33,10 +33,14 @@ class Mail:
         self._tls = tls or ssl.create_default_context()
 
     def send(self, to: str, kind: Kind, language: str) -> Sent:
-        """Send one notice, in the reader's language. Blocks; never raises. No address gets into a code."""
+        """Send one notice, in the reader's language. Blocks; never raises."""
+        return self.hand_in(self._message(to, kind, language))
+
+    def hand_in(self, message: EmailMessage) -> Sent:
+        """Send a message. Blocks; never raises. No address gets into a code."""
         try:
             with self._connected() as server:
-                server.send_message(self._message(to, kind, language))
+                server.send_message(message)
         except smtplib.SMTPRecipientsRefused as error:
             status = next(iter(error.recipients.values()))[0]
             return Sent(False, f"smtp-{status}", again=status < 500)
@@ -70,12 +74,19 @@ class Mail:
 
     def _message(self, to: str, kind: Kind, language: str) -> EmailMessage:
         words = tongue(language, "UTC")
+        return self.message(
+            to, words.filled("notice", f"{kind}.title", {}), words.filled("notice", kind, {}) + "\n"
+        )
+
+    def message(self, to: str, subject: str, text: str, once: str | None = None) -> EmailMessage:
+        """A message of text. In: `once`, where one that is sent again is to be known as the same."""
+        domain = self._settings.sender.rpartition("@")[2]
         message = EmailMessage()
         message["From"] = self._settings.sender
         message["To"] = to
-        message["Subject"] = words.filled("notice", f"{kind}.title", {})
+        message["Subject"] = subject
         message["Date"] = formatdate()
-        message["Message-ID"] = make_msgid(domain=self._settings.sender.rpartition("@")[2])
+        message["Message-ID"] = make_msgid(domain=domain) if once is None else f"<{once}@{domain}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday notice answers it
-        message.set_content(words.filled("notice", kind, {}) + "\n")
+        message.set_content(text)
         return message

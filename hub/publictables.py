@@ -50,4 +50,20 @@ letter_days = sa.Table(  # how many letters came on a day, and how many were tur
     sa.Column("refused", sa.Integer, nullable=False),
 )
 
+reports = (
+    sa.Table(  # of published numbers to those who are sent them; no projection, `work` has what was sent
+        "reports",
+        metadata,
+        text("stakeholder", primary_key=True),
+        text("period", primary_key=True),  # as 2026-03 or 2026-Q1
+        number("until"),  # numbers that were published by then are in it
+        sa.Column("attempts", sa.Integer, nullable=False),
+        number("next_at", nullable=True),  # null once it ended
+        text("code", nullable=True),  # what the last attempt came to
+        text("digest", nullable=True),  # SHA-256 of the PDF that was sent
+        number("sent_at", nullable=True),
+        number("recorded_at", nullable=True),
+    )
+)
+
 PUBLIC: Final = (aggregates, publications, letters)

@@ -5,92 +5,27 @@ register has already is not written again.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, Self
+from typing import Annotated, Any, Final, NamedTuple, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
-from connectors.age import check as check_keys
-from connectors.age import keys_max
 from connectors.recheck import PAUSED
 from hub.appender import Appender
 from hub.governance import Register, write
+from hub.shapes import Address, Agreement, Folder, Name, Postal, Report, Shape, Wanted
 from hub.signing import Kind, Signing
 from hub.users import Credentials
-from schemas import instant, topics
-from schemas.errors import BadTime, Invalid, Problem, Refused
+from schemas import topics
+from schemas.errors import Invalid, Problem
 
 SUBSCRIPTIONS_MAX: Final = 50
 STAKEHOLDERS_MAX: Final = 1_000
 
 
-def _time(text: str) -> str:
-    try:
-        instant.parse(text)
-    except BadTime as error:
-        raise ValueError(error.detail) from None
-    return text
-
-
-Time = Annotated[str, AfterValidator(_time)]
-Name = Annotated[str, Field(min_length=1, max_length=100)]
-Postal = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]+$")]
-
-
-Address = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+", max_length=2_000)]
-
-
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Agreement(_Shape):
-    """The signed data-sharing agreement; both days included, `until` may be open."""
-
-    since: Annotated[Time, Field(alias="from")]
-    until: Time | None = None
-
-
-class Wanted(_Shape):
-    """A subscription. Its id is made of stakeholder, purpose and adapter where none is given."""
-
-    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,100}$")] | None = None
-    purpose: Name
-    categories: Annotated[list[Name], Field(min_length=1, max_length=100)]
-    adapter: Literal["webhook", "alerts", "pull", "feed", "sftp", "fhir"] = "webhook"
-
-
-class Folder(_Shape):
-    """A folder on a stakeholder's SFTP server; `host_key` is a line of the server's public key. With keys of
-    age, files are encrypted for them.
-    """
-
-    url: Annotated[str, Field(pattern=r"^sftp://[^\s/?#]+(/[^\s?#]*)?$", max_length=2_000)]
-    host_key: Annotated[str, Field(max_length=2_000)]
-    every: Literal["hour", "day", "at-once"] = "hour"
-    format: Literal["csv", "jsonl"] = "csv"
-    age: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=keys_max)] = []
-
-    @model_validator(mode="after")
-    def _fit(self) -> Self:
-        from connectors.drop import Drop  # noqa: PLC0415  slow to import, and seldom needed
-
-        try:
-            Drop.of(self.model_dump())
-            if self.age:
-                check_keys(self.age)
-        except Refused as error:
-            raise ValueError(error.detail) from None
-        return self
-
-    def settings(self) -> dict[str, Any]:
-        """What the adapter needs to know."""
-        return self.model_dump(exclude=None if self.age else {"age"})
-
-
-class Description(_Shape):
+class Description(Shape):
     """A stakeholder. `webhook`, `sftp` and `fhir` are where its subscriptions by these are delivered; with
-    `kafka` its own clients may use its topics. `address` is where it gets letters, for accountings of
-    disclosures (45 CFR 164.528(b)(2)(ii)).
+    `kafka` its own clients may use its topics, and with `report` it is sent the published numbers. `address`
+    is where it gets letters, for accountings of disclosures (45 CFR 164.528(b)(2)(ii)).
     """
 
     id: Annotated[str, Field(pattern=rf"^{topics.STAKEHOLDER_ID.pattern}$")]
@@ -106,13 +41,16 @@ class Description(_Shape):
     sftp: Folder | None = None
     fhir: Address | None = None
     kafka: bool = False
-    subscriptions: Annotated[list[Wanted], Field(max_length=SUBSCRIPTIONS_MAX)] = []
+    report: Report | None = None
+    subscriptions: list[Wanted] = Field(default=[], max_length=SUBSCRIPTIONS_MAX)
 
     def body(self) -> dict[str, Any]:
         """The record of the stakeholder."""
         more: dict[str, Any] = {"kafka": True} if self.kafka else {}
         if self.address is not None:
             more["address"] = self.address
+        if self.report is not None:
+            more["report"] = self._report(self.report)
         return more | {
             "id": self.id,
             "name": self.name,
@@ -122,6 +60,17 @@ class Description(_Shape):
             "medical": self.medical,
             "part2": self.part2,
         }
+
+    def _report(self, report: Report) -> dict[str, Any]:
+        """How often, in which language, and where to. Raises `Invalid` where that is not said."""
+        found = {"every": report.every, "language": report.language}
+        if report.mail is not None:
+            return found | {"mail": report.mail}
+        if self.sftp is None:
+            raise Invalid.one(
+                "/report", "missing", "a report needs an address: `mail`, or a folder in `sftp`"
+            )
+        return found | {"sftp": self.sftp.settings()}
 
     def wanted(self) -> dict[str, dict[str, Any]]:
         """The records of its subscriptions, by id. Raises `Invalid` where two have the same."""
@@ -208,9 +157,10 @@ class Registration:
         create_topics: Callable[[Iterable[str]], None],
         users: Users,
         kafka: bool,
+        mail: bool = True,
     ) -> None:
         """In: the way to the log, the register as of now, the secrets, what creates topics of theirs, who may
-        use the brokers, and whether agencies have a way to them at all.
+        use the brokers, whether agencies have a way to them at all, and whether the hub can send mail.
         """
         self._appender = appender
         self._register = register
@@ -218,6 +168,7 @@ class Registration:
         self._create_topics = create_topics
         self._users = users
         self._kafka = kafka
+        self._mail = mail
 
     def register(self, wanted: Sequence[Description], by: str) -> list[Registered]:
         """Brings stakeholders to what is described; their subscriptions that are not, are retired.
@@ -232,6 +183,10 @@ class Registration:
                 raise Invalid.one(
                     "/kafka", "no-way", "agencies have no way to the brokers: set `kafka_agencies`"
                 )
+            if one.report is not None and one.report.mail is not None and not self._mail:
+                detail = "the hub has no way to send mail: set `mail_host` and `mail_from`"
+                raise Invalid.one("/report/mail", "no-way", detail)
+            one.body()
             one.wanted()
         self._create_topics([one.id for one in wanted])
         return [self._register_one(one, register, by) for one in wanted]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from consent import default_policy
 from hub.publictables import publications
-from hub.store import upsert
+from hub.store import Store, upsert
 from schemas import instant
 from streams import measures
 from streams.cells import DEFAULT, Cell, Release
@@ -58,6 +58,11 @@ def everybody(_category: str, _labels: Sequence[str]) -> bool:
 
 def publish(side: Side, races: Sequence[str] = RACES) -> dict[str, Release]:
     """A month of invented people, as the auditor publishes it."""
+    return published(side.hub.store, races)
+
+
+def published(store: Store, races: Sequence[str] = RACES) -> dict[str, Release]:
+    """The same in any store."""
     counts: Counter[Cell] = Counter()
     for number in range(150):
         person = Person()
@@ -74,6 +79,6 @@ def publish(side: Side, races: Sequence[str] = RACES) -> dict[str, Release]:
         made[row.series] = release(row, MONTH, counts, CATEGORIES, rows, made)
         body = json.loads(json.dumps(made[row.series].body(DEFAULT)))
         told = {"measure": row.id, "version": row.version, "month": MONTH, "at": 1, "body": body}
-        with side.hub.store.write() as connection:
+        with store.write() as connection:
             upsert(connection, publications, [told])
     return made

@@ -534,6 +534,7 @@ def _publisher(hub: Hub) -> "Publisher":
         of.partitions,
         now_ms,
         of.publish_quiet_ms,
+        of.privacy_budget,
     )
 
 

@@ -85,7 +85,7 @@ def _measure(paper: Paper, one: Series, words: Tongue) -> None:
         hidden=words.number(number),
         all=words.number(every),
     )
-    paper.paragraphs([legible(shown.says), said])
+    paper.paragraphs([legible(shown.says), said, *([shown.noise] if shown.noise else [])])
     paper.ln(3)
     _heading(paper, shown.month)
     _bars(paper, shown, words)

@@ -13,10 +13,9 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import asyncssh
 import sqlalchemy as sa
@@ -29,6 +28,8 @@ from sqlalchemy.engine import make_url
 from connectors import alert_rules, mapping
 from hub import authority, broker, health, kek, settings, users
 from hub.errors import OperatorError
+from hub.finding import Finding
+from hub.openness import public
 from hub.settings import Settings
 from hub.store import Store
 from hub.tables import keks, keys
@@ -43,18 +44,6 @@ FREE_MB_LOW: Final = 5_120
 CERTIFICATE_DAYS_LOW: Final = 60
 KEK_DAYS_MAX: Final = 90
 TIME_ERROR: Final = 5  # adjtimex(2): the kernel's clock is not kept by anything
-
-State = Literal["ok", "note", "wrong"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: what was looked at, how it is, and the mend where something is to be done."""
-
-    name: str
-    state: State
-    says: str
-    mend: str = ""
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False) -> None:
@@ -78,6 +67,8 @@ def examine(configured: Settings) -> list[Finding]:
         checks.append(_files)
     if configured.alert_rules or configured.push_contact or configured.mail_host:
         checks.append(_alerts)
+    if configured.census or configured.measures or configured.linking_desk or configured.privacy_budget:
+        checks.append(public)
     if configured.kafka_agencies is not None:
         checks.append(_agencies)
     if configured.oidc_issuer is not None:

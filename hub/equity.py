@@ -132,7 +132,7 @@ def compare(
     whole: dict[str, Range | None] = {}
     for group in groups:
         n = release.cells.get(measures.cell(row.series, month, kind, "race", group))
-        people[group] = None if n is None else Range(*rules.meant(n), n)
+        people[group] = None if n is None else Range(*release.meant(n, rules), n)
         whole[group] = _whole(group, base, residents, referred)
     known = {group: of.shown for group, of in whole.items() if of is not None and group not in UNCOUNTABLE}
     reference = max(known, key=lambda one: (known[one], one)) if known else None
@@ -155,7 +155,7 @@ def referred(row: Measure, month: str, release: Release, rules: Rules = DEFAULT)
         cells = [release.cells.get(measures.cell(row.series, month, kind, "race", group)) for kind in kinds]
         shown = [one for one in cells if one is not None]
         if len(shown) == len(cells):
-            meant = [rules.meant(one) for one in shown]
+            meant = [release.meant(one, rules) for one in shown]
             found[group] = Range(sum(low for low, _ in meant), sum(high for _, high in meant), sum(shown))
     return found
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from hub import equity
 from hub.equity import Census, Comparison, Line
-from hub.figures import Series, kind_words, kinds_of, text, value_words
+from hub.figures import Series, kind_words, kinds_of, noise_words, text, value_words
 from hub.forest import Mark, forest
 from hub.language import Tongue
 
@@ -44,6 +44,7 @@ def _section(
         "title": text(one.row.title, words.language),
         "says": text(one.row.says, words.language),
         "month": words.month(month),
+        "noise": noise_words(release, words),
         "comparisons": [_comparison(each, named[each.kind], words) for each in told],
         "silent": words.listed(silent),
     }

@@ -29,6 +29,7 @@ COLUMNS: Final = {
     "dimension": "all, district, race, age or gender",
     "value": "Value of that dimension, as participants state it; empty for all",
     "people": "How many people, each once, rounded; empty where it is hidden",
+    "noise": "By how many people at most, with 95 %, noise moved the number; empty where none was added",
 }
 
 
@@ -84,6 +85,7 @@ def records(series: Sequence[Series]) -> Iterator[dict[str, Any]]:
                     "dimension": cell[3],
                     "value": cell[4],
                     "people": people,
+                    "noise": None if release.noise is None else release.noise.within,
                 }
 
 
@@ -117,6 +119,7 @@ def dictionary(rows: Measures, language: str) -> dict[str, Any]:
                 "definition": text(row.says, language),
                 "events": list(row.events),
                 "complete_after_days": row.ripe_days,
+                "epsilon": row.epsilon,
             }
             for row in rows.rows
         ],
@@ -154,6 +157,7 @@ class Figure(NamedTuple):
     bars: list[Line]
     course: Table
     whom: list[Table]
+    noise: str | None = None
 
     @property
     def empty(self) -> bool:
@@ -188,7 +192,19 @@ def figure(series: Series, words: Tongue) -> Figure:
         for name in DIMENSIONS
     ]
     title, says = text(row.title, words.language), text(row.says, words.language)
-    return Figure(row.id, row.version, title, says, words.month(month), bars, course, whom)
+    noise = noise_words(release, words)
+    return Figure(row.id, row.version, title, says, words.month(month), bars, course, whom, noise)
+
+
+def noise_words(release: Release, words: Tongue) -> str | None:
+    """That noise was added and how much, where it was."""
+    if release.noise is None:
+        return None
+    return words.say(
+        "A little chance was added to each of these numbers, so that nobody can be made out. In 95 of 100 "
+        "cases a number is no more than %(within)s people away from the count, before it is rounded.",
+        within=words.number(release.noise.within),
+    )
 
 
 def kinds_of(row: Measure, release: Release) -> list[str]:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 import structlog
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
+from prometheus_client import Counter as Metric
 
 from hub.appender import Appender
 from hub.auditor import PROJECTION
@@ -29,11 +30,15 @@ from streams import measures
 from streams.aggregate import KEY, aad
 from streams.cells import DEFAULT, Cell, Contradiction, Release, TooMany
 from streams.measures import Measures
+from streams.noise import NoOpenDP, OverBudget, afford
 
 LOOK_MS: Final = 5_000
 TOPIC: Final = "publications"
 ANSWER_S_MAX: Final = 10.0
 
+_withheld = Metric(
+    "hub_publications_withheld_total", "Months that could not be published", ["measure", "reason"]
+)
 log = structlog.get_logger(__name__)
 
 
@@ -52,10 +57,15 @@ class Publisher:
         partitions: int,
         now_ms: Callable[[], int],
         quiet_ms: int,
+        budget: float | None = None,
     ) -> None:
-        """In: `quiet_ms` is how long nothing may have come to a month before it is published."""
+        """In: `quiet_ms` is how long nothing may have come to a month before it is published; `budget` what
+        publications of one month may spend together of epsilon, where measures have noise.
+        """
         self._now_ms = now_ms
         self._quiet_ms = quiet_ms
+        self._budget = budget
+        self._withheld: set[tuple[str, str]] = set()
         self._client = dict(client)
         self._store = store
         self._vault = vault
@@ -93,22 +103,33 @@ class Publisher:
         ripe = [one for one in rows if one.series not in earlier and measures.ripe(one, month, day)]
         if not ripe or not self._knows_all():
             return 0
-        counts = self._counts(month)
+        counts, done = self._counts(month), 0
         from streams.release import release  # noqa: PLC0415  its solver is slow to import, and seldom needed
 
         for one in ripe:
             try:
+                if one.epsilon is not None:
+                    afford(
+                        (of.noise.epsilon for of in earlier.values() if of.noise), one.epsilon, self._budget
+                    )
                 made = release(one, month, counts, categories, rows, earlier)
-            except (Contradiction, TooMany) as error:
-                log.error("not published", measure=one.id, month=month, reason=type(error).__name__)
+            except (Contradiction, TooMany, NoOpenDP, OverBudget) as error:
+                if (
+                    one.series,
+                    month,
+                ) not in self._withheld:  # said once, and tried again for as long as it takes
+                    log.error("not published", measure=one.id, month=month, reason=type(error).__name__)
+                    _withheld.labels(one.id, type(error).__name__).inc()
+                    self._withheld.add((one.series, month))
                 continue
             body = json.dumps(made.body(DEFAULT), separators=(",", ":")).encode()
             value = {"measure": one.id, "version": one.version, "month": month, "body": body}
             value["at"] = self._now_ms()
             self._appender.append(TOPIC, None, codec.encode("Publication", value))
             earlier[one.series] = made
+            done += 1
             log.info("published", measure=one.id, month=month)
-        return len(ripe)
+        return done
 
     def published(self, month: str) -> dict[str, Release]:
         """What was published of a month, by series."""

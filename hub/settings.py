@@ -115,6 +115,9 @@ class Settings(Doors):
     """CSV file with how many people live here, by race and ethnicity: `race,people,source`; None for none."""
     publish_quiet_ms: Annotated[int, Field(ge=1_000, le=30 * 86_400_000)] = 6 * 3_600_000
     """A month's numbers are published once nothing came to them for so long, for they are final then."""
+    privacy_budget: Annotated[float, Field(gt=0, le=100)] | None = None
+    """What all that is published about one month may spend of epsilon, where measures have noise; None for
+    nothing: then a measure with an `epsilon` is not published."""
     linking_desk: str | None = None
     """The stakeholder that links people: it hears of events about somebody unknown, and reads what the
     community writes; None for nobody, and then nobody can write."""

@@ -50,22 +50,42 @@ class Rules(NamedTuple):
 DEFAULT: Final = Rules()
 
 
+class Noise(NamedTuple):
+    """Noise on the numbers of one publication: what it costs, in how many of them a person can be, the scale
+    of the discrete Laplace distribution; with 95 % it moves a number by `within` at most.
+    """
+
+    epsilon: float
+    sensitivity: int
+    scale: float
+    within: int
+
+
 class Release(NamedTuple):
     """What is published: for each dimension its values, and of each cell the rounded number or None."""
 
     values: dict[str, list[str]]
     cells: dict[Cell, int | None]
+    noise: Noise | None = None
+
+    def meant(self, shown: int, rules: Rules) -> tuple[int, int]:
+        """The least and the most that a shown number can stand for; with noise on it, with 95 %."""
+        low, high = rules.meant(shown)
+        within = 0 if self.noise is None else self.noise.within
+        return (max(low - within, rules.cell_min) if within else low), high + within
 
     def body(self, rules: Rules) -> dict[str, Any]:
         """As JSON, cells as kind, dimension, value, people."""
         rows = [[*one[2:], n] for one, n in sorted(self.cells.items())]
-        return {"rules": rules._asdict(), "values": self.values, "cells": rows}
+        noise = {} if self.noise is None else {"noise": self.noise._asdict()}
+        return {"rules": rules._asdict(), "values": self.values, "cells": rows} | noise
 
     @classmethod
     def of(cls, series: str, month: str, body: Mapping[str, Any]) -> "Release":
         """What `body` gave."""
         cells = {(series, month, *row[:3]): row[3] for row in body["cells"]}
-        return cls(dict(body["values"]), cells)
+        noise = Noise(**body["noise"]) if "noise" in body else None
+        return cls(dict(body["values"]), cells, noise)
 
 
 class TooMany(ValueError):

@@ -43,6 +43,7 @@ class Measure(BaseModel):
     bands: Annotated[tuple[Days, ...], Field(max_length=10)] = ()
     days: Days | None = None
     ripe_days: Annotated[int, Field(ge=1, le=400)]
+    epsilon: Annotated[float, Field(ge=0.001, le=10)] | None = None
     title: dict[Literal["en", "es"], str]
     says: dict[Literal["en", "es"], str]
 

@@ -392,3 +392,44 @@ def test_a_month_is_published_when_it_is_complete_and_never_again(store: Store) 
     shown = publisher.published(MONTH)
     assert shown["referrals@1"].cells[measures.cell("referrals@1", MONTH, "community")] == 60, "final"
     assert len(log.bodies) == 8
+
+
+def test_a_month_spends_its_budget_and_then_publishes_nothing_with_noise_across_restarts(
+    store: Store,
+) -> None:
+    vault, log = Vault(store, LocalKek(bytes(32))), _Log(store)
+    register = type("Register", (), {"policy": default_policy()})()
+    noisy = [
+        row.model_copy(update={"epsilon": 0.4})
+        for row in ROWS.rows
+        if row.id in ("engaged", "referrals", "services")
+    ]
+    tables = Tables(ROWS, UTC, 1)
+    for number in range(60):
+        tables.event(envelope(f"p-{number}"), fields())
+    tables.settle()
+    end = measures.day(instant.parse("2026-04-20T12:00:00Z"), UTC)
+    for month, rows in ((MONTH, tables.rows(0, MONTH)), ("", [])):
+        sealed = vault.hub(KEY).seal(aad(0, month), json.dumps(rows).encode())
+        row = {"partition": 0, "month": month, "at": end * measures.DAY_MS, "sealed": sealed}
+        with store.write() as connection:
+            upsert(connection, aggregates, [row], update=("at", "sealed"))
+
+    def started(budget: float | None) -> Publisher:
+        made = Publisher(  # type: ignore[arg-type]
+            {}, store, vault, log, lambda: register, measures.Measures(noisy), UTC, 1,
+            lambda: (end + 1) * measures.DAY_MS, 1_000, budget,
+        )  # fmt: skip
+        made._knows_all = lambda: True  # type: ignore[method-assign]
+        return made
+
+    assert started(None).look() == 0, "no budget, nothing spent"
+    assert started(1.0).look() == 2, "0.8 of 1.0, and the third does not fit"
+    assert started(1.0).look() == 0, "what was spent is known after a restart, by what was published"
+    first = list(log.bodies)
+    assert started(1.2).look() == 1
+    assert log.bodies[:2] == first, "what was published stands"
+    spent = [
+        json.loads(codec.decode_as("Publication", one)["body"])["noise"]["epsilon"] for one in log.bodies
+    ]
+    assert spent == [0.4] * 3

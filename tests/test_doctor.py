@@ -15,8 +15,9 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from typer.testing import CliRunner
 
 from hub import bootstrap, broker, doctor, health, kek, settings
-from hub.doctor import Finding
+from hub.finding import Finding
 from hub.health import Heartbeat, Pulse
+from hub.openness import public
 from hub.settings import Settings
 
 NAMES = ["broker", "schemas", "clock", "keys", "store", "disk"]
@@ -203,3 +204,52 @@ def test_a_way_for_agencies_to_brokers_that_let_everybody_in_is_wrong(pristine: 
     found = finding(pristine.model_copy(update={"kafka_agencies": "kafka.example.org:9094"}), "agencies")
     assert (found.state, found.says) == ("wrong", "the brokers let everybody do everything")
     assert "authorizer" in found.mend
+
+
+CENSUS = "race,people,source\nblack,2000,ACS\nwhite,9000,ACS\n"
+ROW = """[[measure]]
+id = "referrals"
+version = 1
+from = "2000-01"
+events = ["referral"]
+by = "category"
+ripe_days = 14
+epsilon = 0.6
+title = { en = "a", es = "b" }
+says = { en = "a", es = "b" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("census", "rows", "more", "state", "says"),
+    [
+        (CENSUS, None, {}, "note", "linking_desk"),
+        (CENSUS.replace("2000", "-3"), None, {}, "wrong", "line 2"),
+        (None, ROW.replace("by =", "bye ="), {}, "wrong", "/measure/0/by"),
+        (None, ROW, {}, "wrong", "privacy_budget"),
+        (None, ROW, {"privacy_budget": 0.5}, "wrong", "0.6"),
+        (None, ROW, {"privacy_budget": 0.6}, "note", "linking_desk"),
+    ],
+)
+def test_what_everybody_may_see_is_looked_at_where_anything_is_set(
+    tmp_path: Path, census: str | None, rows: str | None, more: dict[str, float], state: str, says: str
+) -> None:
+    files = {"census": census, "measures": rows}
+    named = {name: tmp_path / name for name, text in files.items() if text is not None}
+    for name, path in named.items():
+        path.write_text(str(files[name]))
+    found = public(settings.load(data=tmp_path / "data", **named, **more))
+    assert found.state == state
+    assert says in found.says + found.mend
+
+
+def test_a_missing_census_is_told(tmp_path: Path) -> None:
+    found = public(settings.load(data=tmp_path / "data", census=tmp_path / "nowhere.csv"))
+    assert (found.state, found.says) == ("wrong", "`census` cannot be read")
+
+
+@pytest.mark.broker
+def test_a_desk_that_nobody_registered_is_wrong(prepared: Settings) -> None:
+    found = finding(prepared.model_copy(update={"linking_desk": "reach"}), "public")
+    assert found.state == "wrong"
+    assert "no stakeholder is called `reach`" in found.says

@@ -16,6 +16,7 @@ from rich.table import Table
 MEASURED = (
     *("decide", "memory", "throughput", "latency", "sizes", "growth"),
     *("gateway", "webhook", "files", "screen", "streams", "ledger", "pages"),
+    "aggregates",
 )
 RESULTS = Path("bench-results.json")
 

@@ -85,6 +85,7 @@ class Tables:
         self._zone = zone
         self._partitions = partitions
         self.people: dict[str, Known] = {}
+        self._cells: dict[Cell, Cell] = {}  # each name once, however many people are in it
         self.counts: dict[int, dict[str, Counter[Cell]]] = defaultdict(lambda: defaultdict(Counter))
         self.dirty: set[tuple[int, str]] = set()
         self.stale: set[str] = set()  # people whose cells are to be worked out anew
@@ -98,7 +99,8 @@ class Tables:
         """Works out in which cells people are, of so many whose news is waiting, or all."""
         for participant in list(self.stale)[:people_max]:
             known = self.people[participant]
-            cells = known.person.cells(self._rows, partial(_counted, known.state))
+            found = known.person.cells(self._rows, partial(_counted, known.state))
+            cells = {self._cells.setdefault(one, one) for one in found}
             self._count(participant, known.cells, cells)
             known.cells = cells
             self.stale.remove(participant)

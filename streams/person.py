@@ -7,6 +7,7 @@ day. The stage keeps it sealed under the participant's own key, so that it is go
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from schemas.fields import plain
@@ -31,6 +32,12 @@ class Fact(NamedTuple):
     words: tuple[str, ...]
 
 
+@lru_cache(maxsize=65_536)
+def _fact(day: int, category: str, labels: tuple[str, ...], district: str, words: tuple[str, ...]) -> Fact:
+    """One fact for all whom it is true of: it is kept for many people, and there are few different ones."""
+    return Fact(day, category, labels, district, words)
+
+
 class Person:
     """What is known of one participant: facts, and what they said of themselves last, by the event's time."""
 
@@ -48,9 +55,8 @@ class Person:
         at, equity = envelope["occurred_at"], opened.get("equity", {})
         place = opened.get("occurrence", {}).get("place") or {}
         words = tuple(sorted(equity.get("tallies", ())))
-        fact = Fact(
-            day, envelope["category"], tuple(sorted(envelope["labels"])), _value(place.get("district")), words
-        )
+        labels = tuple(sorted(envelope["labels"]))
+        fact = _fact(day, envelope["category"], labels, _value(place.get("district")), words)
         changed = self._says("race", at, _race(equity.get("race_ethnicity", ())))
         changed |= self._says("gender", at, _value(equity.get("gender")))
         ages = [word.partition(":")[2] for word in words if word.startswith("age:")]
@@ -75,7 +81,9 @@ class Person:
 
     def cells(self, rows: Measures, counted: Callable[[str, Sequence[str]], bool]) -> set[Cell]:
         """Every count in which this person is one. `counted` says it by category and labels."""
-        facts = sorted(one for one in self.facts if counted(one.category, one.labels))
+        may = {about: counted(*about) for about in {(one.category, one.labels) for one in self.facts}}
+        facts = sorted(one for one in self.facts if may[one.category, one.labels])
+        categories = {one.category for one in facts}
         months: dict[str, list[Fact]] = defaultdict(list)
         for one in facts:
             months[measures.month(one.day)].append(one)
@@ -86,7 +94,8 @@ class Person:
             for dimension in ("race", "age", "gender"):
                 values[dimension] = self.said.get(dimension, (0, NOT_STATED))[1]
             for row in rows.of(month):
-                mine = [one for one in some if measures.covers(row.events, one.category)]
+                its = {one for one in categories if measures.covers(row.events, one)}
+                mine = [one for one in some if one.category in its] if its else []
                 for kind in _kinds(row, mine, facts) if mine else ():
                     found.add(measures.cell(row.series, month, kind))
                     found |= {
@@ -104,7 +113,7 @@ class Person:
         """What `dump` gave."""
         person, value = cls(), json.loads(data)
         person.facts = {
-            Fact(day, category, tuple(labels), district, tuple(words))
+            _fact(day, category, tuple(labels), district, tuple(words))
             for day, category, labels, district, words in value["facts"]
         }
         person.said = {name: (at, what) for name, (at, what) in value["said"].items()}
@@ -122,7 +131,8 @@ def _kinds(row: Measure, mine: Sequence[Fact], facts: Sequence[Fact]) -> set[str
         words = [word.removeprefix(prefix) for one in mine for word in one.words if word.startswith(prefix)]
         return set(words[:1] if row.apart else words)
     first = mine[0].day
-    other = [one.day for one in facts if measures.covers(row.then, one.category)]
+    then = {one for one in {fact.category for fact in facts} if measures.covers(row.then, one)}
+    other = [one.day for one in facts if one.category in then]
     if row.by == "until":
         return {row.band(min((day - first for day in other if day >= first), default=None))}
     days = row.days or 0

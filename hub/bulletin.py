@@ -162,6 +162,8 @@ def _fairness(paper: Paper, series: Sequence[Series], residents: Census | None, 
                 kinds=one["silent"],
             )
             paper.paragraphs([legible(said)], 9, 5)
+    _heading(paper, words.say("What the data cannot say"))
+    paper.paragraphs(fairness.unsaid(residents, words), 10, 5)
 
 
 def _ground(residents: Census | None, words: Tongue) -> Iterable[str]:

@@ -19,6 +19,23 @@ def sections(series: Sequence[Series], residents: Census | None, words: Tongue) 
     return [_section(one, _bases(series), residents, words) for one in series]
 
 
+def unsaid(residents: Census | None, words: Tongue) -> list[str]:
+    """What nobody can learn here, since nothing that the hub is told says it."""
+    said = [
+        words.say(
+            "Who was approved: nothing that is told to the hub says if somebody was approved. So who was "
+            "referred and not approved cannot be seen."
+        ),
+        words.say(
+            "Who was arrested: only bookings into jail are told to the hub. An arrest without one is in no "
+            "number."
+        ),
+    ]
+    if residents is None:
+        said.append(words.say("Who lives here: no table of that is loaded."))
+    return said
+
+
 def _bases(series: Sequence[Series]) -> dict[str, dict[str, equity.Range]]:
     """How many were referred, by month and race."""
     return {

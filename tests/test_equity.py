@@ -132,12 +132,14 @@ def test_the_page_says_nothing_that_was_not_published(side: Side) -> None:
         page = anybody.get("/public/equity", headers={"accept-language": "es"})
         assert page.status_code == 200
         assert "¿Es justo?" in page.text
+        assert "Quién fue aprobado" in page.text
         table = csv.DictReader(anybody.get("/v1/aggregates?format=csv").text.splitlines())
         published = {row["people"] for row in table}
         assert {str(n) for one in told.values() for n in one.cells.values() if n is not None} <= published
         english = anybody.get("/public/equity").text
         assert "not loaded" in english
         assert "cannot say" in english
+        assert "Who was approved" in english
         framed = anybody.get("/public/embed/referrals?language=es", headers={"cookie": "hub_language=en"})
         assert 'lang="es"' in framed.text
         assert "frame-ancestors *" in framed.headers["content-security-policy"]

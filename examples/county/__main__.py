@@ -24,7 +24,7 @@ from examples.county.files import Files, watched
 from examples.county.hubside import Hub, NotDone, now
 from examples.county.inbox import Inbox
 from examples.county.journal import Journal, write_whole
-from examples.county.numbers import ROLES, fetched, numbers
+from examples.county.numbers import ROLES, fetched, numbers, reported, wrote
 from examples.county.officers import Officers
 from examples.county.own import perform as perform_own
 from examples.county.plan import Plan, plan
@@ -109,12 +109,21 @@ def perform(chosen: argparse.Namespace, folder: Path, console: Console) -> bool:
             if agency.role in ROLES:
                 lines[agency.id].unexplained += counted.amiss
         own = play.step("own", lambda: perform_own(running.address))
+        state = play.step("letter", lambda: wrote(running.address))
+        reports = reported(county, systems.folder_of, alive)
+        for who, name in reports.items():
+            if not name.startswith("numbers-"):
+                lines[who].unexplained.append(f"the report: {name}")
         showing.stop()
         if chosen.json:
             print(json.dumps({who: line.as_json() for who, line in lines.items()}, indent=1))
         else:
             show(console, county, lines)
             public(console, county, counted)
+            console.print(
+                f"Each of them has its report, as PDF by SFTP: {', '.join(sorted(set(reports.values())))}."
+            )
+            console.print(f"A neighbour reported harm without an account, and was told: {state}.")
             console.print(
                 "Somebody new signed on the form, got a card, looked at their own page and took it all back: "
                 f"the door was closed after {own['closed_ms']:,} ms."

@@ -28,7 +28,8 @@ class Subscription:
 class Agency:
     """One stakeholder, with its agreement's period in milliseconds since 1970.
 
-    `form` is the format of its files, where it gets files; `signed` how its webhook is.
+    `form` is the format of its files, where it gets files; `signed` how its webhook is; `report` the language
+    of the report of published numbers that it gets each month, where it does.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Agency:
     subscriptions: tuple[Subscription, ...]
     form: str = "csv"
     signed: str = "hmac"
+    report: str | None = None
 
     def ways_for(self, category: str) -> tuple[str, ...]:
         """The ways by which it is told of a category, each once; none where it does not want it."""
@@ -89,4 +91,5 @@ def _agency(row: dict[str, Any], anchor: int) -> Agency:
         ),
         form=row.get("form", "csv"),
         signed=row.get("signed", "hmac"),
+        report=row.get("report"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -15,6 +16,12 @@ from examples.county.plan import Plan
 ROLES = ("business", "civil-rights", "community", "elected")
 OF_EVENTS = {"referrals": "referral.", "services": "service.", "engaged": "contact.case-management"}
 wait_ms_max = 60_000
+HARM = {
+    "kind": "harm",
+    "what": "Needles by the swings",
+    "whom": "the children of the block",
+    "where": "Alder Street",
+}
 cell_min = 11
 
 
@@ -52,6 +59,27 @@ def numbers(plan: Plan, rows: list[dict[str, Any]]) -> Numbers:
             amiss.append(f"{row['people']} people where there were {known}: {row['measure']} {row['kind']}")
     shown = sum(row["people"] is not None for row in rows)
     return Numbers(sorted({row["month"] for row in rows}), shown, len(rows) - shown, amiss)
+
+
+def reported(county: Plan, folders: Callable[[str], Path], alive: Callable[[], None]) -> dict[str, str]:
+    """The name of everybody's report who gets one, by stakeholder; or, after a minute, why it is not one."""
+    wanted = [one.id for one in county.agencies.values() if one.report]
+    deadline = time.monotonic() + wait_ms_max / 1000
+    found: dict[str, str] = {}
+    while len(found) < len(wanted) and time.monotonic() < deadline:
+        alive()
+        for who in wanted:
+            for path in folders(who).glob("numbers-*.pdf"):
+                found[who] = path.name if path.read_bytes().startswith(b"%PDF-") else "no PDF"
+        time.sleep(0.5)
+    return {who: found.get(who, "nothing came within a minute") for who in wanted}
+
+
+def wrote(address: str) -> str:
+    """A neighbour reports harm without an account, and asks what became of it. Out: the answer."""
+    code = httpx.post(f"{address}/v1/letters", json=HARM, timeout=30).raise_for_status().json()["code"]
+    asked = httpx.post(f"{address}/v1/letters/states", json={"code": code}, timeout=30).raise_for_status()
+    return str(asked.json()["state"])
 
 
 def _people(plan: Plan) -> dict[tuple[str, str, str], set[int]]:

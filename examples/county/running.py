@@ -159,6 +159,7 @@ def surroundings() -> dict[str, str]:
         "HUB_DEMO": "true",
         "HUB_SEND_MS_MAX": os.environ.get("HUB_SEND_MS_MAX") or "20000",
         "HUB_PUBLISH_QUIET_MS": "10000",
+        "HUB_LINKING_DESK": "reach",
     }
 
 
@@ -245,7 +246,8 @@ def _described(one: Agency, places: Places) -> dict[str, Any]:
         "part2": one.part2,
         **({"webhook": places.webhook(one.id), "webhook_signature": one.signed} if "webhook" in ways else {}),
         **({"fhir": places.fhir(one.id)} if "fhir" in ways else {}),
-        **({"sftp": places.sftp(one)} if "sftp" in ways else {}),
+        **({"sftp": places.sftp(one)} if "sftp" in ways or one.report else {}),
+        **({"report": {"every": "month", "language": one.report}} if one.report else {}),
         "subscriptions": [
             {
                 "id": each.id,

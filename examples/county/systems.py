@@ -78,6 +78,10 @@ class Systems:
             "format": one.form,
         }
 
+    def folder_of(self, stakeholder: str) -> Path:
+        """Where files for it arrive."""
+        return self.mailbox.folder / stakeholder / "in"
+
     def hand_in(self) -> dict[str, Path]:
         """By agency: the folder in which the hub looks for its files."""
         folders = {agency: self.folder / "watched" / agency for agency in WATCHED}

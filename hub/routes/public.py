@@ -70,8 +70,9 @@ async def fair(request: Request, of: Parts = Depends(parts)) -> Response:
     words = speak(request)
     found = await run_in_threadpool(figures.published, of.store, of.measures)
     shown = fairness.sections(found, of.census, words)
+    silent = fairness.unsaid(of.census, words)
     source = None if of.census is None else of.census.source
-    return render(request, "equity.html", anonymous=True, sections=shown, source=source)
+    return render(request, "equity.html", anonymous=True, sections=shown, source=source, silent=silent)
 
 
 @routes.get("/public/embed/{name}", include_in_schema=False)

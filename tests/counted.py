@@ -56,15 +56,15 @@ def everybody(_category: str, _labels: Sequence[str]) -> bool:
     return True
 
 
-def publish(side: Side, races: Sequence[str] = RACES) -> dict[str, Release]:
+def publish(side: Side, races: Sequence[str] = RACES, people: int = 150) -> dict[str, Release]:
     """A month of invented people, as the auditor publishes it."""
-    return published(side.hub.store, races)
+    return published(side.hub.store, races, people)
 
 
-def published(store: Store, races: Sequence[str] = RACES) -> dict[str, Release]:
+def published(store: Store, races: Sequence[str] = RACES, people: int = 150) -> dict[str, Release]:
     """The same in any store."""
     counts: Counter[Cell] = Counter()
-    for number in range(150):
+    for number in range(people):
         person = Person()
         doors = ("referral.community", "referral.arrest-diversion", "referral.social-contact")
         kinds = ("service.housing", "service.medical", "contact.case-management")

@@ -106,6 +106,24 @@ def disclosures(
         _print(found, register, words)
 
 
+@app.command(epilog="Example: hub report sent --json")
+def sent(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """Reports of the published numbers: to whom, for when, and what became of each."""
+    from hub import reporting  # noqa: PLC0415  its libraries are slow to import
+
+    with bootstrap.bootstrap(settings.load()) as hub:
+        found = reporting.listed(hub.store)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    table = Table("to", "period", "state", "code", "attempts", "sent", "next try", box=None)
+    for one in found:
+        table.add_row(*(str(one[name] or "") for name in reporting.COLUMNS))
+    Console().print(table if found else "No report was due yet; `hub agency add --report` asks for one.")
+
+
 def period(since: str | None, until: str | None, zone: ZoneInfo, now: int) -> tuple[int, int]:
     """First and last millisecond of the days meant, at the program's place. Raises `typer.BadParameter`."""
     today = datetime.fromtimestamp(now / 1000, zone).date()

@@ -32,7 +32,7 @@ from hub.nudge import Sent
 from hub.publictables import publications, reports
 from hub.store import Store, upsert
 from hub.tables import acts as recorded
-from schemas import crash
+from schemas import crash, instant
 from schemas.errors import Refused, Unavailable
 from streams.measures import Measures
 
@@ -42,6 +42,8 @@ CLAIM_MS: Final = 300_000
 SEND_S_MAX: Final = 60
 AT_ONCE_MAX: Final = 4  # all of which can be tried while they are claimed
 BY: Final = "auditor"
+LISTED_MAX: Final = 1_000
+COLUMNS: Final = ("stakeholder", "period", "state", "code", "attempts", "sent_at", "next_at")
 
 log = structlog.get_logger(__name__)
 _sent = Counter("hub_reports_total", "Reports of published numbers, by what came of them", ["way", "outcome"])
@@ -237,6 +239,25 @@ class Reporter:
                 return
             with self._store.write() as connection:
                 connection.execute(reports.update().where(_same(row)).values(recorded_at=self._now()))
+
+
+def listed(store: Store) -> list[dict[str, Any]]:
+    """What became of every report, newest period first, by `COLUMNS`; times as RFC 3339."""
+    query = sa.select(reports).order_by(reports.c.period.desc(), reports.c.stakeholder).limit(LISTED_MAX)
+    with store.read() as connection:
+        rows = connection.execute(query).all()
+    return [
+        {
+            "stakeholder": row.stakeholder,
+            "period": row.period,
+            "state": "sent" if row.sent_at else "waiting" if row.next_at else "abandoned",
+            "code": row.code,
+            "attempts": row.attempts,
+            "sent_at": instant.format(row.sent_at) if row.sent_at else None,
+            "next_at": instant.format(row.next_at) if row.next_at else None,
+        }
+        for row in rows
+    ]
 
 
 def _text(words: Tongue) -> str:

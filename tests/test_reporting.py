@@ -136,6 +136,8 @@ async def test_a_month_is_mailed_once_says_what_it_hides_and_is_recorded(office:
     office.now = MAY
     assert await office.look() == 1
     assert [row.period for row in office.rows()] == ["2026-03", "2026-04"]
+    said = [tuple(one[name] for name in reporting.COLUMNS[:5]) for one in reporting.listed(office.desk.store)]
+    assert said == [("chamber", month, "sent", "accepted", 1) for month in ("2026-04", "2026-03")]
     assert len(office.letters()) == 2
 
 

@@ -46,7 +46,9 @@ LISTED_MAX: Final = 1_000
 COLUMNS: Final = ("stakeholder", "period", "state", "code", "attempts", "sent_at", "next_at")
 
 log = structlog.get_logger(__name__)
-_sent = Counter("hub_reports_total", "Reports of published numbers, by what came of them", ["way", "outcome"])
+_sent = Counter(
+    "hub_reports_total", "Reports of published numbers, by what came of them", ["channel", "outcome"]
+)
 
 
 class Keys(Protocol):

@@ -68,7 +68,7 @@ def test_what_is_told_is_the_text_format_with_one_head_for_each_metric(tmp_path:
 
 
 LABELS = {"stage", "topic", "partition", "reason", "effect", "status", "type"}
-LABELS |= {"agency", "adapter", "channel", "outcome", "who"}
+LABELS |= {"agency", "adapter", "channel", "measure", "outcome", "who"}
 
 
 def test_every_metric_is_described_with_its_labels_and_no_label_is_about_a_person() -> None:
@@ -81,6 +81,8 @@ def test_every_metric_is_described_with_its_labels_and_no_label_is_about_a_perso
         "hub.ledger.worker",
         "hub.live",
         "hub.notifying",
+        "hub.publishing",
+        "hub.reporting",
         "hub.standstill",
         "hub.supervisor",
         "hub.visits",

@@ -68,7 +68,7 @@ def published(store: Store, races: Sequence[str] = RACES, people: int = 150) -> 
         person = Person()
         doors = ("referral.community", "referral.arrest-diversion", "referral.social-contact")
         kinds = ("service.housing", "service.medical", "contact.case-management")
-        race, district = races[number % 3], str(number % 2)
+        race, district = races[number % len(races)], str(number % 2)
         said = fields(district, (race,), ["handoff:within-1-day"] if number % 2 else [])
         for category in (doors[number % 7 % 3], kinds[number % 3]):
             person.apply(envelope("p", category, DAY), said, DAY)

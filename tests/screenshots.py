@@ -290,7 +290,7 @@ def main() -> None:
         broker.start(settings.load(data=Path(scratch) / "kafka")) as kafka,
         served(kafka.bootstrap, Path(scratch) / "hub", census=_census(Path(scratch))) as side,
     ):
-        populate(side, ("black", "white", "latina"))
+        populate(side, ("black", "white", "latina", ""))
         busy(side)
         take(side, folder, sys.argv[2:])
 

@@ -246,10 +246,3 @@ def test_what_everybody_may_see_is_looked_at_where_anything_is_set(
 def test_a_missing_census_is_told(tmp_path: Path) -> None:
     found = public(settings.load(data=tmp_path / "data", census=tmp_path / "nowhere.csv"))
     assert (found.state, found.says) == ("wrong", "`census` cannot be read")
-
-
-@pytest.mark.broker
-def test_a_desk_that_nobody_registered_is_wrong(prepared: Settings) -> None:
-    found = finding(prepared.model_copy(update={"linking_desk": "reach"}), "public")
-    assert found.state == "wrong"
-    assert "no stakeholder is called `reach`" in found.says

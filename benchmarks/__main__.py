@@ -15,8 +15,8 @@ from rich.table import Table
 
 MEASURED = (
     *("decide", "memory", "throughput", "latency", "sizes", "growth"),
-    *("gateway", "webhook", "files", "screen", "streams", "ledger", "pages"),
-    "aggregates",
+    *("gateway", "webhook", "sealing", "files"),
+    *("screen", "streams", "ledger", "pages", "guessing", "aggregates"),
 )
 RESULTS = Path("bench-results.json")
 

@@ -143,7 +143,9 @@ def _form(form: int) -> list[bytes]:
     ).split(number.encode())
 
 
-def events(count: int, participants: int, first: int = 0) -> Iterator[tuple[str, bytes]]:
+def events(
+    count: int, participants: int, first: int = 0, part_bytes: int = 64
+) -> Iterator[tuple[str, bytes]]:
     """Participant and value of `count` events numbered from `first`, participants drawn evenly."""
     dice = random.Random(first)
     for n in range(first, first + count):
@@ -164,7 +166,7 @@ def events(count: int, participants: int, first: int = 0) -> Iterator[tuple[str,
                     "discloser": DISCLOSER,
                     "compartments": carried,
                 },
-                "sealed": {name: os.urandom(64) for name in carried},
+                "sealed": {name: os.urandom(part_bytes) for name in carried},
             },
         )
         yield who, value

@@ -10,9 +10,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -75,9 +76,15 @@ def _event(number: int, name: str, at_ms: int, category: str, data: dict[str, An
 
 
 @contextlib.contextmanager
-def running(folder: Path, managers: dict[str, Sequence[str]], people: int) -> Iterator[Scene]:
-    """In: the case managers' accounts of each team, and how many people each team has, theirs in turn."""
+def running(
+    folder: Path,
+    managers: Mapping[str, Sequence[str]],
+    people: int,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Scene]:
+    """In: case managers' accounts of each team; how many people each team has, theirs in turn; settings."""
     environment = {**os.environ, "HUB_DATA": str(folder / "hub"), "HUB_WEB_PORT": "0", "HUB_DEMO": "true"}
+    environment |= more
     command = [sys.executable, "-m", "hub.cli", "up", "--json"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log)
@@ -97,7 +104,7 @@ def running(folder: Path, managers: dict[str, Sequence[str]], people: int) -> It
                 process.kill()
 
 
-def _peopled(address: str, hub: bootstrap.Hub, managers: dict[str, Sequence[str]], people: int) -> Scene:
+def _peopled(address: str, hub: bootstrap.Hub, managers: Mapping[str, Sequence[str]], people: int) -> Scene:
     jail = {"id": JAIL, "name": "County Jail", "role": "police", **SINCE}
     teams = [{"id": one, "name": one.title(), "role": "case-management", **SINCE} for one in managers]
     wanted = [{"purpose": "care-coordination", "categories": ["contact"], "adapter": "alerts"}]

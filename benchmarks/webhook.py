@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import population
+from benchmarks.peers.unsealed import Open
 from benchmarks.throughput import ROUNDS, row
 from connectors.engine import EngineSettings
 from consent import default_policy
@@ -90,26 +91,20 @@ async def _measured(folder: Path) -> dict[str, list[float]]:
     rates: dict[str, list[float]] = {"hub": [], **{one: [] for one in PEERS}}
     with broker.start(settings.load(data=folder / "kafka")) as kafka:
         configured = settings.load(data=folder / "hub", kafka_bootstrap=kafka.bootstrap, replication=1)
-        with _populated(configured, kafka.bootstrap, url) as (hub, secret):
-            environment = {
-                **os.environ,
-                "HUB_DATA": str(folder / "hub"),
-                "HUB_KAFKA_BOOTSTRAP": kafka.bootstrap,
-                "HUB_REPLICATION": "1",
-                "HUB_PRIVATE_WEBHOOKS": "true",
-            }
+        with populated(configured, kafka.bootstrap, url) as (hub, secret):
+            environment = surroundings(folder / "hub", kafka.bootstrap)
             worker = (sys.executable, "-m", "hub.cli", "run", "connectors")
             with (folder / "log").open("wb") as log:
-                async with _running(worker, environment, log):
+                async with running(worker, environment, log):
                     for number in range(-1, ROUNDS):  # the first warms up
                         for who in list(rates)[:: 1 if number % 2 == 0 else -1]:
                             if who == "hub":
-                                _send(hub, kafka.bootstrap, number + 1)
+                                send(hub, kafka.bootstrap, number + 1)
                                 rate = await receiver.rate(PEOPLE * EACH, who)
                             else:
                                 bare = ("-m", "benchmarks.peers.bare_webhooks", who, url, secret)
                                 command = (sys.executable, *bare, str(PEOPLE * EACH), str(CONCURRENCY))
-                                async with _running(command, dict(os.environ), log):
+                                async with running(command, dict(os.environ), log):
                                     rate = await receiver.rate(PEOPLE * EACH, who)
                             if number >= 0:
                                 rates[who].append(rate)
@@ -118,8 +113,19 @@ async def _measured(folder: Path) -> dict[str, list[float]]:
     return rates
 
 
+def surroundings(data: Path, servers: str) -> dict[str, str]:
+    """The environment of a worker of that hub, which may post to loopback."""
+    return {
+        **os.environ,
+        "HUB_DATA": str(data),
+        "HUB_KAFKA_BOOTSTRAP": servers,
+        "HUB_REPLICATION": "1",
+        "HUB_PRIVATE_WEBHOOKS": "true",
+    }
+
+
 @contextlib.contextmanager
-def _populated(configured: settings.Settings, servers: str, url: str) -> Iterator[tuple[bootstrap.Hub, str]]:
+def populated(configured: settings.Settings, servers: str, url: str) -> Iterator[tuple[bootstrap.Hub, str]]:
     """A hub with people who consented to the recipient; out: it, and the secret that signs."""
     bootstrap.prepare(configured, servers)
     with bootstrap.bootstrap(configured, servers) as hub:
@@ -144,17 +150,17 @@ def _numbers() -> range:
     return range(0, 3 * PEOPLE, 3)
 
 
-def _send(hub: bootstrap.Hub, servers: str, first: int) -> None:
-    """Puts one round's deliveries into the outbox, as enforce writes them."""
+def send(hub: bootstrap.Hub, servers: str, first: int, *, sealed: bool = True) -> None:
+    """Puts one round's deliveries into the outbox, as enforce writes them; or with nothing of them sealed."""
     records = (
-        (population.participant(n), _outbound(hub, n, f"{first}-{turn}-{n}"))
+        (population.participant(n), _outbound(hub, n, f"{first}-{turn}-{n}", sealed=sealed))
         for turn in range(EACH)
         for n in _numbers()
     )
     population.send(servers, outbox(RECIPIENT), hub.settings.partitions, iter(list(records)))
 
 
-def _outbound(hub: bootstrap.Hub, number: int, event: str) -> bytes:
+def _outbound(hub: bootstrap.Hub, number: int, event: str, *, sealed: bool) -> bytes:
     participant = population.participant(number)
     parts = {name: part for name, part in compartments.split("contact", FIELDS).items() if name in CARRIED}
     envelope = {
@@ -170,7 +176,7 @@ def _outbound(hub: bootstrap.Hub, number: int, event: str) -> bytes:
         "compartments": sorted(parts),
         "consent_at_least": None,
     }
-    sealer = hub.vault.sealer(participant)
+    sealer = hub.vault.sealer(participant) if sealed else Open()
     share = {
         "subscription": f"{RECIPIENT}-{population.PURPOSE}",
         "purpose": population.PURPOSE,
@@ -197,7 +203,7 @@ def _outbound(hub: bootstrap.Hub, number: int, event: str) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def _running(command: tuple[str, ...], environment: dict[str, str], log: Any) -> AsyncIterator[None]:
+async def running(command: tuple[str, ...], environment: dict[str, str], log: Any) -> AsyncIterator[None]:
     """A process at work until the block ends."""
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=log, stderr=log)
     try:

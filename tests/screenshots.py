@@ -240,7 +240,7 @@ def take(side: Side, folder: Path, wanted: list[str]) -> None:
     with sync_playwright() as playwright, launched(playwright) as browser:
         for size, (width, height) in SIZES.items():
             for scheme in ("light", "dark"):
-                for name in (*(one for one in PAGES if one not in OWN), *OWN):
+                for name in (*(one for one in PAGES if one not in OWN), *SPANISH, *OWN):
                     if wanted and name not in wanted:
                         continue
                     if folder == FOLDER and not documented(name, size, scheme):
@@ -257,7 +257,7 @@ def take(side: Side, folder: Path, wanted: list[str]) -> None:
                     if name in OWN:
                         OWN[name](page, side)
                     else:
-                        _open(page, *PAGES[name])
+                        _open(page, *(PAGES | SPANISH)[name])
                     if page.locator("[data-link-state]").count():
                         page.locator("[data-state=live]").wait_for()
                     picture = folder / f"{name}-{size}-{scheme}.png"

@@ -30,6 +30,7 @@ from hub.store import Store
 from schemas import cloudevents, codec, directives, events, instant, strict
 from schemas.errors import HubError
 
+EXAMPLES_AT_ONCE = 1_000  # then the clock is looked at; what is drawn after the deadline is thrown away
 GROWN_MB_MAX = 512  # of one process, over all examples of a target
 ROOT = Path(__file__).parent
 EVENT = {
@@ -349,7 +350,7 @@ def main(given_words: list[str] | None = None) -> int:
     wrong = 0
     for name in chosen.names or TARGETS:
         try:
-            tried = look(name, 20_000, chosen.minutes * 60)
+            tried = look(name, EXAMPLES_AT_ONCE, chosen.minutes * 60)
             print(f"{name:<20} {tried:>9} examples, memory at most {_memory_mb()} MB", flush=True)
         except Exception as error:
             wrong += 1

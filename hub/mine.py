@@ -40,8 +40,9 @@ def account(of: Parts, participant: str) -> Account:
 def had(of: Parts, narrowing: Narrowing) -> list[str]:
     """Who has read something that can't be called back, of those it was taken back from, by name."""
     assert narrowing.participant is not None, "a participant's directive"
-    called = names(of, narrowing.participant)
-    got = {one.stakeholder for one in account(of, narrowing.participant).disclosures}
+    found = account(of, narrowing.participant)
+    called = {**of.register().names(), **found.helpers}
+    got = {one.stakeholder for one in found.disclosures}
     from_whom = narrowing.recipients
     held = record(of, narrowing.participant).consents.get(narrowing.consent or "")
     if from_whom is None and held is not None:
@@ -53,7 +54,8 @@ def had(of: Parts, narrowing: Narrowing) -> list[str]:
 def picture(of: Parts, who: Visitor, words: Tongue) -> dict[str, Any]:
     """Everything on the page, newest first."""
     now, register, said = of.clock_ms(), of.register(), record(of, who.participant)
-    called, found = names(of, who.participant), account(of, who.participant)
+    found = account(of, who.participant)
+    called = {**register.names(), **found.helpers}
     shown = [_learned(one, found, register, words, now) for one in found.disclosures[:SHOWN_MAX]]
     receipts = [receipt.receipt(one, called, words, now) for one in said.consents.values()][::-1]
     kept_out = {one for rule in said.restrictions.values() for one in rule.recipients}

@@ -100,13 +100,18 @@ def test_go_verifies_the_checkpoint_and_every_leaf_under_it(auditor: Path, log: 
     assert run(auditor, "tree", str(log), str(SIGNER.verifier), str(stranger)).returncode == 1
 
 
+def flip(file: Path) -> None:
+    """Turns one bit of a file around."""
+    data = bytearray(file.read_bytes())
+    data[20] ^= 1
+    file.write_bytes(data)
+
+
 @pytest.mark.parametrize(
     "file", ["checkpoint", "tile/0/001", "tile/0/002.p/188", "tile/1/000.p/2", "tile/entries/000"]
 )
 def test_go_sees_a_flipped_bit(auditor: Path, log: Path, file: str) -> None:
-    data = bytearray((log / file).read_bytes())
-    data[20] ^= 1
-    (log / file).write_bytes(data)
+    flip(log / file)
     assert run(auditor, "tree", str(log), str(SIGNER.verifier)).returncode == 1
 
 
@@ -133,9 +138,7 @@ def test_tesseras_client_proves_every_leaf_from_plain_files_and_from_any_web_ser
     "file", ["checkpoint", "tile/0/001", "tile/0/002.p/188", "tile/1/000.p/2", "tile/entries/001"]
 )
 def test_tesseras_client_sees_a_flipped_bit(tessera: Path, log: Path, file: str) -> None:
-    data = bytearray((log / file).read_bytes())
-    data[20] ^= 1
-    (log / file).write_bytes(data)
+    flip(log / file)
     assert run(tessera, str(log), str(SIGNER.verifier)).returncode == 1
 
 

@@ -19,7 +19,7 @@ from hub.mail import Mail
 from hub.notices import Notices
 from hub.nudge import Kind, Sent
 from hub.preferences import Preferences
-from hub.store import Store
+from hub.store import Store, claim
 from schemas import crash
 
 EVERY_MS: Final = 1_000
@@ -91,28 +91,11 @@ class Notifier:
             self._rounds_at = self._now() + ROUNDS_EVERY_MS
         await asyncio.to_thread(self._notices.plan)
         crash.point("notices.planned")
-        claimed = await asyncio.to_thread(self._claim)
+        claimed = await asyncio.to_thread(
+            claim, self._store, notifications, self._now(), AT_ONCE_MAX, CLAIM_MS
+        )
         await asyncio.gather(*(self._try(row) for row in claimed))
         return len(claimed)
-
-    def _claim(self) -> list[Any]:
-        now = self._now()
-        due = (
-            sa.select(notifications)
-            .where(notifications.c.next_at <= now)
-            .order_by(notifications.c.next_at, notifications.c.id)
-            .limit(AT_ONCE_MAX)
-            .with_for_update(skip_locked=True)
-        )
-        with self._store.read() as connection:
-            if connection.execute(sa.select(sa.func.min(notifications.c.next_at))).scalar() is None:
-                return []  # so that nobody else who writes waits for nothing
-        with self._store.write() as connection:
-            rows = list(connection.execute(due).all())
-            mine = notifications.c.id.in_([row.id for row in rows])
-            claim = {"next_at": now + CLAIM_MS, "attempts": notifications.c.attempts + 1}
-            connection.execute(notifications.update().where(mine).values(claim))
-        return rows
 
     async def _try(self, row: Any) -> None:
         sent = await self._send(row)

@@ -30,7 +30,7 @@ from hub.language import Tongue, tongue
 from hub.mail import Mail
 from hub.nudge import Sent
 from hub.publictables import publications, reports
-from hub.store import Store, upsert
+from hub.store import Store, claim, upsert
 from hub.tables import acts as recorded
 from schemas import crash, instant
 from schemas.errors import Refused, Unavailable
@@ -102,7 +102,7 @@ class Reporter:
         """Sends what is due. Out: how many were tried. Raises `Unavailable`, and what the store raises."""
         register = self._register()
         self._note(register)
-        claimed = self._claim()
+        claimed = claim(self._store, reports, self._now(), AT_ONCE_MAX, CLAIM_MS)
         for row in claimed:
             self._try(row, register)
         self._record()
@@ -137,21 +137,6 @@ class Reporter:
         ]
         with self._store.write() as connection:
             upsert(connection, reports, rows)
-
-    def _claim(self) -> list[Any]:
-        now = self._now()
-        due = (
-            sa.select(reports).where(reports.c.next_at <= now).order_by(reports.c.next_at).limit(AT_ONCE_MAX)
-        )
-        with self._store.read() as connection:
-            if not connection.execute(due).all():
-                return []  # so that nobody else who writes waits for nothing
-        with self._store.write() as connection:
-            rows = list(connection.execute(due.with_for_update(skip_locked=True)).all())
-            for row in rows:
-                claim = {"next_at": now + CLAIM_MS, "attempts": row.attempts + 1}
-                connection.execute(reports.update().where(_same(row)).values(claim))
-        return rows
 
     # -- sending it
 

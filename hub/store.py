@@ -211,6 +211,26 @@ def upsert(
     return connection.execute(statement, pending, execution_options=counted).rowcount
 
 
+def claim(store: Store, table: sa.Table, now: int, most: int, for_ms: int) -> list[sa.Row[Any]]:
+    """Takes what is due in a table of tries, the longest due first, for somebody who is about to try it.
+
+    In: a table with `next_at` (epoch milliseconds, None for never) and `attempts`; how many at most; for how
+    long nobody else takes them. Out: the rows as they were; what stands counts this attempt.
+    """
+    due = sa.select(table).where(table.c.next_at <= now).order_by(table.c.next_at, *table.primary_key)
+    due = due.limit(most)
+    with store.read() as connection:
+        if connection.execute(due.limit(1)).first() is None:
+            return []  # so that nobody else who writes waits for nothing
+    with store.write() as connection:
+        rows = list(connection.execute(due.with_for_update(skip_locked=True)))
+        for row in rows:
+            mine = [column == row._mapping[column.key] for column in table.primary_key]
+            taken = {"next_at": now + for_ms, "attempts": row.attempts + 1}
+            connection.execute(table.update().where(*mine).values(taken))
+    return rows
+
+
 def next_number(connection: sa.Connection, name: str) -> int:
     """The next number of a counter, from 1. Who reads what is committed never sees them out of order."""
     upsert(connection, counters, [{"name": name, "value": 0}])

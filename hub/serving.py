@@ -81,6 +81,25 @@ class Server(uvicorn.Server):
         """Leave signals alone."""
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As it is, and no connection is left open: not of who came while it ended, whom uvicorn waits for
+        until its bound without ever telling them, nor of who does not take an answer.
+        """
+        telling = asyncio.create_task(self._tell_late_ones())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            telling.cancel()
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)
+
+    async def _tell_late_ones(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S / 2)
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+
 
 async def serve(
     app: FastAPI,

@@ -15,7 +15,7 @@ from connectors.log import KafkaHistory
 from connectors.projection import SOURCE
 from connectors.schedule import awake_ms
 from connectors.views import TOPIC as VIEWS
-from hub import acts, bootstrap, pausing, settings, ways
+from hub import acts, bootstrap, pausing, settings, stages, ways
 from hub.errors import OperatorError
 from hub.sent import SentFiles
 from schemas import codec, instant
@@ -215,7 +215,7 @@ def sample(stakeholder: str, adapter: str, kept: Mapping[str, Any], send_ms_max:
 
 
 async def _sent(hub: bootstrap.Hub, outgoing: Outgoing) -> Outcome:
-    adapters = bootstrap.adapters(hub)
+    adapters = stages.adapters(hub)
     try:
         async with asyncio.timeout_at(
             asyncio.get_running_loop().time() + (outgoing.deadline_ms - awake_ms()) / 1000

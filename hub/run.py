@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -40,13 +41,15 @@ def run(stage: Annotated[Stage, typer.Argument(help="Which one.", show_default=F
     """Run one process of the hub until Ctrl-C or SIGTERM. Needs a running broker."""
     configured = settings.load()
     journal.configure(configured, stage)
-    from hub import bootstrap  # noqa: PLC0415  slow to import, and `hub run --help` does not need it
+    from hub.bootstrap import bootstrap  # noqa: PLC0415  slow to import, and `hub run --help` does not need it
+
+    parts = importlib.import_module("hub.stage_auditor" if stage is Stage.AUDITOR else "hub.stages")
 
     stop = _stop_on_signals()
     health.trouble(configured.run_dir, stage, "stopped", None)
     log.info("stage starts", pid=os.getpid())
     try:
-        getattr(bootstrap, f"run_{stage}")(bootstrap.bootstrap(configured, stage=stage), stop)
+        getattr(parts, f"run_{stage}")(bootstrap(configured, stage=stage), stop)
     except (Corrupt, BrokenRecord, UnknownSchema) as error:
         # a record that only the hub writes: to begin again would be to meet it again, or worse, to go past it
         log.critical("stage stopped for good", code=error.code, detail=error.detail)

@@ -84,7 +84,7 @@ class Passwords:
 
 
 class Desk:
-    """The domain functions that the web calls, put together. As in `hub/bootstrap.py`."""
+    """The domain functions that the web calls, put together. As in `hub/stages.py`."""
 
     def __init__(self, store: Store) -> None:
         self.log, self.store = Log(), store

@@ -20,7 +20,7 @@ from connectors import batch, folder, taking
 from connectors.folder import Settling
 from connectors.results import HEADER, Result, Results
 from connectors.sources import Source
-from hub import bootstrap, filing, health, settings, up
+from hub import bootstrap, filing, health, settings, stages, up
 from hub.errors import SettingsInvalid
 from schemas import codec
 from schemas.errors import Unavailable
@@ -345,7 +345,7 @@ def test_whatever_is_wrong_with_one_source_the_others_go_on(
 def running(hub: bootstrap.Hub) -> Iterator[None]:
     """The stage, until the end of the block."""
     stop = threading.Event()
-    thread = threading.Thread(target=bootstrap.run_files, args=(hub, stop))
+    thread = threading.Thread(target=stages.run_files, args=(hub, stop))
     thread.start()
     try:
         yield

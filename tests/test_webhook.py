@@ -27,7 +27,7 @@ from connectors import address, http
 from connectors.adapter import Outcome, Outgoing
 from connectors.http import HttpSettings, outcome, shown
 from connectors.webhook import Webhooks, signed
-from hub import authority, bootstrap, settings
+from hub import authority, settings, stages
 from hub.errors import SettingsInvalid
 from schemas.errors import Unsealable
 from tests.conftest import CHECKOUT
@@ -422,8 +422,8 @@ def test_a_certificate_that_is_none_stops_the_stage_in_words(tmp_path: Path) -> 
     (tmp_path / "bad.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     for name in ("bad.pem", "missing.pem"):
         with pytest.raises(SettingsInvalid, match="`webhook_certificate` cannot be used"):
-            bootstrap._shown(settings.load(webhook_certificate=tmp_path / name))
-    assert bootstrap._shown(settings.load()) is None
+            stages._shown(settings.load(webhook_certificate=tmp_path / name))
+    assert stages._shown(settings.load()) is None
 
 
 async def test_without_a_secret_nothing_is_sent(receiver: Receiver) -> None:

@@ -20,7 +20,7 @@ from connectors.adapter import Outgoing, Share
 from connectors.alerts import Alerts
 from connectors.viewer import Permission
 from consent import notices
-from hub import bootstrap, broker, health, settings, tables, tokens
+from hub import bootstrap, broker, health, settings, stages, tables, tokens
 from hub.bootstrap import Hub
 from hub.registration import described
 from hub.settings import Settings
@@ -294,7 +294,7 @@ def running(configured: Settings, servers: str) -> Iterator[Side]:
     stop = threading.Event()
     inside = bootstrap.bootstrap(configured, servers)
     inside.viewer = lambda *_: Yes()  # type: ignore[method-assign]  # no owner is there to be asked
-    thread = threading.Thread(target=bootstrap.run_web, args=(inside, stop), daemon=True)
+    thread = threading.Thread(target=stages.run_web, args=(inside, stop), daemon=True)
     thread.start()
     try:
         side.address = _address(configured.run_dir, tls=configured.web_certificate is not None)

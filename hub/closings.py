@@ -16,7 +16,7 @@ from connectors.fence import Narrowing, Open
 from consent import DIRECTIVES, direction
 from hub.store import Store, chunks
 from hub.tables import directives, intents, receipts
-from hub.watchtables import acknowledged
+from hub.watchtables import acknowledged, open_attempts
 
 NARROWINGS_MAX: Final = 3_000  # of one distribution
 PARTS: Final = 30  # of a period that had more: the newest of each, as many of each
@@ -134,28 +134,24 @@ def _older(
     connection: sa.Connection, participants: Sequence[str], since: int, until: int
 ) -> dict[str, list[Ended]]:
     """The attempts about these participants that began before `until` and were not over before `since`; when
-    each was.
+    each was. What was over before is not looked at: it is nearly all that there ever was.
     """
-    over = sa.and_(receipts.c.key == intents.c.key, receipts.c.attempt == intents.c.attempt)
     names = ("key", "stakeholder", "adapter", "event", "participant", "attempt", "at")
     columns = [intents.c[name] for name in (*names, "consent_offset", "governance_offset", "shares")]
+    same = sa.and_(
+        intents.c.partition == open_attempts.c.partition, intents.c.offset == open_attempts.c.offset
+    )
+    still = sa.select(*columns, sa.null().label("over")).join_from(open_attempts, intents, same)
+    over = sa.and_(receipts.c.key == intents.c.key, receipts.c.attempt == intents.c.attempt)
+    since_then = sa.select(*columns, receipts.c.at.label("over")).join_from(receipts, intents, over)
+    since_then = since_then.where(receipts.c.at >= since - CLOCKS_MS_MAX)
     found: dict[str, list[Ended]] = {}
     for some in chunks(participants):
-        query = (
-            sa.select(*columns, receipts.c.at.label("over"))
-            .join_from(intents, receipts, over, isouter=True)
-            .where(
-                intents.c.participant.in_(some),
-                intents.c.at <= until + CLOCKS_MS_MAX,
-                sa.or_(receipts.c.at.is_(None), receipts.c.at >= since - CLOCKS_MS_MAX),
-            )
-            .order_by(intents.c.at.desc())
-            .limit(INTENTS_MAX)
-        )
-        for row in connection.execute(query):
-            grants = tuple(sorted({one for share in row.shares for one in share["grants"]}))
-            intent = Open(*row[:9], grants)
-            found.setdefault(row.participant, []).append((intent, row.over))
+        for query, table in ((still, open_attempts), (since_then, receipts)):
+            mine = query.where(table.c.participant.in_(some), intents.c.at <= until + CLOCKS_MS_MAX)
+            for row in connection.execute(mine.order_by(intents.c.at.desc()).limit(INTENTS_MAX)):
+                grants = tuple(sorted({one for share in row.shares for one in share["grants"]}))
+                found.setdefault(row.participant, []).append((Open(*row[:9], grants), row.over))
     return found
 
 

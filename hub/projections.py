@@ -92,6 +92,7 @@ def _decisions(connection: sa.Connection, records: Sequence[Read]) -> None:
 
 
 def _deliveries(connection: sa.Connection, records: Sequence[Read]) -> None:
+    found: dict[str, list[Row]] = {}
     for part, table in (
         ("intent", tables.intents),
         ("receipt", tables.receipts),
@@ -104,6 +105,8 @@ def _deliveries(connection: sa.Connection, records: Sequence[Read]) -> None:
                 place = {"partition": record.partition, "offset": record.offset}
                 rows.append({name: (body | place)[name] for name in columns})
         upsert(connection, table, rows)
+        found[part] = rows
+    watching.attempted(connection, found["intent"], found["receipt"])
     told = [record.value["acknowledgement"] for record in records]
     watching.acknowledgements(connection, [one for one in told if one is not None])
 

@@ -235,9 +235,10 @@ def _delivery(name: str, *columns: Any) -> sa.Table:
         _text("stakeholder"),
         _text("adapter"),
         _text("event"),
-        _text("participant", index=True),
+        _text("participant"),
         _number("at"),
         *columns,
+        sa.Index(f"ix_{name}_person", "participant", "at"),
         sa.Index(f"ix_{name}_event_stakeholder", "event", "stakeholder", "at"),
         sa.Index(f"ix_{name}_stakeholder_at", "stakeholder", "at"),
     )

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from consent.terms import Consent
 from consent.untyped import NEVER_MS, moment, text, texts
 from hub.store import chunks, upsert
-from hub.tables import decisions
-from hub.watchtables import acknowledged, ending, hourly, parked
+from hub.tables import decisions, receipts
+from hub.watchtables import acknowledged, ending, hourly, open_attempts, parked
 
 HOUR_MS: Final = 3_600_000
 SENDER, RECIPIENT = "sender", "recipient"
@@ -71,6 +71,22 @@ def acknowledgements(connection: sa.Connection, values: Iterable[Value]) -> None
         for one in told["stakeholders"]
     ]
     upsert(connection, acknowledged, rows)
+
+
+def attempted(connection: sa.Connection, begun: Iterable[Value], over: Iterable[Value]) -> None:
+    """Intents with their places, and receipts, in any order: what has no receipt yet is open."""
+    ended = {(one["key"], one["attempt"]) for one in over}
+    names = ("key", "attempt", "participant", "partition", "offset")
+    rows = {(one["key"], one["attempt"]): {name: one[name] for name in names} for one in begun}
+    for some in chunks(sorted({key for key, _ in rows})):
+        query = sa.select(receipts.c.key, receipts.c.attempt).where(receipts.c.key.in_(some))
+        ended |= {(key, number) for key, number in connection.execute(query)}
+    upsert(connection, open_attempts, [row for one, row in rows.items() if one not in ended])
+    if gone := [{"its": key, "nth": number} for key, number in ended]:
+        mine = sa.and_(
+            open_attempts.c.key == sa.bindparam("its"), open_attempts.c.attempt == sa.bindparam("nth")
+        )
+        connection.execute(open_attempts.delete().where(mine), gone)
 
 
 def counted(connection: sa.Connection, partition: int, values: Sequence[Value]) -> None:

@@ -35,6 +35,16 @@ acknowledged = sa.Table(  # how far each outbox partition's owner had applied co
     number("at"),
 )
 
+open_attempts = sa.Table(  # to deliver something that have no receipt yet: few, whatever there ever was
+    "open_attempts",
+    metadata,
+    text("key", primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    text("participant", index=True),
+    sa.Column("partition", sa.Integer, nullable=False),  # of the intent
+    number("offset"),
+)
+
 hourly = sa.Table(  # how much each sender told, and each recipient was permitted, by the hour it was decided
     "hourly",
     metadata,
@@ -46,4 +56,4 @@ hourly = sa.Table(  # how much each sender told, and each recipient was permitte
     number("labelled"),
 )
 
-WATCHED: Final = (ending, parked, acknowledged, hourly)
+WATCHED: Final = (ending, parked, acknowledged, open_attempts, hourly)

@@ -1,6 +1,8 @@
 """What privacy officers watch by: built from the log, in any pace, and the same when it is built again."""
 
+import importlib
 import json
+import random
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hub.closings import Closing, histogram, percentile
 from hub.projections import Read, project
 from hub.store import Store
 from hub.tables import acts
-from hub.watchtables import WATCHED, acknowledged, ending, hourly, parked
+from hub.watchtables import WATCHED, acknowledged, ending, hourly, open_attempts, parked
 from schemas import codec, instant
 from tests.test_auditor import decision, parcel
 
@@ -80,6 +82,8 @@ def some_of_everything() -> list[Read]:
         directive(7, {"type": "program-exited", "at": instant.format(NOW)}),
         directive(8, consent("c-5", 3, expires_on="program-exit")),
         *(told(number, "clinic", 5 + number // 2, NOW + number) for number in range(6)),
+        *attempt(20, 1, NOW + 5),
+        *attempt(22, 2, None),
         *(parking(number, f"e-{number}") for number in range(3)),
         parking(3, "e-1", released=True),
         *(record("decisions", "Decision", number, decision(number)) for number in range(5)),
@@ -127,6 +131,27 @@ def test_twice_and_one_by_one_it_is_the_same(store: Store) -> None:
     applied(store, everything)
     assert content(store) == once
     assert all(once)
+
+
+def test_open_is_what_has_no_receipt_in_whatever_order_and_batch_it_came(store: Store) -> None:
+    chance = random.Random(7)
+    ends = {number: chance.choice([None, NOW + number]) for number in range(1, 31)}
+    pieces = [one for number, end in ends.items() for one in attempt(number * 2, number, end)]
+    pieces += chance.sample(pieces, 20)
+    chance.shuffle(pieces)
+    while pieces:
+        size = chance.randint(1, 6)
+        applied(store, pieces[:size])
+        del pieces[:size]
+    rows = sa.select(open_attempts).order_by(open_attempts.c.offset)
+    with store.read() as connection:
+        kept = connection.execute(rows).all()
+    assert [row.offset for row in kept] == [number * 2 for number, end in ends.items() if end is None]
+    step = importlib.import_module("hub.migrations.versions.0014_open_attempts")
+    with store.write() as connection:
+        connection.execute(open_attempts.delete())
+        connection.exec_driver_sql(step.OPEN)
+        assert connection.execute(rows).all() == kept, "a store of before gets the same"
 
 
 # ---- fences ---------------------------------------------------------------------------------------------

@@ -250,25 +250,40 @@ class Rings(NamedTuple):
     unwanted: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What one event makes: its alert or entry, its reminders, and the threads that it replaces."""
+
+    alerts: tuple[Alert, ...]
+    threads: tuple[str, ...] = ()
+
+
 class AlertSink(Standing, Protocol):
     """Where alerts are kept for the pages. All calls are idempotent."""
 
-    def insert(self, alerts: Sequence[Alert], threads: Sequence[str] = ()) -> Rings:
-        """Keep what one event makes. What has an id that is there already changes nothing, withdrawn or not.
+    def insert_all(self, made: Sequence[Made]) -> list[Rings]:
+        """Keep what these events make, in their order, all of it or nothing. What has an id that is there
+        already changes nothing, withdrawn or not.
 
-        Reminders of these threads that an earlier event made are dropped; where a later event has come
-        already, those of this one are. Out: what the clock has to be told, the same when asked again.
+        Reminders of the same threads that an earlier event made are dropped; where a later event has come
+        already, those of this one are. Out: what the clock has to be told of each, the same when asked again.
         """
+
+
+class Ringing(NamedTuple):
+    """A time at which the clock is to ring, in epoch milliseconds, and no other; 0 for not at all."""
+
+    participant: str
+    kind: str
+    ref: str
+    due_at: int
 
 
 class Alarm(Protocol):
     """The way to the clock."""
 
-    def set(self, participant: str, kind: str, ref: str, due_at: int) -> None:
-        """Have it ring at that time, in epoch milliseconds, and no other; 0 for not at all.
-
-        Raises `Unavailable`.
-        """
+    def set_all(self, ringing: Sequence[Ringing]) -> None:
+        """Tell it of all these. Raises `Unavailable`."""
 
 
 @dataclass(frozen=True, slots=True)

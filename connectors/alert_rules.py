@@ -71,16 +71,18 @@ class Case(_Part):
     lacks: tuple[str, ...] = ()
     is_: dict[str, str | bool] = Field(default_factory=dict, alias="is")
 
+    def may_fit(self, envelope: Mapping[str, Any]) -> bool:
+        """Whether an event can be such a case, by its type and category alone."""
+        if self.type is not None and envelope.get("type") != self.type:
+            return False
+        category = envelope.get("category", "")
+        return self.category is None or category == self.category or category.startswith(self.category + ".")
+
     def fits(self, view: Mapping[str, Any], fields: Fields) -> bool:
         """Whether a recipient's view, its fields flat, is such a case."""
-        if self.type is not None and view.get("type") != self.type:
-            return False
-        if self.category is not None:
-            category = view.get("category", "")
-            if category != self.category and not category.startswith(self.category + "."):
-                return False
         return (
-            all(name in fields for name in self.has)
+            self.may_fit(view)
+            and all(name in fields for name in self.has)
             and not any(name in fields for name in self.lacks)
             and all(fields.get(name) == value for name, value in self.is_.items())
         )
@@ -176,6 +178,12 @@ class Rules:
         self.rows = tuple(rules)
         self._by_name = {rule.name: rule for rule in self.rows}
         self._events = tuple(rule for rule in self.rows if rule.on == "event")
+        self._urgent = tuple(
+            case
+            for rule in self._events
+            if rule.urgency == "urgent" and rule.at_once
+            for case in [one for one in rule.when if one.category is not None] or rule.when
+        )
 
     def named(self, name: str) -> Rule | None:
         """The rule of that name."""
@@ -188,6 +196,13 @@ class Rules:
     def first(self, view: Mapping[str, Any], fields: Fields) -> Rule | None:
         """The rule whose alert an event makes at once; None where it makes none."""
         return next((rule for rule in self._events if rule.at_once and _any(rule.when, view, fields)), None)
+
+    def urgent(self, envelope: Mapping[str, Any]) -> bool:
+        """Whether an event may make an urgent alert, as far as its type and category tell.
+
+        What else a rule asks for is sealed. Where a rule names categories, these decide; else its types do.
+        """
+        return any(case.may_fit(envelope) for case in self._urgent)
 
     def touching(self, view: Mapping[str, Any], fields: Fields) -> list[tuple[Rule, bool]]:
         """The rules whose reminders an event replaces; whether it also makes new ones."""

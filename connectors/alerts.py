@@ -5,35 +5,27 @@ An alert is a delivery that stays visible, so it is decided again for as long as
 consent back takes them back, too. The clock is told an id and a time, nothing else.
 """
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
 from typing import Any, Final
 
-from connectors.adapter import Alarm, Alert, AlertSink, Outcome, Outgoing, Vault
+from connectors.adapter import Alarm, Alert, AlertSink, Made, Outcome, Outgoing, Ringing, Vault
 from connectors.alert_rules import MINUTE_MS, URGENCIES, Rule, Rules, default, dues, flat, time_of
 from connectors.standing import seal
+from connectors.together import Together, each
 from schemas import crash
 from schemas.bells import ALERT, ESCALATION
 
 ADAPTER: Final = "alerts"
+kept_max: Final = 64  # events whose alerts are kept at once: the store commits as quickly for many as for one
 NOBODY: Final = ""  # the rule of what is told on a person's page alone
 
 
 class Unset:
     """A clock that is told nothing: for where there is none."""
 
-    def set(self, participant: str, kind: str, ref: str, due_at: int) -> None:
-        """See `Alarm.set`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What one event makes: its alert or entry, its reminders, and the threads that it replaces."""
-
-    alerts: tuple[Alert, ...]
-    threads: tuple[str, ...]
+    def set_all(self, ringing: Sequence[Ringing]) -> None:
+        """See `Alarm.set_all`."""
 
 
 class Alerts:
@@ -55,24 +47,38 @@ class Alerts:
         self._rules = rules or default()
         self._alarm = alarm or Unset()
         self._zone = zone
+        self._keeping = Together(self._keep, kept_max)
 
     async def deliver(self, outgoing: Outgoing) -> Outcome:
         """Show the alert that a rule asks for, and have its reminders rung; else keep it for the timeline."""
         made = self.made(outgoing)
-        await asyncio.to_thread(self._keep, made)
+        await self._keeping.ask(made)
         return Outcome("delivered", "shown" if made.alerts[0].rule else "kept")
 
-    def _keep(self, made: Made) -> None:
-        rings = self._sink.insert(made.alerts, made.threads)
+    def _keep(self, made: Sequence[Made]) -> Sequence[Exception | None]:
+        """Keep what several events make, and have the clock told. Out: what went wrong with each."""
+        try:
+            self._keep_all(made)
+        except Exception:
+            if len(made) > 1:  # what one of them cannot have done is not the others' trouble
+                return each(self._keep_one)(made)
+            raise
+        return [None] * len(made)
+
+    def _keep_one(self, made: Made) -> None:
+        self._keep_all([made])
+
+    def _keep_all(self, made: Sequence[Made]) -> None:
+        found = self._sink.insert_all(made)
         crash.point("alerts.kept")
-        participant = made.alerts[0].participant
-        for alert, due_at in rings.wanted:
-            self._alarm.set(participant, ALERT, alert, due_at)
-        for alert in rings.unwanted:
-            self._alarm.set(participant, ALERT, alert, 0)
-        first = made.alerts[0]
-        if first.escalates_at is not None:
-            self._alarm.set(participant, ESCALATION, first.id, first.escalates_at)
+        ringing = []
+        for one, rings in zip(made, found, strict=True):
+            first = one.alerts[0]
+            ringing += [Ringing(first.participant, ALERT, *wanted) for wanted in rings.wanted]
+            ringing += [Ringing(first.participant, ALERT, alert, 0) for alert in rings.unwanted]
+            if first.escalates_at is not None:
+                ringing.append(Ringing(first.participant, ESCALATION, first.id, first.escalates_at))
+        self._alarm.set_all(ringing)
         crash.point("alerts.rung")
 
     def made(self, outgoing: Outgoing) -> Made:

@@ -41,6 +41,8 @@ class Bounds(Protocol):
     @property
     def ahead_max(self) -> int: ...
     @property
+    def urgent_max(self) -> int: ...
+    @property
     def intents_per_step_max(self) -> int: ...
     @property
     def choosing_ms_max(self) -> int: ...
@@ -56,14 +58,16 @@ class Docket:
         known: Knowledge,
         name_key: Callable[[str, str, str], str],
         now: Callable[[], int],
+        urgent: Callable[[Mapping[str, Any]], bool],
     ) -> None:
         """In: `name_key(stakeholder, adapter, event)`, which makes idempotency keys; `now` in epoch
-        milliseconds."""
+        milliseconds; whether an event, by its envelope, goes before others to the same recipient."""
         self._settings = bounds
         self._stock = stock
         self._known = known
         self._name_key = name_key
         self._now = now
+        self._urgent = urgent
         self._breakers = Breakers(bounds.in_flight_max)
         self._paused: frozenset[tuple[str, str]] = frozenset()
         self._attempts: list[Attempt] = []
@@ -79,7 +83,10 @@ class Docket:
 
     def room(self, now: int) -> bool:
         """Whether something is due to somebody who may have it now."""
-        return any(self._room(recipient, now) > 0 for recipient in self._stock.table.recipients())
+        table = self._stock.table
+        return any(self._room(recipient, now) > 0 for recipient in table.recipients()) or any(
+            self._room(recipient, now, urgent=True) > 0 for recipient in table.recipients(urgent=True)
+        )
 
     def drop(self) -> None:
         """Nothing of this round stands."""
@@ -119,7 +126,7 @@ class Docket:
         ):
             raise BrokenRecord("an outbox record stands under another key than its participant's")
         stakeholder = record.topic.removeprefix(OUTBOX)
-        named = adapters(outbound, self._known.governance)
+        named, urgent = adapters(outbound, self._known.governance), self._urgent(envelope)
         if not named:
             reasons = [(share["subscription"], "no-subscription") for share in outbound["shares"]]
             key = self._name_key(stakeholder, NO_ADAPTER, envelope["id"])
@@ -133,6 +140,7 @@ class Docket:
                 self._name_key(stakeholder, adapter, envelope["id"]),
                 since=now,
                 next_at=first_at(settings, now),
+                urgent=urgent,
             )
             self._stock.holding.hold(item, outbound, len(value))
             self._stock.add(item)
@@ -181,18 +189,23 @@ class Docket:
         until = now + self._settings.choosing_ms_max
         while left > 0 and self._now() <= until:
             self._stock.table.wake(now)
-            picked: list[Item] = []
-            for recipient in self._stock.table.recipients():
-                for _ in range(min(self._room(recipient, now), left - len(picked))):
-                    if (item := self._stock.table.take(recipient)) is None:
-                        break
-                    picked.append(item)
+            picked = self._picked(now, left, urgent=True) or self._picked(now, left)
             if not picked:
                 return
             left -= len(picked)
             self._stock.holding.fetch(picked)
             for item in picked:
                 self._decide(item, now, out)
+
+    def _picked(self, now: int, left: int, *, urgent: bool = False) -> list[Item]:
+        """What is due and has room, of each recipient; at most so many."""
+        table, picked = self._stock.table, list[Item]()
+        for recipient in table.recipients(urgent=urgent):
+            for _ in range(min(self._room(recipient, now, urgent=urgent), left - len(picked))):
+                if (item := table.take(recipient, urgent=urgent)) is None:
+                    break
+                picked.append(item)
+        return picked
 
     def _decide(self, item: Item, now: int, out: Out) -> None:
         """Withhold one item, or commit to hand it over."""
@@ -234,6 +247,7 @@ class Docket:
                 projection.scope_of(verdict.shares, state),
                 verdict.settings,
                 awake_ms() + self._settings.send_ms_max,
+                item.urgent,
             )
         )
         self._stock.send(item)
@@ -251,11 +265,12 @@ class Docket:
             paces[one] = ended[one] if one in failed else max(ended[one], self._pace[one] * 3 // 4)
         return +paces
 
-    def _room(self, recipient: tuple[str, str], now: int) -> int:
+    def _room(self, recipient: tuple[str, str], now: int, *, urgent: bool = False) -> int:
         """How many more may have their intents committed.
 
         Of those that are committed so many leave at once (`Sender`), and the others as soon as one has ended:
-        a quick recipient need not wait for the next round, and nothing waits for one that is slow.
+        a quick recipient need not wait for the next round, and nothing waits for one that is slow. What is
+        urgent has room besides, however much else is on its way.
         """
         if recipient in self._paused:
             return 0
@@ -263,6 +278,7 @@ class Docket:
             most = gathering.in_flight_max
         else:
             most = self._settings.in_flight_max + min(self._pace[recipient], self._settings.ahead_max)
+            most += self._settings.urgent_max if urgent else 0
         return self._breakers.room(recipient, self._stock.table.in_flight(recipient), now, most)
 
     def withhold(

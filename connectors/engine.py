@@ -6,8 +6,9 @@ anything leave. After that commit, never before, it acknowledges how far it has 
 took its offsets, so it was the owner when it had applied them, and whoever comes next reads at least as far.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from connectors import deliveries, resend
 from connectors.adapter import History, Log, Out, Record, Shown
@@ -35,6 +36,7 @@ class EngineSettings:
     doubt_margin_ms: int = 1_000
     in_flight_max: int = 32  # to one recipient
     ahead_max: int = 96  # besides, with their intents committed: no more than it lately takes in a round
+    urgent_max: int = 32  # besides, of what may make an urgent alert
     intents_per_step_max: int = 500
     choosing_ms_max: int = 500  # in a step; whatever waits longer keeps the acknowledgement waiting
     waiting_records_max: int = 1_000  # of one outbox partition; then its reading pauses
@@ -56,16 +58,17 @@ class Engine:
         watch: Watch | None,
         now: Callable[[], int],
         views: Views | None = None,
+        urgent: Callable[[Mapping[str, Any]], bool] = lambda envelope: False,
     ) -> None:
-        """In: besides the parts, `name_key(stakeholder, adapter, event)`, which makes idempotency keys, and
-        `now` in epoch milliseconds."""
+        """In: besides the parts, `name_key(stakeholder, adapter, event)`, which makes idempotency keys, `now`
+        in epoch milliseconds, and whether an event, by its envelope, goes before others."""
         self._settings = settings
         self._sender = sender
         self._history = history
         self._stock = Stock(history, settings.held_bytes_max, settings.pending_records_max)
         self._log = acknowledgements
         self._known = Knowledge(governance)
-        self._docket = Docket(settings, self._stock, self._known, name_key, now)
+        self._docket = Docket(settings, self._stock, self._known, name_key, now, urgent)
         self._owned = Owned(self._known)
         self._watch = watch
         self._views = views

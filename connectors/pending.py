@@ -5,7 +5,7 @@ the transaction that made it, so that the next owner finds the same table there.
 """
 
 import heapq
-from collections import deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -33,7 +33,8 @@ class Item:
 
     `attempt` counts intents committed. `open` says that the latest has no receipt yet, `since` when it was
     made. `outbound` is the sealed record, where it is still at hand; it can be fetched again by position.
-    `stored` says that the topic has an entry for it.
+    `stored` says that the topic has an entry for it. `urgent` ones go before others to the same recipient;
+    what waits in the same lane before one goes with it. A new owner does not know of it.
     """
 
     lane: Lane
@@ -48,6 +49,7 @@ class Item:
     bytes_held: int = 0
     stored: bool = False
     done: bool = False
+    urgent: bool = False
 
     @property
     def ref(self) -> bytes:
@@ -131,7 +133,8 @@ class Left:
 class _Queue:
     """One recipient by one adapter: lanes whose first item is due, and what is on its way."""
 
-    ready: deque[Lane] = field(default_factory=deque)
+    urgent: OrderedDict[Lane, None] = field(default_factory=OrderedDict)
+    ready: OrderedDict[Lane, None] = field(default_factory=OrderedDict)
     in_flight: int = 0
 
 
@@ -143,6 +146,7 @@ class Table:
         self._queues: dict[tuple[str, str], _Queue] = {}
         self._timers: list[tuple[int, int, Lane, Item]] = []
         self._ticket = 0
+        self._urgent: Counter[Lane] = Counter()  # items of each lane
         self._count: dict[tuple[str, int], int] = {}
 
     def __len__(self) -> int:
@@ -163,9 +167,9 @@ class Table:
         """How many items wait in all outboxes of one partition."""
         return sum(count for (_, number), count in self._count.items() if number == partition)
 
-    def recipients(self) -> list[tuple[str, str]]:
-        """Every (stakeholder, adapter) with something due."""
-        return [name for name, queue in self._queues.items() if queue.ready]
+    def recipients(self, *, urgent: bool = False) -> list[tuple[str, str]]:
+        """Every (stakeholder, adapter) with something due; or with something urgent."""
+        return [name for name, one in self._queues.items() if one.urgent or (one.ready and not urgent)]
 
     def in_flight(self, recipient: tuple[str, str]) -> int:
         """How many deliveries to a recipient are on their way."""
@@ -191,6 +195,12 @@ class Table:
     def _put(self, item: Item) -> deque[Item]:
         lane = self._lanes.setdefault(item.lane, deque())
         lane.append(item)
+        if item.urgent:
+            self._urgent[item.lane] += 1
+            queue = self._queue(item.lane)
+            if item.lane in queue.ready:
+                del queue.ready[item.lane]
+                queue.urgent[item.lane] = None
         place = (item.lane.stakeholder, item.partition)
         self._count[place] = self._count.get(place, 0) + 1
         return lane
@@ -200,13 +210,15 @@ class Table:
         while self._timers and self._timers[0][0] <= now_ms:
             _, _, lane, item = heapq.heappop(self._timers)
             if self._first(lane) is item:
-                self._queue(lane).ready.append(lane)
+                queue = self._queue(lane)
+                (queue.urgent if lane in self._urgent else queue.ready)[lane] = None
 
-    def take(self, recipient: tuple[str, str]) -> Item | None:
-        """The next due item of a recipient. It must then be sent, put back by `wait`, or finished."""
+    def take(self, recipient: tuple[str, str], *, urgent: bool = False) -> Item | None:
+        """The next due item of a recipient, urgent ones first, or nothing else. It must then be sent, put
+        back by `wait`, or finished."""
         queue = self._queues[recipient]
-        while queue.ready:
-            item = self._first(queue.ready.popleft())
+        while due := queue.urgent or (queue.ready if not urgent else None):
+            item = self._first(due.popitem(last=False)[0])
             if item is not None:
                 return item
         return None
@@ -230,6 +242,8 @@ class Table:
         first = lane.popleft()
         assert first is item, "only the first of a lane can end"
         self._count[item.lane.stakeholder, item.partition] -= 1
+        if item.urgent:
+            self._calmed(item.lane)
         if lane:
             self._arm(lane[0])
         else:
@@ -244,9 +258,17 @@ class Table:
         }
         for lane in gone:
             del self._lanes[lane]
-        for queue in self._queues.values():
-            queue.ready = deque(lane for lane in queue.ready if lane not in gone)
+            self._urgent.pop(lane, None)
+            queue = self._queue(lane)
+            queue.urgent.pop(lane, None)
+            queue.ready.pop(lane, None)
         self._count.pop((stakeholder, partition), None)
+
+    def _calmed(self, lane: Lane) -> None:
+        """One urgent item of a lane is done."""
+        self._urgent[lane] -= 1
+        if not self._urgent[lane]:
+            del self._urgent[lane]
 
     def _arm(self, item: Item) -> None:
         self._ticket += 1

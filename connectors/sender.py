@@ -65,6 +65,7 @@ class Attempt:
     scope: Sequence[Mapping[str, Any]]
     settings: Mapping[str, Any]
     deadline_ms: int
+    urgent: bool = False
     dropped: bool = False
 
     @property
@@ -114,7 +115,7 @@ class Sender:
         self._receipts = receipts
         self._schedule = schedule
         self._now = now
-        self._turns: defaultdict[tuple[str, str], asyncio.Semaphore] = defaultdict(
+        self._turns: defaultdict[tuple[str, str, bool], asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(at_once_max)
         )
         self._preparing = Together(self._prepare, prepared_max)
@@ -210,10 +211,11 @@ class Sender:
             return NOT_BEGUN if waiting else _failure(error, attempt.adapter)
 
     def _turn(self, attempt: Attempt) -> contextlib.AbstractAsyncContextManager[object]:
-        """Its turn among those to the same recipient; at once where an adapter wants all of them together."""
+        """Its turn among those to the same recipient, of which urgent ones have their own; at once where an
+        adapter wants all of them together."""
         if attempt.adapter in gathering.ADAPTERS:
             return contextlib.nullcontext()
-        return self._turns[attempt.stakeholder, attempt.adapter]
+        return self._turns[attempt.stakeholder, attempt.adapter, attempt.urgent]
 
     def _prepare(self, attempts: Sequence[Attempt]) -> list[Outgoing | Exception]:
         """Open what is permitted, and make the recipients' views of it, asking the store once for all."""

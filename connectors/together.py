@@ -57,7 +57,8 @@ class Together(Generic[Question, Answer]):
                     self._waiting[: self._together_max],
                     self._waiting[self._together_max :],
                 )
-                await self._all(some)
+                if wanted := [one for one in some if not one[1].done()]:  # others have given up waiting
+                    await self._all(wanted)
         finally:
             self._task = None
             for _, future in self._waiting:  # only where the loop is being ended

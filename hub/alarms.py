@@ -1,7 +1,9 @@
 """The way to the clock: ids and times, written to `alarms`. What they are about, the clock never learns."""
 
+from collections.abc import Sequence
 from typing import Final
 
+from connectors.adapter import Ringing
 from hub.appender import Appender
 from schemas import codec
 
@@ -14,7 +16,7 @@ class Alarms:
     def __init__(self, appender: Appender) -> None:
         self._appender = appender
 
-    def set(self, participant: str, kind: str, ref: str, due_at: int) -> None:
-        """See `Alarm.set`."""
-        value = {"participant": participant, "kind": kind, "ref": ref, "due_at": due_at}
-        self._appender.append(TOPIC, participant, codec.encode("Clock", value))
+    def set_all(self, ringing: Sequence[Ringing]) -> None:
+        """See `Alarm.set_all`."""
+        values = [(one.participant, codec.encode("Clock", one._asdict())) for one in ringing]
+        self._appender.append_all(TOPIC, values)

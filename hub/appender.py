@@ -70,24 +70,25 @@ class Appender:
 
         Raises `Unavailable` where that takes longer than `WRITE_MS_MAX`, `TooLarge` for too large a record.
         """
+        return self.append_all(topic, [(key, value)])[0]
+
+    def append_all(self, topic: str, records: Sequence[tuple[str | None, bytes]]) -> list[Place]:
+        """Writes records, keys with values, and waits until all are stored. One wait for all of them.
+
+        Raises as `append` where any was not; then others may be stored all the same.
+        """
         count = topics.find(topic).count(self._partitions)
-        partition = topics.partition_of(key, count) if key is not None else 0
-        done, answer = threading.Event(), _Answer()
-
-        def stored(error: KafkaError | None, message: Message) -> None:
-            answer.error, answer.offset = error, message.offset()
-            done.set()
-
-        try:
-            self._begin(topic, key, value, partition, stored)
-        except BufferError:
-            raise Unavailable("too many records wait to be written") from None
-        if not done.wait(2 * WRITE_MS_MAX / 1000):
-            raise Unavailable("the log did not answer in time")
-        if answer.error is not None:
-            raise _translated(answer.error)
-        assert answer.offset is not None
-        return Place(topic, partition, answer.offset)
+        answers = [_Answer() for _ in records]
+        for (key, value), answer in zip(records, answers, strict=True):
+            answer.partition = topics.partition_of(key, count) if key is not None else 0
+            try:
+                self._begin(topic, key, value, answer.partition, answer.stored)
+            except BufferError:
+                raise Unavailable("too many records wait to be written") from None
+        for answer in answers:
+            if not answer.done.wait(2 * WRITE_MS_MAX / 1000):
+                raise Unavailable("the log did not answer in time")
+        return [answer.place(topic) for answer in answers]
 
     async def send(
         self, topic: str, value: bytes, key: bytes | None, partition: int
@@ -163,8 +164,25 @@ class Appender:
 
 
 class _Answer:
-    error: KafkaError | None = None
-    offset: int | None = None
+    """What became of one record."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.partition = 0
+        self._error: KafkaError | None = None
+        self._offset: int | None = None
+
+    def stored(self, error: KafkaError | None, message: Message) -> None:
+        """The log has answered."""
+        self._error, self._offset = error, message.offset()
+        self.done.set()
+
+    def place(self, topic: str) -> Place:
+        """Where it stands. Raises `Unavailable`, `TooLarge`."""
+        if self._error is not None:
+            raise _translated(self._error)
+        assert self._offset is not None
+        return Place(topic, self.partition, self._offset)
 
 
 def _settle(future: asyncio.Future[int | None], error: KafkaError | None, offset: int | None) -> None:

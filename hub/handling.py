@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
-from connectors.adapter import Alarm
+from connectors.adapter import Alarm, Ringing
 from hub import acts
 from hub.appender import Appender
 from hub.caseloads import Caseloads, Colleague
@@ -155,7 +155,7 @@ class Handling:
         )
         try:
             if act.kind == "snooze" and act.until is not None:
-                self._alarm.set(row.participant, ALERT, alert, act.until)
+                self._alarm.set_all([Ringing(row.participant, ALERT, alert, act.until)])
             place = acts.write(self._appender, work, row.participant)
         except Unavailable:
             self._release(row, now)

@@ -1,15 +1,15 @@
 """Alerts that people can see: where the delivery engine puts them, and takes them away again."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
 import sqlalchemy as sa
 
-from connectors.adapter import Alert, Rings, Shown
+from connectors.adapter import Alert, Made, Rings, Shown
 from hub.casetables import threads as matters
-from hub.store import Store, next_number, upsert
+from hub.store import Store, chunks, next_number, upsert
 from hub.tables import alerts
 
 KEPT_MS_MAX: Final = 90 * 24 * 3_600_000  # then even what nobody took back is no longer told
@@ -26,33 +26,15 @@ class ShownAlerts:
         self._store = store
 
     def insert(self, new: Sequence[Alert], threads: Sequence[str] = ()) -> Rings:
-        """See `AlertSink.insert`."""
-        ids = [one.id for one in new]
+        """Keep what one event makes. See `AlertSink.insert_all`."""
+        return self.insert_all([Made(tuple(new), tuple(threads))])[0]
+
+    def insert_all(self, made: Sequence[Made]) -> list[Rings]:
+        """See `AlertSink.insert_all`."""
+        plain = {one.id: one for some in made if not some.threads for one in some.alerts if not one.thread}
         with self._store.write() as connection:
-            current = {thread for thread in threads if _newest(connection, thread, new[0].occurred_at or 0)}
-            known = set(connection.execute(sa.select(alerts.c.id).where(alerts.c.id.in_(ids))).scalars())
-            for one in new:
-                if one.id not in known and (one.thread is None or one.thread in current):
-                    row = asdict(one) | {"changed": next_number(connection, "alerts")}
-                    upsert(connection, alerts, [row])
-            if not threads:
-                return Rings((), ())
-            earlier = sa.and_(
-                alerts.c.thread.in_(sorted(current)),
-                alerts.c.id.not_in(ids),
-                alerts.c.rung_at.is_(None),
-                alerts.c.withdrawn_at.is_(None),
-            )
-            for one in connection.execute(sa.select(alerts.c.id).where(earlier)).scalars().all():
-                _withdraw(connection, one)
-            unrung = sa.select(alerts.c.id, alerts.c.due_at, alerts.c.withdrawn_at).where(
-                alerts.c.thread.in_(threads), alerts.c.rung_at.is_(None)
-            )
-            rows = connection.execute(unrung.order_by(alerts.c.due_at.desc()).limit(DROPPED_MAX)).all()
-        return Rings(
-            tuple((row.id, row.due_at) for row in rows if row.withdrawn_at is None and row.id in ids),
-            tuple(row.id for row in rows if row.withdrawn_at is not None),
-        )
+            _keep_plain(connection, plain)
+            return [_kept(connection, one) if one.threads else Rings((), ()) for one in made]
 
     def shown(self, participants: Sequence[str] | None = None) -> Sequence[Shown]:
         """See `AlertSink.shown`. What no event stands behind is no disclosure, and not decided again."""
@@ -85,6 +67,44 @@ class ShownAlerts:
         if ids:
             self.withdraw(ids)
         return len(ids)
+
+
+def _keep_plain(connection: sa.Connection, new: Mapping[str, Alert]) -> None:
+    """Keeps alerts, by their ids, that replace nothing: many of them with few statements."""
+    known: set[str] = set()
+    for ids in chunks(list(new)):
+        known |= set(connection.execute(sa.select(alerts.c.id).where(alerts.c.id.in_(ids))).scalars())
+    wanted = [one for name, one in new.items() if name not in known]
+    if wanted:
+        first = next_number(connection, "alerts", len(wanted)) - len(wanted) + 1
+        upsert(connection, alerts, [asdict(one) | {"changed": at} for at, one in enumerate(wanted, first)])
+
+
+def _kept(connection: sa.Connection, made: Made) -> Rings:
+    """Keeps what one event makes that replaces something. Out: what the clock has to be told."""
+    new, threads, ids = made.alerts, made.threads, [one.id for one in made.alerts]
+    current = {thread for thread in threads if _newest(connection, thread, new[0].occurred_at or 0)}
+    known = set(connection.execute(sa.select(alerts.c.id).where(alerts.c.id.in_(ids))).scalars())
+    for one in new:
+        if one.id not in known and (one.thread is None or one.thread in current):
+            row = asdict(one) | {"changed": next_number(connection, "alerts")}
+            upsert(connection, alerts, [row])
+    earlier = sa.and_(
+        alerts.c.thread.in_(sorted(current)),
+        alerts.c.id.not_in(ids),
+        alerts.c.rung_at.is_(None),
+        alerts.c.withdrawn_at.is_(None),
+    )
+    for name in connection.execute(sa.select(alerts.c.id).where(earlier)).scalars().all():
+        _withdraw(connection, name)
+    unrung = sa.select(alerts.c.id, alerts.c.due_at, alerts.c.withdrawn_at).where(
+        alerts.c.thread.in_(threads), alerts.c.rung_at.is_(None)
+    )
+    rows = connection.execute(unrung.order_by(alerts.c.due_at.desc()).limit(DROPPED_MAX)).all()
+    return Rings(
+        tuple((row.id, row.due_at) for row in rows if row.withdrawn_at is None and row.id in ids),
+        tuple(row.id for row in rows if row.withdrawn_at is not None),
+    )
 
 
 def _newest(connection: sa.Connection, thread: str, occurred_at: int) -> bool:

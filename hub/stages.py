@@ -191,6 +191,7 @@ def run_connectors(hub: Hub, stop: threading.Event) -> None:
         Watch(standing, vault),
         now_ms,
         Views(standing, vault),
+        hub.alert_rules.urgent,
     )
     sender.start()
     try:

@@ -231,10 +231,11 @@ def claim(store: Store, table: sa.Table, now: int, most: int, for_ms: int) -> li
     return rows
 
 
-def next_number(connection: sa.Connection, name: str) -> int:
-    """The next number of a counter, from 1. Who reads what is committed never sees them out of order."""
+def next_number(connection: sa.Connection, name: str, count: int = 1) -> int:
+    """The next number of a counter, from 1; of several, the last. Who reads what is committed never sees them
+    out of order."""
     upsert(connection, counters, [{"name": name, "value": 0}])
-    bump = counters.update().where(counters.c.name == name).values(value=counters.c.value + 1)
+    bump = counters.update().where(counters.c.name == name).values(value=counters.c.value + count)
     return int(connection.execute(bump.returning(counters.c.value)).scalar_one())
 
 

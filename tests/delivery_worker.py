@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from connectors import projection
+from connectors.adapter import Ringing
 from connectors.alerts import ADAPTER, Alerts
 from connectors.engine import Engine, EngineSettings
 from connectors.http import HttpSettings
@@ -56,10 +58,10 @@ class Bells:
     def __init__(self, log: KafkaLog, partitions: int) -> None:
         self._log, self._partitions = log, partitions
 
-    def set(self, participant: str, kind: str, ref: str, due_at: int) -> None:
-        key = participant.encode()
-        value = {"participant": participant, "kind": kind, "ref": ref, "due_at": due_at}
-        self._log.append("alarms", partition_of(key, self._partitions), key, codec.encode("Clock", value))
+    def set_all(self, ringing: Sequence[Ringing]) -> None:
+        for one in ringing:
+            key, value = one.participant.encode(), codec.encode("Clock", one._asdict())
+            self._log.append("alarms", partition_of(key, self._partitions), key, value)
         self._log.flush()
 
 

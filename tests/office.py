@@ -1,12 +1,13 @@
 """An organisation with people and alerts, on a store, with a log and a clock in memory."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from connectors.adapter import Alert
+from connectors.adapter import Alert, Ringing
 from connectors.standing import aad
 from hub import today
 from hub.caseloads import Caseloads
@@ -43,8 +44,8 @@ class Alarms:
     def __init__(self) -> None:
         self.told: list[tuple[str, str, str, int]] = []
 
-    def set(self, participant: str, kind: str, ref: str, due_at: int) -> None:
-        self.told.append((participant, kind, ref, due_at))
+    def set_all(self, ringing: Sequence[Ringing]) -> None:
+        self.told += ringing
 
 
 class Office:

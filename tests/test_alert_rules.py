@@ -192,3 +192,16 @@ def test_a_program_replaces_the_file_by_its_own(tmp_path: Path) -> None:
     own.write_bytes(b"\xff")
     with pytest.raises(Invalid, match="not UTF-8"):
         load(own)
+
+
+def test_what_may_be_urgent_is_told_by_type_and_category() -> None:
+    events = {
+        ("contact", "contact.custody-booking"): True,
+        ("contact", "contact.crisis"): True,
+        ("court-status", "court.warrant"): True,
+        ("referral", "referral.arrest-diversion"): True,
+        ("contact", "contact.outreach"): False,
+        ("service-engagement", "service.housing"): False,
+    }
+    found = {one: default().urgent({"type": one[0], "category": one[1]}) for one in events}
+    assert found == events

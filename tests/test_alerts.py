@@ -1,12 +1,13 @@
 """Alerts: shown where a rule asks for it, taken back before anybody is told that the fence is closed."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from connectors.adapter import Alert, Outcome, Outgoing, Rings, Share, Shown
+from connectors.adapter import Alert, Made, Outcome, Outgoing, Rings, Share, Shown
 from connectors.alerts import ADAPTER, Alerts
 from connectors.standing import Watch, aad, review_ms
 from consent import Governance, State, default_policy, fold
@@ -24,12 +25,21 @@ class Sink:
         self.rows: dict[str, Alert] = {}
         self.withdrawn: set[str] = set()
         self.asked: list[Sequence[str] | None] = []
+        self.batches: list[int] = []
+        self.refused: set[str] = set()
         self.broken = False
 
-    def insert(self, alerts: Sequence[Alert], threads: Sequence[str] = ()) -> Rings:
-        for alert in alerts:
-            self.rows.setdefault(alert.id, alert)
-        return Rings(tuple((one.id, one.due_at) for one in alerts if one.due_at is not None), ())
+    def insert_all(self, made: Sequence[Made]) -> list[Rings]:
+        if any(alert.id in self.refused for some in made for alert in some.alerts):
+            raise ValueError("the store takes none of these")
+        self.batches.append(len(made))
+        for some in made:
+            for alert in some.alerts:
+                self.rows.setdefault(alert.id, alert)
+        return [
+            Rings(tuple((one.id, one.due_at) for one in some.alerts if one.due_at is not None), ())
+            for some in made
+        ]
 
     def shown(self, participants: Sequence[str] | None = None) -> list[Shown]:
         if self.broken:
@@ -127,6 +137,19 @@ async def test_delivered_twice_is_shown_once(desk: Desk) -> None:
     first = desk.sink.rows["d-p1"]
     await desk.show()
     assert desk.sink.rows == {"d-p1": first}
+
+
+async def test_what_comes_together_is_kept_together_and_one_that_cannot_be_is_its_own_trouble(
+    desk: Desk,
+) -> None:
+    desk.sink.refused.add("d-p2")
+    people = ["p1", "p2", *(f"p{n}" for n in range(3, 41))]
+    came = await asyncio.gather(*(desk.show(one) for one in people), return_exceptions=True)
+    assert [isinstance(one, ValueError) for one in came] == [one == "p2" for one in people]
+    assert desk.sink.standing() == {f"d-{one}" for one in people if one != "p2"}
+    desk.sink.batches.clear()
+    await asyncio.gather(*(desk.show(one) for one in people[2:]))
+    assert desk.sink.batches == [len(people) - 2], "one commit for all of them"
 
 
 async def test_taking_back_takes_it_off_the_screen(desk: Desk) -> None:

@@ -17,7 +17,7 @@ from tests.delivery_scene import Keys, Scene, event, granted, now_ms, revoked, s
 
 pytestmark = pytest.mark.broker
 
-POINTS = ("alerts.kept:kill:2", "alerts.rung:kill:3", "deliver.delivered:kill:3")
+POINTS = ("alerts.kept:kill:1", "alerts.rung:kill:1", "deliver.delivered:kill:3")
 KINDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("contact.custody-booking", "booked-into-custody", {"booked_at": 1_780_000_000_000}),
     ("contact.outreach", "", {}),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from connectors import deliveries, projection
 from connectors.adapter import Outcome, Read
+from connectors.alert_rules import default
 from connectors.engine import Engine, EngineSettings
 from connectors.pending import WHOLE
 from connectors.recovery import clock_skew_ms_max
@@ -182,6 +183,7 @@ class World:
             watch,
             lambda: self.memory.now,
             views,
+            default().urgent,
         )
         self._seen: dict[str, int] = {}
         if memory is None:
@@ -243,8 +245,15 @@ class World:
         }
         return self.memory.write("consent", participant.encode(), codec.encode("Directive", value))
 
-    def offer(self, number: int, participant: str = "p1", who: str = "reach", **share: Any) -> None:
-        record = outbound(event(number, participant), share_of(f"{who}-webhook", **share))
+    def offer(
+        self,
+        number: int,
+        participant: str = "p1",
+        who: str = "reach",
+        category: str = "contact.outreach",
+        **share: Any,
+    ) -> None:
+        record = outbound(event(number, participant, category), share_of(f"{who}-webhook", **share))
         self.memory.write(f"outbox.{who}", participant.encode(), codec.encode("Outbound", record))
 
     def round(self, commit: bool = True) -> Round:
@@ -635,6 +644,27 @@ def test_who_fails_has_nothing_more_committed() -> None:
         world.sends.end(Outcome("failed", "http-500"))
         world.rounds()
         assert len(world.begun()) == 2
+
+
+def test_what_is_urgent_is_in_the_next_round_however_much_waits() -> None:
+    """Behind a full stock, and with all other room taken; but never before its lane, nor without consent."""
+    world = World(in_flight_max=4, waiting_records_max=10_000)
+    for number in range(300):
+        world.direct(granted(), f"p{number}")
+        world.offer(number, f"p{number}")
+    world.rounds()
+    assert len(world.begun()) == 4
+    for number in (7, 250, 299):
+        world.offer(1_000 + number, f"p{number}", category="contact.custody-booking")
+    world.direct(revoked(), "p250")
+    world.round()
+    assert world.begun()[4:] == ["e-7", "e-299"], "what came before it about the same person goes first"
+    for _ in range(2):
+        world.sends.end(OK, 4)
+    world.round()
+    assert world.begun()[4:] == ["e-1007", "e-1299"]
+    assert [one["key"] for one in world.memory.told("withheld")] != []
+    assert len(world.begun()) == 6, "and of the others no more than before"
 
 
 def test_gone_disables_the_recipient_also_for_the_next_owner(world: World) -> None:

@@ -1,5 +1,7 @@
 """The table of what waits: order within a lane, and nothing left behind when a partition goes."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,13 +82,17 @@ def test_counts_by_outbox_partition() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["ok", "fail", "drop"])), max_size=40))
-def test_every_lane_ends_in_the_order_it_came(plan: list[tuple[int, str]]) -> None:
-    """Whatever fails and whenever: what is finished of a lane is finished in outbox order, each once."""
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from(["ok", "fail", "drop"]), st.booleans()), max_size=40
+    )
+)
+def test_every_lane_ends_in_the_order_it_came(plan: list[tuple[int, str, bool]]) -> None:
+    """Whatever fails and whenever, urgent or not: what is finished of a lane is in outbox order, and once."""
     table, ended, now = Table(), [], 0
-    for offset, (who, _) in enumerate(plan):
-        table.add(item(offset, f"p{who}"))
-    for _, how in [*plan, *[(0, "ok")] * len(plan)] * 2:
+    for offset, (who, _, urgent) in enumerate(plan):
+        table.add(replace(item(offset, f"p{who}"), urgent=urgent))
+    for _, how, _ in [*plan, *[(0, "ok", False)] * len(plan)] * 2:
         now += 10
         table.wake(now)
         for recipient in table.recipients():
@@ -104,7 +110,7 @@ def test_every_lane_ends_in_the_order_it_came(plan: list[tuple[int, str]]) -> No
     for who in range(4):
         offsets = [offset for participant, offset in ended if participant == f"p{who}"]
         assert offsets == sorted(set(offsets))
-        assert offsets == [at for at, (lane, _) in enumerate(plan) if lane == who][: len(offsets)]
+        assert offsets == [at for at, (lane, _, _) in enumerate(plan) if lane == who][: len(offsets)]
 
 
 def record(one: Item, offset: int, *, gone: bool = False) -> Read:
@@ -146,3 +152,30 @@ def test_what_stands_before_it_was_written_whole_is_void() -> None:
 def test_an_entry_without_a_key_is_corruption() -> None:
     with pytest.raises(BrokenRecord):
         Left().apply(Read("pending", 0, 0, None, b"", 0))
+
+
+def test_what_is_urgent_goes_first_and_takes_along_what_its_lane_has_before_it() -> None:
+    table = Table()
+    for number in range(1, 4):
+        table.add(item(number, f"p{number}"))
+    table.wake(0)
+    table.add(replace(item(4, "p3"), urgent=True))
+    table.add(replace(item(5, "p4"), urgent=True))
+    table.wake(0)
+    recipient = ("reach", "webhook")
+    assert [table.take(recipient, urgent=True) for _ in range(3)][2] is None, "what is not urgent stays"
+    assert table.recipients(urgent=True) == []
+    assert taken(table) == [1, 2]
+
+
+def test_a_lane_is_urgent_until_what_is_urgent_there_is_done() -> None:
+    table = Table()
+    table.add(first := replace(item(1), urgent=True))
+    table.add(item(2))
+    table.add(item(3, "p2"))
+    assert taken(table) == [1, 3]
+    table.landed(first)
+    table.finish(first)
+    table.wake(0)
+    assert table.recipients(urgent=True) == []
+    assert taken(table) == [2]

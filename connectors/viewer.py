@@ -161,12 +161,15 @@ class Viewer:
         return task
 
     async def _receipts(self, asking: _Asking, outcome: Outcome) -> None:
-        """A receipt for each intent. One that cannot be stored leaves its intent open, which is in doubt."""
-        for partition, intent in asking.intents.values():
+        """A receipt for each intent, all at once. One that cannot be stored leaves its intent in doubt."""
+        intents, asking.intents, now = asking.intents, {}, self._now()
+
+        async def write(partition: int, intent: Mapping[str, Any]) -> None:
             parcel = Parcel(*(intent[name] for name in Parcel._fields))
-            value = deliveries.receipt(parcel, intent["attempt"], outcome, self._now(), None)
+            value = deliveries.receipt(parcel, intent["attempt"], outcome, now, None)
             with contextlib.suppress(Exception):
                 await self._producer.send_and_wait(
                     deliveries.TOPIC, value, parcel.participant.encode(), partition
                 )
-        asking.intents = {}
+
+        await asyncio.gather(*(write(*one) for one in intents.values()))

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from hub.appender import Appender, Place
@@ -86,6 +86,13 @@ def did(
 def write(appender: Appender, work: Mapping[str, Any], key: str) -> Place:
     """Writes such a record. In: its key, the participant where there is one. Raises `Unavailable`."""
     return appender.append("work", key, codec.encode("Work", dict(work)))
+
+
+def write_all(appender: Appender, works: Sequence[Mapping[str, Any]]) -> list[Place]:
+    """Writes such records, each under its participant's key. Raises `Unavailable`; then some may stand."""
+    return appender.append_all(
+        "work", [(one["participant"], codec.encode("Work", dict(one))) for one in works]
+    )
 
 
 def work(

@@ -175,11 +175,16 @@ class Handling:
         by_participant: dict[str, list[str]] = {}
         for alert in sorted(new)[:SEEN_MAX]:
             by_participant.setdefault(shown[alert], []).append(alert)
-        for participant, ids in by_participant.items():
-            body = {"account": who.account, "alerts": ids}
-            work = acts.did(acts.SEEN, who.principal, participant, ",".join(ids), body, self._clock())
-            place = acts.write(self._appender, work, participant)
-            with self._store.write() as connection:
+        if not by_participant:
+            return
+        account, now = who.account, self._clock()
+        works = [
+            acts.did(acts.SEEN, who.principal, one, ",".join(ids), {"account": account, "alerts": ids}, now)
+            for one, ids in by_participant.items()
+        ]
+        places = acts.write_all(self._appender, works)
+        with self._store.write() as connection:
+            for work, place in zip(works, places, strict=True):
                 apply(connection, work, place.offset)
 
     def seen_by(self, alert: str) -> list[tuple[str, int]]:

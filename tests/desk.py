@@ -1,7 +1,7 @@
 """Everything behind the API's domain functions but the broker: a log in memory, a store, real keys."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,9 @@ class Log:
         if self.lose_answers:
             raise Unavailable("written, and the answer was lost")
         return Place(topic, partition, len(records) - 1)
+
+    def append_all(self, topic: str, records: Sequence[tuple[str | None, bytes]]) -> list[Place]:
+        return [self.append(topic, *one) for one in records]
 
     def values(self, topic: str) -> list[dict[str, Any]]:
         """Everything in a topic, decoded."""

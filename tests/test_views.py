@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connectors import deliveries, viewer, views
-from connectors.adapter import Alert, Outcome, Read, Share
+from connectors.adapter import Alert, Made, Outcome, Read, Share
 from connectors.deliveries import Applied, Parcel
 from connectors.standing import aad
 from connectors.viewer import Viewer
@@ -35,7 +35,8 @@ class Owner:
             "shares": [share_of("s1", compartments=["subject"])],
         }
         sealed = Keys().sealer(participant).seal(aad(name), json.dumps(body).encode())
-        self.desk.sink.insert([Alert(name, who, participant, "e-1", "booked", "urgent", NOW, sealed)])
+        alert = Alert(name, who, participant, "e-1", "booked", "urgent", NOW, sealed)
+        self.desk.sink.insert_all([Made((alert,))])
 
     def ask(self, *alerts: str, participant: str = "p1", who: str = "reach", at: int = NOW) -> Read:
         view = {"id": "v-1", "stakeholder": who, "participant": participant, "alerts": list(alerts), "at": at}
@@ -119,6 +120,12 @@ class Log:
             listener(0, deliveries.decode(value))
 
 
+async def settled() -> None:
+    """Whatever the loop has to do is done."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 def intent(key: str) -> bytes:
     share = Share("s1", "care-coordination", "consent", ("c1/g1",), ("subject",), ())
     return deliveries.intent(
@@ -171,10 +178,10 @@ async def test_nothing_is_shown_where_an_owner_is_silent(monkeypatch: pytest.Mon
     log.answering = answer
     with pytest.raises(Unavailable):
         await made(log).ask("reach", [("a", "p1"), ("b", "p2")])
-    await asyncio.sleep(0)
+    await settled()
     assert [one["code"] for one in log.receipts] == ["not-begun"], "what was granted is closed"
     log.say(intent(silent[0]))
-    await asyncio.sleep(0)
+    await settled()
     assert [one["code"] for one in log.receipts] == ["not-begun"] * 2, "and so is what comes too late"
 
 

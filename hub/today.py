@@ -8,6 +8,7 @@ left to say; one whose key was destroyed is not shown.
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -147,11 +148,21 @@ def waits(now_ms: int) -> sa.ColumnElement[bool]:
     return sa.and_(alerts.c.acknowledged_at.is_(None), ready)
 
 
-def picture(store: Store, vault: Vault, stakeholder: str, now_ms: int, account: str | None = None) -> Picture:
-    """What somebody sees: what waits, own first, then urgent and oldest; who has which; what is put off.
+class _Questions(NamedTuple):
+    """What a picture asks the store, of `stakeholder`, `account`, `now_ms` and `taken_since`."""
 
-    In: their account; None for the whole organisation.
-    """
+    waiting: sa.Select[Any]
+    counted: sa.Select[Any]
+    taken: sa.Select[Any]
+    off: sa.Select[Any]
+
+
+@cache
+def _questions(everybody: bool) -> _Questions:
+    """Put together once: that takes longer than the answers. In: whether it is the whole organisation's."""
+    stakeholder: Any = sa.bindparam("stakeholder", type_=sa.String)
+    account: Any = None if everybody else sa.bindparam("account", type_=sa.String)
+    now_ms: Any = sa.bindparam("now_ms", type_=sa.BigInteger)
     own = owned(stakeholder, account, now_ms)
     seen = sa.and_(current(stakeholder), concerning(stakeholder, account, now_ms))
     alike = [alerts.c.participant, alerts.c.rule]
@@ -175,7 +186,7 @@ def picture(store: Store, vault: Vault, stakeholder: str, now_ms: int, account: 
     counted = sa.select(ranked.c.urgency, sa.func.count()).group_by(ranked.c.urgency)
     taken = (
         sa.select(*_COLUMNS, own.label("own"))
-        .where(seen, alerts.c.acknowledged_at > now_ms - TAKEN_MS)
+        .where(seen, alerts.c.acknowledged_at > sa.bindparam("taken_since", type_=sa.BigInteger))
         .order_by(alerts.c.acknowledged_at.desc(), alerts.c.id)
         .limit(TAKEN_MAX)
     )
@@ -185,14 +196,31 @@ def picture(store: Store, vault: Vault, stakeholder: str, now_ms: int, account: 
         .order_by(alerts.c.snoozed_until, alerts.c.id)
         .limit(TAKEN_MAX)
     )
+    return _Questions(waiting, counted, taken, off)
+
+
+def picture(store: Store, vault: Vault, stakeholder: str, now_ms: int, account: str | None = None) -> Picture:
+    """What somebody sees: what waits, own first, then urgent and oldest; who has which; what is put off.
+
+    In: their account; None for the whole organisation.
+    """
+    ask = _questions(account is None)
+    known = {
+        "stakeholder": stakeholder,
+        "now_ms": now_ms,
+        **({} if account is None else {"account": account}),
+    }
     last = sa.select(preferences.c.looked_at).where(preferences.c.account == account)
     with store.read() as connection:
         mark = _cursor(connection, stakeholder)
-        rows = connection.execute(waiting).all()
-        counts = {row[0]: row[1] for row in connection.execute(counted)}
-        had, later = connection.execute(taken).all(), connection.execute(off).all()
+        rows = connection.execute(ask.waiting, known).all()
+        counts = {row[0]: row[1] for row in connection.execute(ask.counted, known)}
+        had = connection.execute(ask.taken, {**known, "taken_since": now_ms - TAKEN_MS}).all()
+        later = connection.execute(ask.off, known).all()
         looked_at = connection.execute(last).scalar() if account else None
-        names = {row.id: row.name for row in connection.execute(sa.select(accounts.c.id, accounts.c.name))}
+        named = {one for row in (*rows, *had, *later) for one in (row.acknowledged_by, row.handed_to) if one}
+        people = sa.select(accounts.c.id, accounts.c.name).where(accounts.c.id.in_(named))
+        names = {row.id: row.name for row in connection.execute(people)} if named else {}
     vault.prefetch({row.participant for row in (*rows, *had, *later)})
     shown = sum(row.alike if row.alike > APART_MAX else 1 for row in rows)
     crosswalk = Crosswalk(store, vault)

@@ -94,7 +94,7 @@ class Side:
         key = key or "d-" + secrets.token_hex(16)
         at = time.time_ns() // 1_000_000 - ago_ms
         adapter = Alerts(ShownAlerts(self.hub.store), self.hub.vault, lambda: at)
-        adapter._keep(adapter.made(outgoing(key, name, stakeholder, at, facility, participant)))
+        adapter._keep_one(adapter.made(outgoing(key, name, stakeholder, at, facility, participant)))
         if urgency != "urgent":
             with self.hub.store.write() as connection:
                 connection.execute(

@@ -254,7 +254,8 @@ def _page(
 ) -> Response:
     now, words = of.clock_ms(), speak(request)
     assert who.person is not None, "programs have the stream"
-    colleagues = of.handling.colleagues(who.person)
+    some = any((picture.waiting, picture.taken, picture.snoozed))
+    colleagues = of.handling.colleagues(who.person) if some else []  # to whom one of these is handed over
 
     def drawn(alert: today.Alert) -> dict[str, Any]:
         about = people.handle(of.vault, who.organisation, alert.participant) if alert.participant else None

@@ -17,9 +17,9 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 from connectors.described import TEXT, also, fields, problems, takes
+from connectors.direct import Guard, guarded
 from connectors.intake import Intake, Taken
 from connectors.problems import problem
-from connectors.together import Together, each
 from schemas import cloudevents, strict
 from schemas.errors import Invalid, Problem, Refused, TooLarge
 
@@ -28,8 +28,7 @@ quarantine_body_bytes_max: Final = 17 * 1024 * 1024  # the same in base64
 body_wait_ms_max: Final = 30_000
 in_flight_bytes_max: Final = 96 * 1024 * 1024
 sender_requests_max: Final = 16  # of one sender at once
-together_bytes_max: Final = 64 * 1024  # of a body that is looked at together with others
-together_max: Final = 32
+at_once_bytes_max: Final = 16 * 1024  # of one event that is looked at without handing it to a thread
 retry_after_s: Final = 1
 reference_chars_max: Final = 200
 _CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
@@ -89,11 +88,10 @@ async def read_body(request: Request, grow: Callable[[int], None], bytes_max: in
     return b"".join(chunks)
 
 
-def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str]) -> APIRouter:
-    """The routes. In: how to get the intake, and the id of the stakeholder who is asking."""
-    routes = APIRouter(tags=["events"])
+def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str], guard: Guard) -> APIRouter:
+    """The routes. In: how to get the intake, and the id of the stakeholder who is asking; what lets in."""
+    routes = APIRouter(tags=["events"], route_class=guarded(guard))
     in_flight = InFlight()
-    together = Together(each(_enclosed), together_max)
 
     @routes.post(
         "/v1/events", status_code=202, summary="Publish events", responses=_DESCRIBED, openapi_extra=_BODY
@@ -113,8 +111,8 @@ def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str]
             if refusal is not None:
                 return refusal
             asked = _Asked(to, agency, headers, body)
-            if len(body) <= together_bytes_max:
-                (taken,) = await together.ask(asked)
+            if len(body) <= at_once_bytes_max and to.at_hand and not _batch(headers):
+                taken = _judged(asked)
             else:
                 taken = await asyncio.to_thread(_judged, asked)
             if isinstance(taken, Invalid):
@@ -198,13 +196,16 @@ def _judged(asked: _Asked) -> list[Taken] | Invalid:
     return asked.to.examine(asked.agency, asked.headers, asked.body)
 
 
-def _enclosed(asked: _Asked) -> tuple[list[Taken] | Invalid]:
-    """The same in a tuple: `Invalid` is something to answer here, not to raise."""
-    return (_judged(asked),)
+def _media(headers: dict[str, str]) -> str:
+    return headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def _batch(headers: dict[str, str]) -> bool:
+    return _media(headers) == cloudevents.BATCH
 
 
 def _unreadable_type(headers: dict[str, str]) -> Response | None:
-    media = headers.get("content-type", "").split(";")[0].strip().lower()
+    media = _media(headers)
     if media in {cloudevents.STRUCTURED, cloudevents.BATCH} or "ce-specversion" in headers:
         return None
     if media.startswith("application/cloudevents") or "ce-id" not in headers:

@@ -30,6 +30,7 @@ class Sealer(Protocol):
     """The hub's key for originals."""
 
     def seal(self, aad: bytes, plaintext: bytes) -> bytes: ...
+    def at_hand(self) -> bool: ...
     def seal_all(self, aad: bytes, plaintexts: Sequence[bytes]) -> list[bytes]: ...
 
 
@@ -43,6 +44,8 @@ class Vault(Protocol):
 class Rulebook(Protocol):
     """What governance says now. Raises `Unavailable` while it has not been read."""
 
+    @property
+    def ready(self) -> bool: ...
     def categories(self) -> Collection[str]: ...
     def labels(self) -> Collection[str]: ...
     def registered(self, stakeholder: str) -> bool: ...
@@ -73,6 +76,11 @@ class Intake:
     vault: Vault
     rulebook: Rulebook
     partitions: int
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether all that one event is judged by is in memory, so that to look at it blocks on nothing."""
+        return self.rulebook.ready and self.vault.hub("originals").at_hand()
 
     def examine(
         self, sender: str, headers: dict[str, str], body: bytes, *, via: str = "http"

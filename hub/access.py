@@ -21,6 +21,7 @@ from hub.parts import Parts
 from hub.passes import COOKIE as VISIT
 from hub.passes import LEFT, Passes, Visitor
 from hub.rates import Rates
+from hub.recent import Recent
 from hub.sessions import Person, Sessions, cookie_name
 from hub.store import Store
 from hub.tokens import CERTIFICATE, Machine, check_all, fingerprint, shown, standing
@@ -68,7 +69,8 @@ class Rule:
 
     `passive` marks what a page asks for by itself, which does not keep a session from ending. `fields_max` is
     how many fields its form may have, `upload` whether one of them may be a file. `public` marks what is
-    for everybody, of which one address may not ask without end.
+    for everybody, of which one address may not ask without end. `recent` lets in by a credential that was
+    good a moment ago, where only something is handed in; see `hub/recent.py`.
     """
 
     method: str
@@ -80,6 +82,7 @@ class Rule:
     fields_max: int = FORM_FIELDS_MAX
     upload: bool = False
     public: bool = False
+    recent: bool = False
 
 
 def _rules() -> dict[tuple[str, str], Rule]:
@@ -181,7 +184,7 @@ def _rules() -> dict[tuple[str, str], Rule]:
         Rule("POST", "/officer/requests/{name}/{act}", roles=OFFICER),
         Rule("GET", "/operator", roles=OPERATOR),
         Rule("GET", "/operator/stages", roles=OPERATOR, passive=True),
-        Rule("POST", "/v1/events", scope="publish"),
+        Rule("POST", "/v1/events", scope="publish", recent=True),
         Rule("POST", "/v1/fhir", scope="publish"),
         Rule("POST", "/v1/fhir/{kind}", scope="publish"),
         Rule("GET", "/v1/events/{event}", scope="publish"),
@@ -256,6 +259,7 @@ class Gate:
         self._addresses = addresses
         self._cookie = cookie_name(secure)
         self._machines = Together(partial(check_all, store), together_max)
+        self._recent = Recent(self._machines.ask)
 
     async def __call__(self, request: Request) -> None:
         """Let the call through, or raise `Unauthenticated`, `Forbidden` or `TooMany`."""
@@ -282,9 +286,10 @@ class Gate:
 
     async def _principal(self, request: Request, rule: Rule) -> Machine | Person | Visitor | None:
         header = request.headers.get("authorization")
+        ask = self._recent.ask if rule.recent else self._machines.ask
         if header is not None:
             scheme, _, token = header.partition(" ")
-            machine = await self._machines.ask(shown(token.strip()))
+            machine = await ask(shown(token.strip()))
             if scheme.lower() != "bearer" or machine is None:
                 if rule.anyone:
                     return None
@@ -294,7 +299,7 @@ class Gate:
         cookie = request.cookies.get(VISIT if own else self._cookie)
         if not cookie:
             certificate = peer.certificate(request.scope)
-            return None if certificate is None else await self._machines.ask(fingerprint(certificate))
+            return None if certificate is None else await ask(fingerprint(certificate))
         used = not rule.passive or request.query_params.get("by") == "hand"
         if own and LEFT in request.cookies and rule.path != EXIT:
             return None

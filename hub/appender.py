@@ -16,6 +16,10 @@ from schemas import topics
 from schemas.errors import TooLarge, Unavailable
 
 WRITE_MS_MAX: Final = 10_000
+LINGER_MS: Final = 1  # for what comes in the same moment
+# Under way at a broker. What comes meanwhile goes together in the next: with more of them and a broker that
+# is busy, librdkafka's thread goes round and round until there is room, at up to half a processor.
+REQUESTS_MAX: Final = 1
 QUEUED_RECORDS_MAX: Final = 10_000
 _POLL_S: Final = 0.05
 _ROOM_S: Final = 0.01
@@ -55,7 +59,8 @@ class Appender:
                 **client,
                 "enable.idempotence": True,
                 "acks": "all",
-                "linger.ms": 0,
+                "linger.ms": LINGER_MS,
+                "max.in.flight": REQUESTS_MAX,
                 "delivery.timeout.ms": WRITE_MS_MAX,
                 "message.max.bytes": topics.quarantine_bytes_max,
                 "queue.buffering.max.messages": QUEUED_RECORDS_MAX,

@@ -165,6 +165,11 @@ class Follower:
         self._stop.set()
         self._thread.join()
 
+    @property
+    def ready(self) -> bool:
+        """Whether `governance` was read to its end once, so that nothing here waits."""
+        return self._end is not None
+
     def categories(self) -> Collection[str]:
         """The policy's categories."""
         return self.register().categories()

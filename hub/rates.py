@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 CREDENTIALS_MAX: Final = 10_000
+ROUNDING: Final = 1e-6  # of a request: what differences between times lose
 
 
 class Rates:
@@ -28,7 +29,7 @@ class Rates:
         now = self._clock_s()
         left, at = self._buckets.pop(credential, (float(self._burst), now))
         left = min(self._burst, left + (now - at) * self._per_s)
-        granted = left >= 1
+        granted = left >= 1 - ROUNDING
         self._buckets[credential] = (left - granted, now)
         if len(self._buckets) > CREDENTIALS_MAX:
             self._buckets.popitem(last=False)

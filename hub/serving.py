@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.loops.auto import auto_loop_factory
 
 from connectors.fence import Fence
 from connectors.follower import Follower
@@ -40,7 +41,13 @@ def run(
 
     In: librdkafka settings of a client; the way to the log; what makes the parts from the fence's follower.
     """
-    asyncio.run(_run(settings, client, appender, put_together, stop))
+    with runner() as loop:
+        loop.run(_run(settings, client, appender, put_together, stop))
+
+
+def runner() -> asyncio.Runner:
+    """Runs what is served, in the loop that the server likes best."""
+    return asyncio.Runner(loop_factory=auto_loop_factory())
 
 
 async def _run(

@@ -345,15 +345,19 @@ class Sealer:
         self._id = key_id
         self._rotation = rotation
 
+    def _current(self) -> KeyId:
+        """The key that seals now."""
+        if self._rotation is None or self._rotation.period_ms is None:
+            return self._id
+        return self._id._replace(version=self._vault._clock_ms() // self._rotation.period_ms)
+
     def seal(self, aad: bytes, plaintext: bytes) -> bytes:
         """Seals; out: `OVERHEAD_BYTES` more than went in. Raises `Erased` where the key was destroyed."""
         return self.seal_all(aad, (plaintext,))[0]
 
     def seal_all(self, aad: bytes, plaintexts: Sequence[bytes]) -> list[bytes]:
         """Seals each by itself, under a nonce of its own; the key is fetched once. Raises as `seal`."""
-        key_id = self._id
-        if self._rotation is not None and self._rotation.period_ms is not None:
-            key_id = key_id._replace(version=self._vault._clock_ms() // self._rotation.period_ms)
+        key_id = self._current()
         version, key = self._vault._versioned(key_id, create=True, rotation=self._rotation)
         key_id, encrypt = key_id._replace(version=version), AESGCM(key).encrypt
         header, bound = _HEADER.pack(_LAYOUT, key_id.version), key_id.context() + aad
@@ -363,6 +367,12 @@ class Sealer:
             header + nonce + encrypt(nonce, plaintext, bound)
             for nonce, plaintext in zip(nonces, plaintexts, strict=True)
         ]
+
+    def at_hand(self) -> bool:
+        """Whether sealing is a matter of this process's memory alone, for the next second at least."""
+        with self._vault._guard:
+            until, _, _ = self._vault._cache.get(self._current(), (0.0, 0, b""))
+        return until > time.monotonic() + 1
 
     def derive(self, purpose: str, data: bytes) -> bytes:
         """32 bytes that nothing but this key makes of `data`. Raises as `deriver`."""

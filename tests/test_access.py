@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from fastapi import Request
 from fastapi.routing import APIRoute
 
+from connectors.direct import Direct
 from hub import sessions, settings, tokens
 from hub.access import RULES, SAFE_METHODS, Forbidden, Gate, rule_of
 from hub.sessions import Account, Sessions
@@ -50,7 +51,12 @@ def test_every_route_stands_in_the_table_and_every_rule_has_its_route(side: Side
     found: set[tuple[str, str]] = set()
     for route, gates in flat(app.routes, app.router.dependencies):
         assert isinstance(route, APIRoute), f"{route} is not behind the gate"
-        assert any(isinstance(one.dependency, Gate) for one in gates), f"{route.path} is not behind the gate"
+        asked = [one.dependency for one in gates]  # what the framework runs before each route
+        if isinstance(route, Direct):
+            asked = [route.guard]  # it runs none of that, but its own
+        else:
+            assert type(route) is APIRoute, f"{route.path} may not run what stands before it"
+        assert any(isinstance(one, Gate) for one in asked), f"{route.path} is not behind the gate"
         found |= {(method, route.path) for method in route.methods}
     assert found == set(RULES)
 

@@ -275,6 +275,26 @@ def test_a_retired_sender_is_refused(side: Side) -> None:
     assert (answer.status_code, answer.json()["code"]) == (403, "not-registered")
 
 
+def test_a_token_that_ended_hands_nothing_in_before_long(side: Side) -> None:
+    token = tokens.mint(side.hub.store, CLINIC)
+    (one,) = [row for row in tokens.listed(side.hub.store, CLINIC) if row.expires_at is None]
+    with side.client(token=token) as client:
+        assert client.post("/v1/events", json=event("e-1", CLINIC), headers=STRUCTURED).status_code == 202
+        assert tokens.end(side.hub.store, CLINIC, one.id)
+        until = time.monotonic() + 60
+        while client.post("/v1/events", json=event("e-1", CLINIC), headers=STRUCTURED).status_code == 202:
+            assert time.monotonic() < until
+        answer = client.post("/v1/events", json=event("e-1", CLINIC), headers=STRUCTURED)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+def test_another_method_is_refused_as_everywhere(harbor: httpx.Client) -> None:
+    for method in ("GET", "PUT", "DELETE"):
+        answer = harbor.request(method, "/v1/events")
+        assert (answer.status_code, answer.json()["code"]) == (405, "http")
+
+
 async def test_nothing_is_accepted_that_is_not_stored(side: Side) -> None:
     class Away:
         async def send_all(self, *_: Any) -> None:

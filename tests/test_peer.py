@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -252,6 +252,7 @@ def test_the_commands_say_what_cannot_be(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @given(st.lists(st.floats(0, 20), max_size=200), st.integers(1, 50), st.integers(1, 50))
+@example([0.48309238802777537, 0.0], 1, 1)  # a second later is a little less than a second later
 def test_nobody_gets_more_than_the_bucket_holds(pauses: list[float], per_s: int, burst: int) -> None:
     now = 0.0
     rates = Rates(per_s, burst, lambda: now)

@@ -335,6 +335,18 @@ def test_secrets_do_not_rotate(hub: Vault, clock: Clock) -> None:
     assert hub.hub("secrets").open(b"", sealed) == b"x"
 
 
+def test_a_key_is_at_hand_once_it_sealed_until_the_next_takes_over(hub: Vault, clock: Clock) -> None:
+    sealer = hub.hub("originals")
+    assert not sealer.at_hand()
+    sealer.seal(b"", b"x")
+    assert sealer.at_hand()
+    assert hub.hub("originals").at_hand()
+    clock.now += DAY_MS
+    assert not sealer.at_hand()
+    sealer.seal(b"", b"x")
+    assert sealer.at_hand()
+
+
 def test_a_purpose_that_nobody_declared_is_refused(hub: Vault) -> None:
     with pytest.raises(KeyError):
         hub.hub("whatever")

@@ -57,4 +57,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with serving.runner() as loop:
+        loop.run(main())

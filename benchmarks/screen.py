@@ -35,6 +35,7 @@ MANAGER: Final = "manager"
 AGENT: Final = "Mozilla/5.0 (a phone)"  # a session is of one browser
 BARE: Final = "bench.bare"
 ALERTS: Final = 60  # of a round, each about somebody else
+PEOPLE: Final = 240  # all those that events are about
 EVERY_S: Final = 0.2
 BEHIND: Final = 200  # events a second
 BATCH: Final = 20
@@ -55,7 +56,7 @@ def rows() -> list[Row]:
     """Rows for the results."""
     with tempfile.TemporaryDirectory(prefix="bench-screen-") as name:
         folder = Path(name)
-        with scene.running(folder, {TEAM: [MANAGER]}, 2 * ALERTS) as place, bare(place, folder) as address:
+        with scene.running(folder, {TEAM: [MANAGER]}, PEOPLE) as place, bare(place, folder) as address:
             took = asyncio.run(_measured(place, address))
     peer = "a Kafka consumer that hands on to a page, nothing checked"
     name = f"publishing to a case manager's screen, {BEHIND} events/s behind"

@@ -2,6 +2,7 @@
 among few, deciding all again beside deciding. Processor time of one process, without Kafka's client.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -52,6 +53,7 @@ def rows() -> list[Row]:
         record("contact", codec.encode("Event", event(_who(n % PEOPLE), n)), _who(n % PEOPLE).encode(), n)
         for n in range(EVENTS)
     ]
+    gc.freeze()
     placed: list[float] = []
     decided: list[float] = []
     again: list[float] = []
@@ -66,11 +68,13 @@ def rows() -> list[Row]:
         for number in range(ROUNDS):
             written: list[Written] = []
             decided.append(EVENTS / _seconds(lambda into=written: _decide(said, events, into)))
+            gc.freeze()  # what the meter holds is nothing that a stage or a replay would look through
             place = Path(folder) / f"log-{number}"
             placed.append(EVENTS / _seconds(lambda some=written, at=place: _append(salts, some, at)))
             again.append(EVENTS / _seconds(lambda some=written: _replay(said, some)))
             few: list[Written] = []
             young[1].append(YOUNG / _seconds(lambda into=few: _decide(said, events[:YOUNG], into)))
+            gc.freeze()
             young[0].append(YOUNG / _seconds(lambda some=few: _replay(said, some)))
             print(
                 f"{placed[-1]:,.0f} placed, {again[-1]:,.0f} again, {decided[-1]:,.0f} decided",

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from consent.known import Known
 from consent.policy import Policy
 from consent.record import Held
-from consent.terms import Grant
+from consent.terms import Consent, Grant
 from consent.untyped import ALWAYS_MS, NEVER_MS
 
 grants_max: Final = 60  # in a block, so that a set of them is a small integer
@@ -138,6 +138,19 @@ class Block:
         for held, some in pieces:
             self._add(held, some, first)
             first += len(some)
+
+    def by(self, consent: Consent) -> "Block":
+        """A block of this consent alone. To be asked of a block of one consent, of which nothing was taken
+        back, by the same form and as much ended by leaving the program.
+        """
+        block = Block.__new__(Block)
+        block.index, block.lately, block.parties = self.index, _NOT_LATELY, self.parties
+        block.revoked, block.proceedings = self.revoked, self.proceedings
+        block.notes, block.exits = self.notes, self.exits
+        block.consents = (consent.id,)
+        mask = _PART.unpack(self.parts)[0]
+        block.parts = _PART.pack(mask, consent.signed_at, consent.starts_at, consent.expires_at)
+        return block
 
     def _add(self, held: Held, grants: Sequence[Grant], first: int) -> None:
         consent = held.consent

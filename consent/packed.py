@@ -80,14 +80,20 @@ class Slice:
             plain = _inflate(squeezed)
             size, start = _read_varint(plain, 0)
             end = start + max(size - 1, 0)
-            try:
-                body = json.loads(plain[end:])
-            except (ValueError, RecursionError):
-                raise BrokenRecord(f"the directive at offset {offset} is not JSON") from None
-            if not isinstance(body, Mapping):
-                raise BrokenRecord(f"the directive at offset {offset} is not an object")
+            body = read(offset, plain[end:])
             name = plain[start:end].decode("utf-8", "surrogatepass") if size else text(body.get("id"))
             yield Placed(offset, name, body)
+
+
+def read(offset: int, body: bytes) -> Mapping[str, object]:
+    """A directive's body, a JSON object. Raises `BrokenRecord`, naming the offset, for anything else."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BrokenRecord(f"the directive at offset {offset} is not JSON") from None
+    if not isinstance(found, Mapping):
+        raise BrokenRecord(f"the directive at offset {offset} is not an object")
+    return found
 
 
 _deflater: Final = zlib.compressobj(

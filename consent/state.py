@@ -5,7 +5,7 @@ from typing import Final
 
 from consent.block import Block, blocks
 from consent.record import Placed, Record
-from consent.terms import Emergency, Order, Restriction
+from consent.terms import Consent, Emergency, Order, Restriction
 from consent.untyped import text
 
 
@@ -26,6 +26,16 @@ class State:
         self.restrictions: tuple[Restriction, ...] = tuple(record.restrictions.values())
         self.orders: tuple[Order, ...] = tuple(record.orders.values())
         self.emergencies: tuple[Emergency, ...] = tuple(record.emergencies.values())
+
+    def by(self, consent: Consent, offset: int, source: Iterable[Placed]) -> "State":
+        """The state of somebody who said nothing but this consent, at this offset. To be asked of the state
+        of somebody who said nothing but a consent by the same form, which fills one block.
+        """
+        state = State.__new__(State)
+        state._source, state.offset = source, offset
+        state.blocks = (self.blocks[0].by(consent),)
+        state.restrictions, state.orders, state.emergencies = (), (), ()
+        return state
 
     def lasting(self, names: Container[str]) -> Iterator[tuple[str, int, bool]]:
         """Of each grant among these (`consent_id/grant_id`) the last instant of its consent (milliseconds,

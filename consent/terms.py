@@ -109,7 +109,12 @@ class Consent(NamedTuple):
 
     @classmethod
     def of(cls, value: object) -> "Consent | None":
-        """A consent from its JSON object, or None where it lacks something that makes a consent valid."""
+        """A consent from its JSON object, or None where it lacks something that makes a consent valid.
+
+        What is a consent already comes out as it is.
+        """
+        if isinstance(value, Consent):
+            return value
         source = mapping(value)
         name, signature = text(source.get("id")), mapping(source.get("signature"))
         signed_at, starts_at = moment(source.get("signed_at")), moment(source.get("starts_at"))

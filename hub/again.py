@@ -7,8 +7,8 @@ surely the same is read, decided and compared in full, and what differs is named
 
 from typing import Any, Final, NamedTuple
 
-from consent import Governance, State
-from consent.states import States
+from consent import Governance
+from consent.history import History
 from consent.untyped import ALWAYS_MS, NEVER_MS
 from schemas import codec, glance, raw
 from schemas.errors import HubError
@@ -29,19 +29,9 @@ class Difference(NamedTuple):
     what: str
 
 
-class Answer(NamedTuple):
-    """The outcomes about somebody and a kind of event, for whom they hold when decided from `since` to before
-    `before`; where there is a `period`, about what occurred from its first to before its last millisecond.
-    """
-
-    since: int
-    before: int
-    period: tuple[int, int] | None
-    outcomes: bytes
-
-
-_NONE: Final[dict[bytes, Answer]] = {}  # read only
-_UNKNOWN: Final = Answer(0, 0, None, b"")  # it holds at no instant
+# The outcomes about somebody and a kind of event. They hold when decided from the first instant to before the
+# second; where there is a period, about what occurred from its first to before its last millisecond.
+Answer = tuple[int, int, tuple[int, int] | None, bytes]
 
 
 class Replay:
@@ -54,9 +44,9 @@ class Replay:
         """In: governance as a fold of all its records."""
         self._governance = governance
         self._partition = partition
-        self._directives: list[tuple[int, str, str, bytes]] = []
+        self._history = History(COMPILED_MAX)
+        self._spoke: list[tuple[int, bytes]] = []  # at which offset somebody said something
         self._next = 0
-        self._states = States(COMPILED_MAX)
         self._applied = -1
         self._counted = 0
         self._deciders: dict[int, Decider] = {}
@@ -69,18 +59,24 @@ class Replay:
     def directive(self, offset: int, key: bytes | None, value: bytes | None) -> None:
         """One record of `consent`. Raises `BrokenRecord` for what the stages would have stopped at."""
         found = codec.directive(key, value)
-        self._directives.append((offset, found["participant"], found["id"], found["body"]))
+        self._history.add(found["participant"], offset, found["id"], found["body"])
+        self._spoke.append((offset, key or b""))
 
     def decision(self, offset: int, key: bytes | None, value: bytes | None) -> Difference | None:
         """One record of `decisions`; out: how it differs, None where it comes out the same."""
         match = self._glance(value or b"")
         if match is not None:
-            name, traits, participant, when = match.group(1, 3, 4, 6)
-            if participant == key and name.isascii() and (when == self._when or self._turned(when)):
-                answer = self._answers.get(participant, _NONE).get(traits, _UNKNOWN)
-                if not answer[0] <= self._at < answer[1] or (answer[2] and not _lies(answer, match)):
-                    answer = self._learnt(match)
-                if answer is not _UNKNOWN and answer[3] == match.string[match.end() :]:
+            traits, participant, when, outcomes = match.group(3, 4, 6, 7)
+            if participant == key and (when == self._when or self._turned(when)):
+                rightly: bytes | None
+                try:
+                    since, before, period, rightly = self._answers[participant][traits]
+                except KeyError:
+                    rightly = self._learnt(match)
+                else:
+                    if not since <= self._at < before or (period and not _lies(period, match)):
+                        rightly = self._learnt(match)
+                if rightly == outcomes:
                     return None
         return self._in_full(offset, key, value or b"")
 
@@ -102,8 +98,7 @@ class Replay:
     def _turned(self, when: bytes) -> bool:
         """Goes on to what was known at another time. False where that is not later, or not in the log."""
         at, consent, governance = glance.when(when)
-        last = self._directives[-1][0] if self._directives else -1
-        if not self._applied <= consent <= last or governance > self._governance.offset:
+        if not self._applied <= consent <= self._last() or governance > self._governance.offset:
             return False
         self._advance(consent)
         if governance != self._by:
@@ -111,27 +106,25 @@ class Replay:
         self._when, self._at, self._by = when, at, governance
         return True
 
-    def _learnt(self, match: glance.Match) -> Answer:
-        """What the rule says, which is remembered; `_UNKNOWN` where it is better looked at in full."""
+    def _learnt(self, match: glance.Match) -> bytes | None:
+        """What the rule says, which is remembered; None where it is better looked at in full."""
         try:
             cut = glance.envelope(match)
             if cut is None:
-                return _UNKNOWN
-            state, decider = self._states.get(cut.participant), self._decider(self._by)
-            rightly = self._rightly(decider, cut, self._at, state)
+                return None
+            state = self._history.state(cut.participant, self._applied)
+            rightly, lasting = self._decider(self._by).lasting(cut, self._at, state)
         except HubError:
-            return _UNKNOWN
-        lasting = decider.lasting(cut, self._at, state)
+            return None
         if lasting is None:  # somebody decided about alone
-            return Answer(self._at, self._at + 1, None, rightly)
+            return rightly
         since, before, early, late = lasting
-        always = early == ALWAYS_MS and late == NEVER_MS
-        answer = Answer(since, before, None if always else (early, late), rightly)
+        period = None if early == ALWAYS_MS and late == NEVER_MS else (early, late)
         if self._kept >= ANSWERS_MAX:
             self._forget()
-        self._answers.setdefault(match["participant"], {})[match["traits"]] = answer
+        self._answers.setdefault(match["participant"], {})[match["traits"]] = since, before, period, rightly
         self._kept += 1
-        return answer
+        return rightly
 
     def _forget(self) -> None:
         self._answers.clear()
@@ -145,47 +138,40 @@ class Replay:
             return "its event stands in another partition"
         if found.governance_offset > self._governance.offset:
             return f"it was decided by governance at {found.governance_offset}, which is not in the log"
-        if found.consent_offset > (self._directives[-1][0] if self._directives else -1):
+        if found.consent_offset > self._last():
             return f"it was decided by consent at {found.consent_offset}, which is not in the log"
         if found.cause == "first" and found.id != "d" + found.cut.id[1:]:
             return "its id is not that of its event"
         return None
 
     def _judged(self, found: raw.Recorded) -> str | None:
-        state = self._state(found.cut.participant, found.consent_offset)
-        rightly = self._rightly(self._decider(found.governance_offset), found.cut, found.at, state)
+        self._advance(found.consent_offset)
+        state = self._history.state(found.cut.participant, found.consent_offset)
+        rightly, _ = self._decider(found.governance_offset).decide(found.cut, found.at, state)
         return None if rightly == found.outcomes else _compared(found, rightly)
 
-    def _rightly(self, decider: Decider, cut: raw.Cut, at: int, state: State) -> bytes:
-        """The outcomes by the rule."""
-        self._counted += 1
-        if self._counted >= COUNTED_MAX:  # what it counts for the stage's metrics is of no use here
-            self._counted = 0
-            for one in self._deciders.values():
-                one.effects()
-        return decider.decide(cut, at, state)[0]
-
-    def _state(self, participant: str, offset: int) -> State:
-        """The participant's state when consent had been applied up to an offset."""
-        if offset < self._applied:  # an earlier owner's last words: refolded for this participant alone
-            return State([one for one in self._states.directives(participant) if one.offset <= offset])
-        self._advance(offset)
-        return self._states.get(participant)
+    def _last(self) -> int:
+        """The last offset of `consent`; -1 where it is empty."""
+        return self._spoke[-1][0] if self._spoke else -1
 
     def _advance(self, offset: int) -> None:
         """Applies consent up to an offset, and forgets what is known about whoever said something."""
         if offset <= self._applied:
             return
-        directives, states = self._directives, self._states
-        while self._next < len(directives) and directives[self._next][0] <= offset:
-            place, who, name, body = directives[self._next]
-            states.apply(who, place, body, name)
-            self._kept -= len(self._answers.pop(who.encode(), ()))
+        spoke = self._spoke
+        while self._next < len(spoke) and spoke[self._next][0] <= offset:
+            self._kept -= len(self._answers.pop(spoke[self._next][1], ()))
             self._next += 1
         self._applied = offset
         self._when = b""
 
     def _decider(self, offset: int) -> Decider:
+        """Who decides by governance as it was at an offset. To be asked for anew for each decision."""
+        self._counted += 1
+        if self._counted >= COUNTED_MAX:  # what it counts for the stage's metrics is of no use here
+            self._counted = 0
+            for one in self._deciders.values():
+                one.effects()
         decider = self._deciders.get(offset)
         if decider is None:
             if len(self._deciders) >= GOVERNANCES_MAX:
@@ -194,9 +180,9 @@ class Replay:
         return decider
 
 
-def _lies(answer: Answer, match: glance.Match) -> bool:
-    """Whether what it was about occurred in the answer's period."""
-    return answer.period is None or answer.period[0] <= glance.instant(match["occurred"]) < answer.period[1]
+def _lies(period: tuple[int, int], match: glance.Match) -> bool:
+    """Whether what it was about occurred in the period."""
+    return period[0] <= glance.instant(match["occurred"]) < period[1]
 
 
 def _compared(found: raw.Recorded, outcomes: bytes) -> str | None:

@@ -13,9 +13,10 @@ from typing import Final
 from schemas import codec, raw
 
 WHENS_MAX: Final = 4_096
+TRAITS_MAX: Final = 4_096
 _EVENT: Final = codec.header("Event")
 _LONG: Final = rb"[\x80-\xff]*[\x00-\x7f]"
-_NAMED: Final = rb".{26}"  # what stands behind the `d-`, `e-` and `p-` of the hub's ids
+_NAMED: Final = rb"[\x00-\x7f]{26}"  # what stands behind the `d-`, `e-` and `p-` of the hub's ids
 _BEFORE_ID: Final = rb"[^8]*+(?:8(?!e-)[^8]*+)*+"  # an id begins with its length, and that is an 8
 _OTHER_ID: Final = "e-" + "0" * 26
 _OTHER: Final = raw.string(_OTHER_ID) + raw.string("") + b"\0" * 3  # of an envelope that is somebody else's
@@ -25,12 +26,13 @@ Match = re.Match[bytes]
 
 
 def pattern(topics: Iterable[str], partition: int) -> Pattern:
-    """What matches the beginning of a decision, up to its outcomes, about an event as it came in from this
-    partition of one of these topics, whose own id is that of its event.
+    """What matches a decision about an event as it came in from this partition of one of these topics, whose
+    own id is that of its event.
 
-    Groups 1 to 6: `id` is the event's behind `e-`; `envelope`, and in it `traits`, `participant`, `occurred`;
-    `when` as `raw.applied` has it. That there are traits is for `envelope` to find out. Where these bytes are
-    traits they are all of them, for Avro is self-delimiting, and so each field behind them is too.
+    Groups 1 to 7: `id` is the event's behind `e-`; `envelope`, and in it `traits`, `participant`, `occurred`;
+    `when` as `raw.applied` has it; `outcomes` is all that stands behind. That there are traits is for
+    `envelope` to find out. Where these bytes are traits they are all of them, for Avro is self-delimiting,
+    and so each field behind them is too.
     """
     places = b"|".join([re.escape(raw.place(topic, partition)) for topic in topics])
     return re.compile(
@@ -46,7 +48,7 @@ def pattern(topics: Iterable[str], partition: int) -> Pattern:
                 rb"(?P<occurred>" + _LONG + rb")" + _LONG,  # and when it was taken in
                 rb"(?:\x00|\x02" + _LONG + rb"))",  # the directive that it waited for
                 rb"(?:" + places + rb")" + _LONG,
-                rb"(?P<when>" + _LONG * 3 + rb")",
+                rb"(?P<when>" + _LONG * 3 + rb")(?P<outcomes>.*)",
             )
         ),
         re.DOTALL,
@@ -58,10 +60,14 @@ def envelope(match: Match) -> raw.Cut | None:
 
     Raises `BrokenRecord` where they are less.
     """
-    other = raw.cut(_EVENT + match["traits"] + _OTHER)
-    if other.envelope[-len(_OTHER) :] != _OTHER or other.id != _OTHER_ID:
-        return None
-    return raw.cut(_EVENT + match["envelope"])
+    return raw.cut(_EVENT + match["envelope"]) if _whole(match["traits"]) else None
+
+
+@lru_cache(maxsize=TRAITS_MAX)
+def _whole(traits: bytes) -> bool:
+    """Whether these are traits and nothing else. Raises `BrokenRecord` where they are less."""
+    other = raw.cut(_EVENT + traits + _OTHER)
+    return other.envelope[-len(_OTHER) :] == _OTHER and other.id == _OTHER_ID
 
 
 @lru_cache(maxsize=WHENS_MAX)

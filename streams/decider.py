@@ -19,6 +19,7 @@ seen_max: Final = 8_192  # of which it is known how often they came
 often_min: Final = 4  # until it pays to make a pattern: many are of one participant alone
 
 Together = tuple[Alike, Pattern]
+Lasting = tuple[int, int, int, int]
 _UNKNOWN: Final[Any] = object()
 
 
@@ -67,39 +68,41 @@ class Decider:
 
         `at` is in epoch milliseconds; `state` is the participant's.
         """
-        traits = cut.traits
-        kind = self._kinds.get(traits)
-        if kind is None or not kind.since <= at < kind.before:
-            kind = self._kind(traits, at)
+        kind = self._kind(cut.traits, at)
         if already:
             pairs = zip(kind.wanted, kind.templates, strict=True)
             left = [pair for pair in pairs if pair[0].stakeholder not in already]
             return self._by_itself(cut, [one for one, _ in left], [one for _, one in left], at, state)
         common = standing(state, at, cut.occurred_at)
         if common is not None:
-            known: Together | None = self._alike.get((kind, common), _UNKNOWN)
-            if known is _UNKNOWN:
-                known = self._together((kind, common), cut, at, state)
+            known = self._known((kind, common), cut, at, state)
             if known is not None:
                 alike, pattern = known
                 self._filled.append(pattern)
                 return pattern.filled([listed(one) for one in alike.names(state)])
         return self._by_itself(cut, kind.wanted, kind.templates, at, state)
 
-    def lasting(self, cut: Cut, at: int, state: State) -> tuple[int, int, int, int] | None:
-        """Within which instants of deciding, and of having occurred, what was just decided about such an
-        event stays the same for this state and governance: each from when to before when, in milliseconds.
+    def lasting(self, cut: Cut, at: int, state: State) -> tuple[bytes, Lasting | None]:
+        """The outcomes that `decide` writes about an event, and within which instants of deciding, and of
+        having occurred, they stay the same about such an event for this state and governance: each from when
+        to before when, in milliseconds.
 
         None where that is not known, as of whoever is decided about alone.
         """
-        kind = self._kinds.get(cut.traits)
+        kind = self._kind(cut.traits, at)
         common = standing(state, at, cut.occurred_at)
-        if kind is None or common is None or self._alike.get((kind, common)) is None:
-            return None
+        known = None if common is None else self._known((kind, common), cut, at, state)
+        if known is None:
+            return self._by_itself(cut, kind.wanted, kind.templates, at, state)[0], None
+        alike, pattern = known
         since, before, early, late = steady(state, at, cut.occurred_at)
-        return max(since, kind.since), min(before, kind.before), early, late
+        outcomes = pattern.outcomes([listed(one) for one in alike.names(state)])
+        return outcomes, (max(since, kind.since), min(before, kind.before), early, late)
 
     def _kind(self, traits: Traits, at: int) -> Kind:
+        kind = self._kinds.get(traits)
+        if kind is not None and kind.since <= at < kind.before:
+            return kind
         governance = self._governance
         wanted = governance.wanting(traits.category, traits.discloser)
         kind = Kind(wanted, *unchanged(at, wanted, traits.discloser, governance.stakeholders))
@@ -107,6 +110,10 @@ class Decider:
             self._kinds.clear()
         self._kinds[traits] = kind
         return kind
+
+    def _known(self, key: tuple[Kind, Hashable], cut: Cut, at: int, state: State) -> Together | None:
+        known: Together | None = self._alike.get(key, _UNKNOWN)
+        return self._together(key, cut, at, state) if known is _UNKNOWN else known
 
     def _together(self, key: tuple[Kind, Hashable], cut: Cut, at: int, state: State) -> Together | None:
         """What is written about all of this standing; None until it came often, or where there is no such

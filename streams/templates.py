@@ -114,6 +114,10 @@ class Pattern:
             for topic, compartments, shares in copies.values()
         ]
 
+    def outcomes(self, names: Sequence[bytes]) -> bytes:
+        """The outcomes of what is `filled`."""
+        return self._outcomes.filled(names)
+
     def filled(self, names: Sequence[bytes]) -> Written:
         """What is written about one of them, whose grants have these names (as `listed`)."""
         copies = [

@@ -109,6 +109,7 @@ def _chart(found: Sequence[Closing], words: Tongue) -> dict[str, Any]:
     return {
         "width": WIDTH,
         "height": HEIGHT,
+        "some": any(one.fences for one in bins),
         "words": words.say("How long fences took to close"),
         "bars": [
             {

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from hub import cli, tables
+from hub import cli, tables, watchtables
 from hub.audit import Different
 from hub.auditor import PROJECTION
 from hub.kek import LocalKek
@@ -29,6 +29,7 @@ from hub.vault import Vault
 from schemas import codec
 from schemas.errors import Erased
 from tests.test_auditor import act, decision, parcel
+from tests.test_watching import consent
 
 SIGNER = Signer("hub.example/log", b"\7" * 32)
 PARTITIONS = 2
@@ -349,6 +350,46 @@ def test_a_row_of_the_store_that_says_something_else_is_named(tmp_path: Path, st
         f"deliveries/{row['partition']}/4",
         "in table `receipts` stands in the store, and the log has no such record",
     ) in hub.look(rows=True)
+
+
+def test_a_row_that_several_records_made_is_named_where_it_says_something_else(
+    tmp_path: Path, store: Store
+) -> None:
+    hub = Hub(tmp_path, store)
+    known = {"consent_offset": 1, "governance_offset": 2, "at": 9}
+    owner = known | {"stakeholders": ["reach", "Zoë's", "a", "B"], "partition": 0, "owner": "o"}
+    begun = known | {"outbox_partition": 0, "outbox_offset": 4, "attempt": 1, "shares": []}
+    for number in range(3):
+        who = f"p-{number}"
+        rule = json.dumps(consent(f"c-{number}", number + 1)).encode()
+        directive = {"id": f"d-{who}", "participant": who, "sender": "s", "recorded_at": 1}
+        directive |= {"type": "consent-granted", "body": rule}
+        hub.write("consent", 1, who, codec.encode("Directive", directive))
+        intent = parcel(number + 900) | begun | {"participant": who}
+        hub.write("deliveries", 1, who, codec.encode("Delivery", {"intent": intent}))
+        acknowledgement = owner | {"consent_offset": number}
+        hub.write("deliveries", 0, "", codec.encode("Delivery", {"acknowledgement": acknowledgement}))
+    hub.fill(30)
+    assert hub.look(rows=True) == []
+
+    ending, made = watchtables.ending, watchtables.acknowledged
+    rewrite(store, ending.update().where(ending.c.consent == "c-1").values(expires_at=1))
+    rewrite(store, made.delete().where(made.c.stakeholder == "reach", made.c.consent_offset == 2))
+    opened = watchtables.open_attempts
+    with store.write() as connection:
+        row = dict(connection.execute(sa.select(opened).limit(1)).mappings().one())
+        connection.execute(opened.insert().values(row | {"key": "x-0"}))
+        hour = watchtables.hourly
+        rewritten = connection.execute(sa.select(hour).order_by(hour.c.who).limit(1)).mappings().one()
+    which = [hour.c[name] == rewritten[name] for name in ("hour", "kind", "who", "partition")]
+    rewrite(store, hour.update().where(*which).values(count=0))
+    named = f"hourly/{rewritten['hour']}/{rewritten['kind']}/{rewritten['who']}/{rewritten['partition']}"
+    assert hub.look(rows=True) == [
+        Finding("ending/p-1/c-1", "says something else in the store: `expires_at`"),
+        Finding("acknowledged/0/reach/2", "is missing in the store"),
+        Finding("open_attempts/x-0/1", "stands in the store, and the log has no such record"),
+        Finding(named, "says something else in the store: `count`"),
+    ]
 
 
 def altered(value: Any) -> Any:

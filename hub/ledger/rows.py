@@ -1,7 +1,8 @@
 """Whether the store's rows say what the log says: the same records projected once more, beside it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,6 +16,7 @@ from hub.ledger.commitment import Recorded
 from hub.ledger.places import Place
 from hub.projections import Read, project, read
 from hub.store import Store
+from hub.watchtables import acknowledged, ending, hourly, open_attempts
 from schemas.errors import HubError
 
 BATCH_RECORDS_MAX: Final = 500
@@ -26,8 +28,11 @@ PLACED: Final = {  # tables whose rows stand for one record each
     tables.withheld: "deliveries",
     tables.acts: "access",
 }
+MADE: Final = (ending, acknowledged, open_attempts, hourly)  # tables whose rows are made of several records
+BYTEWISE: Final = {"sqlite": "BINARY", "postgresql": "C"}  # the collations that sort text as Python does
 
 Row = Mapping[str, Any]
+Key = tuple[Any, ...]
 
 
 class Rows:
@@ -84,44 +89,78 @@ class Rows:
                 query = sa.select(table).order_by(*mark)
                 if "topic" in table.c:
                     query = query.where(table.c.topic == topic)
-                yield from self._compared(again, query, table.name, topic)
+                yield from _compared(*self._both(again, query), _mark, _placed(table.name, topic))
             head, part = tables.decisions, tables.outcomes
             query = (
                 sa.select(part, head.c.partition, head.c.offset)
                 .join(head, head.c.id == part.c.decision)
                 .order_by(head.c.partition, head.c.offset, part.c.number)
             )
-            yield from self._compared(again, query, part.name, "decisions")
+            yield from _compared(*self._both(again, query), _mark, _placed(part.name, "decisions"))
+            for table in MADE:
+                key: Callable[[Row], Key] = itemgetter(*[column.name for column in table.primary_key])
+                found, expected = (_rows(one, _sorted(table, one)) for one in (self._connection, again))
+                yield from _compared(found, expected, key, _made(table.name, key))
 
-    def _compared(
-        self, again: sa.Connection, query: "sa.Select[Any]", table: str, topic: str
-    ) -> Iterator[Finding]:
-        found, expected = self._rows(self._connection, query), self._rows(again, query)
-        one, other = next(found, None), next(expected, None)
-        while one is not None or other is not None:
-            if other is None or (one is not None and _mark(one) < _mark(other)):
-                assert one is not None
-                yield _finding(one, table, topic, "stands in the store, and the log has no such record")
-                one = next(found, None)
-            elif one is None or _mark(other) < _mark(one):
-                yield _finding(other, table, topic, "is missing in the store")
-                other = next(expected, None)
-            else:
-                if changed := sorted(column for column in other if one[column] != other[column]):
-                    names = ", ".join(f"`{column}`" for column in changed)
-                    yield _finding(one, table, topic, f"says something else in the store: {names}")
-                one, other = next(found, None), next(expected, None)
-
-    def _rows(self, connection: sa.Connection, query: "sa.Select[Any]") -> Iterator[Row]:
-        streamed = connection.execution_options(yield_per=BATCH_RECORDS_MAX)
-        for row in streamed.execute(query).mappings():
-            yield dict(row)
+    def _both(self, again: sa.Connection, query: "sa.Select[Any]") -> tuple[Iterator[Row], Iterator[Row]]:
+        """What stands in the store, and what should."""
+        return _rows(self._connection, query), _rows(again, query)
 
 
-def _mark(row: Row) -> tuple[int, int, int]:
+def _compared(
+    found: Iterator[Row],
+    expected: Iterator[Row],
+    mark: Callable[[Row], Key],
+    finding: Callable[[Row, str], Finding],
+) -> Iterator[Finding]:
+    """In: rows, both sorted by `mark`; what says of a row what is wrong with it."""
+    one, other = next(found, None), next(expected, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and mark(one) < mark(other)):
+            assert one is not None
+            yield finding(one, "stands in the store, and the log has no such record")
+            one = next(found, None)
+        elif one is None or mark(other) < mark(one):
+            yield finding(other, "is missing in the store")
+            other = next(expected, None)
+        else:
+            if changed := sorted(column for column in other if one[column] != other[column]):
+                names = ", ".join(f"`{column}`" for column in changed)
+                yield finding(one, f"says something else in the store: {names}")
+            one, other = next(found, None), next(expected, None)
+
+
+def _rows(connection: sa.Connection, query: "sa.Select[Any]") -> Iterator[Row]:
+    streamed = connection.execution_options(yield_per=BATCH_RECORDS_MAX)
+    for row in streamed.execute(query).mappings():
+        yield dict(row)
+
+
+def _mark(row: Row) -> Key:
     return row["partition"], row["offset"], row.get("number", 0)
 
 
-def _finding(row: Row, table: str, topic: str, why: str) -> Finding:
-    number = f", row {row['number']}" if "number" in row else ""
-    return Finding(f"{topic}/{row['partition']}/{row['offset']}", f"in table `{table}`{number} {why}")
+def _sorted(table: sa.Table, connection: sa.Connection) -> "sa.Select[Any]":
+    """A table by its key, in the order in which Python sorts it."""
+    bytewise = BYTEWISE[connection.dialect.name]
+    key = [sa.collate(one, bytewise) if isinstance(one.type, sa.String) else one for one in table.primary_key]
+    return sa.select(table).order_by(*key)
+
+
+def _placed(table: str, topic: str) -> Callable[[Row, str], Finding]:
+    """What is wrong with a row that stands for one record, which it is named by."""
+
+    def finding(row: Row, why: str) -> Finding:
+        number = f", row {row['number']}" if "number" in row else ""
+        return Finding(f"{topic}/{row['partition']}/{row['offset']}", f"in table `{table}`{number} {why}")
+
+    return finding
+
+
+def _made(table: str, key: Callable[[Row], Key]) -> Callable[[Row, str], Finding]:
+    """What is wrong with a row that several records made, named by its key."""
+
+    def finding(row: Row, why: str) -> Finding:
+        return Finding("/".join([table, *map(str, key(row))]), why)
+
+    return finding

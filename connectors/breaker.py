@@ -40,6 +40,11 @@ class Breakers:
             return max(0, (in_flight_max or self._in_flight_max) - in_flight)
         return 1 if in_flight == 0 and now_ms >= breaker.probe_at else 0
 
+    def stands(self, recipient: Recipient) -> bool:
+        """Whether the recipient stands still: it wants nothing more, or is only tried now and then."""
+        breaker = self._breakers.get(recipient)
+        return self.disabled(recipient) or (breaker is not None and breaker.failures >= failures_min)
+
     def ended(self, recipient: Recipient, outcome: Outcome, at: int) -> bool:
         """An attempt ended so; out: whether the recipient stands still from now on.
 

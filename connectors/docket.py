@@ -88,6 +88,10 @@ class Docket:
             self._room(recipient, now, urgent=True) > 0 for recipient in table.recipients(urgent=True)
         )
 
+    def stands(self, recipient: Recipient) -> bool:
+        """Whether next to nothing goes to this recipient for now: paused, down, or done with us."""
+        return recipient in self._paused or self._breakers.stands(recipient)
+
     def drop(self) -> None:
         """Nothing of this round stands."""
         self._attempts = []

@@ -39,7 +39,8 @@ class EngineSettings:
     urgent_max: int = 32  # besides, of what may make an urgent alert
     intents_per_step_max: int = 500
     choosing_ms_max: int = 500  # in a step; whatever waits longer keeps the acknowledgement waiting
-    waiting_records_max: int = 1_000  # of one outbox partition; then its reading pauses
+    waiting_records_max: int = 1_000  # of one outbox partition, by an adapter that works; then reading pauses
+    standing_records_max: int = 20_000  # of one outbox partition, by whatever adapter
     held_bytes_max: int = 64 * 1024 * 1024  # sealed records kept in memory while they wait
     pending_records_max: int = 10_000  # by which a partition grows before what waits there is written anew
 
@@ -74,6 +75,7 @@ class Engine:
         self._views = views
         self._now = now
         self._fresh: set[tuple[str, int]] = set()
+        self._stood: set[tuple[str, int, str]] = set()  # by what much waits since it stood still
 
     # -- the runner's side
 
@@ -98,6 +100,7 @@ class Engine:
             self._sender.drop(stakeholder, partition)
             self._stock.drop(stakeholder, partition)
             self._fresh.discard((stakeholder, partition))
+            self._stood = {one for one in self._stood if one[:2] != (stakeholder, partition)}
             if self._owned.remove(stakeholder, partition):
                 self._known.end(partition)
                 self._stock.end(partition)
@@ -123,9 +126,28 @@ class Engine:
         return {
             (OUTBOX + stakeholder, partition)
             for stakeholder, partition in self._owned
-            if (stakeholder, partition) in self._fresh
-            or self._stock.table.count(stakeholder, partition) >= self._settings.waiting_records_max
+            if (stakeholder, partition) in self._fresh or self._full(stakeholder, partition)
         }
+
+    def _full(self, stakeholder: str, partition: int) -> bool:
+        """Whether too much of an outbox partition waits.
+
+        What waits since its recipient stood still, or for a later hour, keeps nothing from being read that
+        its organisation has by other ways, its alerts above all; for memory's sake even that has a bound.
+        """
+        counts = self._stock.table.counts(stakeholder, partition)
+        full = counts.total() >= self._settings.standing_records_max
+        for adapter, count in counts.items():
+            which = (stakeholder, partition, adapter)
+            if count < self._settings.waiting_records_max:
+                self._stood.discard(which)
+            elif self._docket.stands((stakeholder, adapter)) or not self._stock.table.busy(
+                (stakeholder, adapter)
+            ):
+                self._stood.add(which)
+            else:
+                full |= which not in self._stood
+        return full
 
     def due(self, now_ms: int) -> bool:
         """Whether a step is wanted although no record has come."""

@@ -138,6 +138,9 @@ class _Queue:
     in_flight: int = 0
 
 
+_NONE: Final[Counter[str]] = Counter()
+
+
 class Table:
     """All items of the partitions that this worker owns."""
 
@@ -147,10 +150,10 @@ class Table:
         self._timers: list[tuple[int, int, Lane, Item]] = []
         self._ticket = 0
         self._urgent: Counter[Lane] = Counter()  # items of each lane
-        self._count: dict[tuple[str, int], int] = {}
+        self._count: dict[tuple[str, int], Counter[str]] = {}  # of an outbox partition, by adapter
 
     def __len__(self) -> int:
-        return sum(self._count.values())
+        return sum(one.total() for one in self._count.values())
 
     def __iter__(self) -> Iterator[Item]:
         return (item for lane in self._lanes.values() for item in lane)
@@ -161,11 +164,15 @@ class Table:
 
     def count(self, stakeholder: str, partition: int) -> int:
         """How many items wait in one outbox partition."""
-        return self._count.get((stakeholder, partition), 0)
+        return self.counts(stakeholder, partition).total()
+
+    def counts(self, stakeholder: str, partition: int) -> Counter[str]:
+        """Of these, how many by each adapter. To be read only."""
+        return self._count.get((stakeholder, partition), _NONE)
 
     def waiting(self, partition: int) -> int:
         """How many items wait in all outboxes of one partition."""
-        return sum(count for (_, number), count in self._count.items() if number == partition)
+        return sum(one.total() for (_, number), one in self._count.items() if number == partition)
 
     def recipients(self, *, urgent: bool = False) -> list[tuple[str, str]]:
         """Every (stakeholder, adapter) with something due; or with something urgent."""
@@ -175,6 +182,11 @@ class Table:
         """How many deliveries to a recipient are on their way."""
         queue = self._queues.get(recipient)
         return queue.in_flight if queue else 0
+
+    def busy(self, recipient: tuple[str, str]) -> bool:
+        """Whether something is due to a recipient, or on its way."""
+        queue = self._queues.get(recipient)
+        return queue is not None and bool(queue.urgent or queue.ready or queue.in_flight)
 
     def next_at(self) -> int | None:
         """When the earliest timer rings, in epoch milliseconds."""
@@ -202,7 +214,7 @@ class Table:
                 del queue.ready[item.lane]
                 queue.urgent[item.lane] = None
         place = (item.lane.stakeholder, item.partition)
-        self._count[place] = self._count.get(place, 0) + 1
+        self._count.setdefault(place, Counter())[item.lane.adapter] += 1
         return lane
 
     def wake(self, now_ms: int) -> None:
@@ -241,7 +253,7 @@ class Table:
         lane = self._lanes[item.lane]
         first = lane.popleft()
         assert first is item, "only the first of a lane can end"
-        self._count[item.lane.stakeholder, item.partition] -= 1
+        self._count[item.lane.stakeholder, item.partition][item.lane.adapter] -= 1
         if item.urgent:
             self._calmed(item.lane)
         if lane:

@@ -38,9 +38,9 @@ from streams.measures import Measures
 
 EVERY_MS: Final = 5_000
 QUIET_MS: Final = 10_000  # so long nothing was published, for what is published together is sent together
-CLAIM_MS: Final = 300_000
+CLAIM_MS: Final = 120_000  # longer than any try: who died in one is followed after it
 SEND_S_MAX: Final = 60
-AT_ONCE_MAX: Final = 4  # all of which can be tried while they are claimed
+AT_ONCE_MAX: Final = 4  # in one round, each claimed by itself
 BY: Final = "auditor"
 LISTED_MAX: Final = 1_000
 COLUMNS: Final = ("stakeholder", "period", "state", "code", "attempts", "sent_at", "next_at")
@@ -102,11 +102,12 @@ class Reporter:
         """Sends what is due. Out: how many were tried. Raises `Unavailable`, and what the store raises."""
         register = self._register()
         self._note(register)
-        claimed = claim(self._store, reports, self._now(), AT_ONCE_MAX, CLAIM_MS)
-        for row in claimed:
-            self._try(row, register)
+        tried = 0
+        while tried < AT_ONCE_MAX and (claimed := claim(self._store, reports, self._now(), 1, CLAIM_MS)):
+            self._try(claimed[0], register)
+            tried += 1
         self._record()
-        return len(claimed)
+        return tried
 
     # -- what is due
 

@@ -94,6 +94,7 @@ def main(config: dict[str, Any]) -> None:
             doubt_margin_ms=300,
             in_flight_max=config.get("in_flight_max", 32),
             waiting_records_max=config.get("waiting_records_max", 1_000),
+            standing_records_max=config.get("standing_records_max", 20_000),
             pending_records_max=config.get("pending_records_max", 10_000),
         ),
         sender,

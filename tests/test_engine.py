@@ -562,6 +562,71 @@ def test_a_stuck_recipient_is_paused_and_delays_no_other() -> None:
     assert "e-50" in world.begun()
 
 
+ALERTS = {"stakeholder": "reach", "purpose": "care-coordination", "categories": ["contact"]}
+ALERTS |= {"adapter": "alerts"}
+
+
+@pytest.mark.parametrize("heir", [False, True])
+def test_a_webhook_that_is_down_for_long_keeps_no_alert_from_the_same_organisation(heir: bool) -> None:
+    """However much waits for it, for the next owner too; up to a bound, for memory's sake."""
+    bounds = {"in_flight_max": 4, "waiting_records_max": 10, "standing_records_max": 60}
+    world = World(**bounds)
+    world.sends._schedule = Schedule(jitter=0)
+    world.govern("subscription", "reach-alerts", ALERTS)
+    for number in range(40):
+        world.direct(granted(), f"p{number}")
+        world.offer(number, f"p{number}")
+    for _ in range(12):
+        world.rounds(2)
+        while world.sends.begun:
+            world.sends.end(BAD)
+        world.wait(5_000)
+    assert len(world.left()) == 40, "all of them wait, though that is more than usual"
+    if heir:
+        world = World(world.memory, **bounds)
+        world.round()
+    alert = outbound(event(50, "p1"), share_of("reach-alerts"))
+    world.memory.write("outbox.reach", b"p1", codec.encode("Outbound", alert))
+    world.rounds()
+    assert ("alerts", "e-50") in [(one.adapter, one.outbound["envelope"]["id"]) for one in world.sends.begun]
+    for number in range(51, 90):
+        world.offer(number, f"p{number % 40}")
+    world.rounds()
+    assert world.engine.held() == {("outbox.reach", 0)}
+    world.offer(99, who="shelter")
+    world.rounds()
+    assert "e-99" in world.begun()
+
+
+def test_who_works_again_is_caught_up_with_while_alerts_go_on(world: World) -> None:
+    world = World(in_flight_max=4, waiting_records_max=10)
+    world.sends._schedule = Schedule(jitter=0)
+    world.govern("subscription", "reach-alerts", ALERTS)
+    for number in range(40):
+        world.direct(granted(), f"p{number}")
+        world.offer(number, f"p{number}")
+    for _ in range(8):
+        world.rounds(2)
+        while world.sends.begun:
+            world.sends.end(BAD)
+        world.wait(5_000)
+    world.wait(3_600_000)
+    world.rounds()
+    world.sends.end(OK)
+    world.rounds()
+    assert not world.engine.held(), "more than ten wait still"
+    while world.left():
+        world.wait(3_600_000)
+        world.rounds()
+        while world.sends.begun:
+            world.sends.end(OK)
+            world.round()
+    for number in range(100, 140):
+        world.offer(number, f"p{number - 100}")
+    world.rounds()
+    assert world.engine.held() == {("outbox.reach", 0)}, "the usual bound holds again"
+
+
 def test_a_recipient_that_is_down_for_three_days_gets_everything_once_and_in_order(world: World) -> None:
     world.sends._schedule = Schedule(jitter=0)
     for participant in ("p1", "p2"):
@@ -1114,7 +1179,8 @@ def test_a_recipient_that_hangs_pauses_its_own_outbox_and_no_other(empty_kafka: 
             town.direct(person, granted())
         stuck.gate.clear()
         town.send_ms_max = 500
-        town.worker("w", in_flight_max=2, waiting_records_max=5, pauses_ms=(200,) * 200)
+        bounds = {"in_flight_max": 2, "waiting_records_max": 5, "standing_records_max": 20}
+        town.worker("w", pauses_ms=(200,) * 200, **bounds)
         for number in range(20):
             town.offer("reach", event(number, people[number % 8]))
         until(lambda: stuck.got)

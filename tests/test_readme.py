@@ -16,6 +16,7 @@ EXECUTED = ("README.md", "docs/audit.md")
 PEERS = [ROOT / "tests" / "peers" / name for name in ("auditor", "tessera")]
 GO = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin") or ""
 READY_S_MAX = 90
+WALK_S_MAX = 480
 
 
 def go() -> bool:
@@ -62,6 +63,7 @@ def script(texts: list[tuple[bool, str]]) -> str:
 
 
 @pytest.mark.broker
+@pytest.mark.timeout(WALK_S_MAX + 60)
 def test_a_newcomers_way_through_the_readme(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -69,22 +71,23 @@ def test_a_newcomers_way_through_the_readme(tmp_path: Path) -> None:
     env = os.environ | {"HUB_DATA": str(tmp_path), "HUB_WEB_PORT": str(port), "HUB_CHECKPOINT_MS": "500"}
     env |= {"PATH": f"{env['PATH']}:{Path(GO).parent}", "GOTOOLCHAIN": "local", "TMPDIR": str(tmp_path)}
     env.pop("HUB_KAFKA_BOOTSTRAP", None)
-    shell = subprocess.Popen(
-        ["bash", "-c", script(blocks())],
-        cwd=ROOT,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    said = tmp_path / "said.log"
+    with said.open("wb") as out:
+        shell = subprocess.Popen(
+            ["bash", "-c", script(blocks())],
+            cwd=ROOT,
+            env=env,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
-        out, _ = shell.communicate(timeout=240)
+        shell.wait(WALK_S_MAX)
     finally:
         if shell.poll() is None:
             os.killpg(shell.pid, signal.SIGKILL)
             shell.wait()
-    assert shell.returncode == 0, out + (tmp_path / "up.log").read_text()[-3000:]
+    assert shell.returncode == 0, said.read_text()[-5000:] + (tmp_path / "up.log").read_text()[-3000:]
 
 
 def test_the_readme_names_files_that_exist() -> None:

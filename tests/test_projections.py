@@ -106,6 +106,7 @@ def test_everything_gets_to_its_table(store: Store) -> None:
         "ending": 1,
         "parked": 1,
         "acknowledged": 1,
+        "open_attempts": 0,  # its receipt has come
         "hourly": 5,
         "intents": 1,
         "receipts": 1,

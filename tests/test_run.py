@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from hub import bootstrap, health, journal, run
+from hub import bootstrap, health, journal, run, stages
 from hub.run import Stage
 from hub.supervisor import CORRUPT_STATUS
 from schemas.errors import BrokenRecord, UnknownSchema
@@ -26,7 +26,7 @@ def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     monkeypatch.setattr(journal, "configure", lambda *_: None)
     monkeypatch.setattr(run, "_stop_on_signals", threading.Event)
     monkeypatch.setattr(bootstrap, "bootstrap", lambda _settings, stage: None)
-    monkeypatch.setattr(bootstrap, "run_enforce", stage)
+    monkeypatch.setattr(stages, "run_enforce", stage)
     return raised
 
 

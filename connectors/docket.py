@@ -89,8 +89,9 @@ class Docket:
         )
 
     def stands(self, recipient: Recipient) -> bool:
-        """Whether next to nothing goes to this recipient for now: paused, down, or done with us."""
-        return recipient in self._paused or self._breakers.stands(recipient)
+        """Whether next to nothing goes to this recipient for now: paused, down, done with us, none due."""
+        busy = self._stock.table.busy(recipient)
+        return not busy or recipient in self._paused or self._breakers.stands(recipient)
 
     def drop(self) -> None:
         """Nothing of this round stands."""

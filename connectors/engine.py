@@ -141,9 +141,7 @@ class Engine:
             which = (stakeholder, partition, adapter)
             if count < self._settings.waiting_records_max:
                 self._stood.discard(which)
-            elif self._docket.stands((stakeholder, adapter)) or not self._stock.table.busy(
-                (stakeholder, adapter)
-            ):
+            elif self._docket.stands((stakeholder, adapter)):
                 self._stood.add(which)
             else:
                 full |= which not in self._stood

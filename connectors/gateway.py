@@ -9,7 +9,8 @@ import base64
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -110,11 +111,11 @@ def router(intake: Callable[[Request], Intake], sender: Callable[[Request], str]
             refusal = _unreadable_type(headers)
             if refusal is not None:
                 return refusal
-            asked = _Asked(to, agency, headers, body)
-            if len(body) <= at_once_bytes_max and to.at_hand and not _batch(headers):
-                taken = _judged(asked)
+            judged = partial(_judged, to, agency, headers, body)
+            if len(body) <= at_once_bytes_max and to.at_hand and _media(headers) != cloudevents.BATCH:
+                taken = judged()
             else:
-                taken = await asyncio.to_thread(_judged, asked)
+                taken = await asyncio.to_thread(judged)
             if isinstance(taken, Invalid):
                 return await _unreadable(to, agency, body, taken)
             await to.append(taken)
@@ -177,31 +178,20 @@ async def _bounded(
     return problem(status, why.code, why.detail)
 
 
-class _Asked(NamedTuple):
-    to: Intake
-    agency: str
-    headers: dict[str, str]
-    body: bytes
-
-
 def _registered(to: Intake, agency: str) -> None:
     """Raises `Refused` for whom governance does not know. Blocks until it has been read."""
     if not to.rulebook.registered(agency):
         raise Refused("your organisation is not registered here, or not any more", code="not-registered")
 
 
-def _judged(asked: _Asked) -> list[Taken] | Invalid:
+def _judged(to: Intake, agency: str, headers: dict[str, str], body: bytes) -> list[Taken] | Invalid:
     """What becomes of one request's events; `Invalid` where it can't be read. Raises `Refused`."""
-    _registered(asked.to, asked.agency)
-    return asked.to.examine(asked.agency, asked.headers, asked.body)
+    _registered(to, agency)
+    return to.examine(agency, headers, body)
 
 
 def _media(headers: dict[str, str]) -> str:
     return headers.get("content-type", "").split(";")[0].strip().lower()
-
-
-def _batch(headers: dict[str, str]) -> bool:
-    return _media(headers) == cloudevents.BATCH
 
 
 def _unreadable_type(headers: dict[str, str]) -> Response | None:

@@ -162,12 +162,8 @@ class Table:
         """Whether an item of that outbox position is among those of a lane."""
         return any(item.offset == offset for item in self._lanes.get(lane, ()))
 
-    def count(self, stakeholder: str, partition: int) -> int:
-        """How many items wait in one outbox partition."""
-        return self.counts(stakeholder, partition).total()
-
     def counts(self, stakeholder: str, partition: int) -> Counter[str]:
-        """Of these, how many by each adapter. To be read only."""
+        """How many items wait in one outbox partition, by each adapter. To be read only."""
         return self._count.get((stakeholder, partition), _NONE)
 
     def waiting(self, partition: int) -> int:

@@ -1,7 +1,7 @@
 """Alerts that people can see: where the delivery engine puts them, and takes them away again."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -25,16 +25,12 @@ class ShownAlerts:
         """In: the store."""
         self._store = store
 
-    def insert(self, new: Sequence[Alert], threads: Sequence[str] = ()) -> Rings:
-        """Keep what one event makes. See `AlertSink.insert_all`."""
-        return self.insert_all([Made(tuple(new), tuple(threads))])[0]
-
     def insert_all(self, made: Sequence[Made]) -> list[Rings]:
         """See `AlertSink.insert_all`."""
-        plain = {one.id: one for some in made if not some.threads for one in some.alerts if not one.thread}
+        plain = [one for some in made if not some.threads for one in some.alerts if one.thread is None]
         with self._store.write() as connection:
-            _keep_plain(connection, plain)
-            return [_kept(connection, one) if one.threads else Rings((), ()) for one in made]
+            _keep(connection, plain)
+            return [_replaced(connection, one) if one.threads else Rings((), ()) for one in made]
 
     def shown(self, participants: Sequence[str] | None = None) -> Sequence[Shown]:
         """See `AlertSink.shown`. What no event stands behind is no disclosure, and not decided again."""
@@ -69,26 +65,23 @@ class ShownAlerts:
         return len(ids)
 
 
-def _keep_plain(connection: sa.Connection, new: Mapping[str, Alert]) -> None:
-    """Keeps alerts, by their ids, that replace nothing: many of them with few statements."""
+def _keep(connection: sa.Connection, new: Sequence[Alert]) -> None:
+    """Keeps alerts of which none has the id yet: many of them with few statements."""
+    by_id = {one.id: one for one in new}
     known: set[str] = set()
-    for ids in chunks(list(new)):
+    for ids in chunks(list(by_id)):
         known |= set(connection.execute(sa.select(alerts.c.id).where(alerts.c.id.in_(ids))).scalars())
-    wanted = [one for name, one in new.items() if name not in known]
+    wanted = [one for name, one in by_id.items() if name not in known]
     if wanted:
         first = next_number(connection, "alerts", len(wanted)) - len(wanted) + 1
         upsert(connection, alerts, [asdict(one) | {"changed": at} for at, one in enumerate(wanted, first)])
 
 
-def _kept(connection: sa.Connection, made: Made) -> Rings:
+def _replaced(connection: sa.Connection, made: Made) -> Rings:
     """Keeps what one event makes that replaces something. Out: what the clock has to be told."""
     new, threads, ids = made.alerts, made.threads, [one.id for one in made.alerts]
     current = {thread for thread in threads if _newest(connection, thread, new[0].occurred_at or 0)}
-    known = set(connection.execute(sa.select(alerts.c.id).where(alerts.c.id.in_(ids))).scalars())
-    for one in new:
-        if one.id not in known and (one.thread is None or one.thread in current):
-            row = asdict(one) | {"changed": next_number(connection, "alerts")}
-            upsert(connection, alerts, [row])
+    _keep(connection, [one for one in new if one.thread is None or one.thread in current])
     earlier = sa.and_(
         alerts.c.thread.in_(sorted(current)),
         alerts.c.id.not_in(ids),

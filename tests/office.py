@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from connectors.adapter import Alert, Ringing
+from connectors.adapter import Alert, Made, Ringing
 from connectors.standing import aad
 from hub import today
 from hub.caseloads import Caseloads
@@ -83,7 +83,7 @@ class Office:
         sealed = self.vault.sealer(participant).seal(aad(name), json.dumps(body).encode())
         fields = {"urgency": "urgent", "at": self.now, "sealed": sealed, "event": f"e-{name}", **more}
         made = Alert(id=name, stakeholder=ORG, participant=participant, rule=rule, **fields)
-        ShownAlerts(self.store).insert([made])
+        ShownAlerts(self.store).insert_all([Made((made,))])
         return name
 
     def sees(self, account: str | None) -> list[str]:

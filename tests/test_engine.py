@@ -4,7 +4,7 @@ import json
 import queue
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -255,6 +255,20 @@ class World:
     ) -> None:
         record = outbound(event(number, participant, category), share_of(f"{who}-webhook", **share))
         self.memory.write(f"outbox.{who}", participant.encode(), codec.encode("Outbound", record))
+
+    def everybody(self, numbers: Iterable[int]) -> None:
+        """So many people agree, and something about each is offered."""
+        for number in numbers:
+            self.direct(granted(), f"p{number}")
+            self.offer(number, f"p{number}")
+
+    def fails(self, times: int) -> None:
+        """So often all that is tried fails, five seconds apart."""
+        for _ in range(times):
+            self.rounds(2)
+            while self.sends.begun:
+                self.sends.end(BAD)
+            self.wait(5_000)
 
     def round(self, commit: bool = True) -> Round:
         """What the runner does in one turn."""
@@ -536,9 +550,7 @@ def test_order_is_kept_while_one_waits_and_nothing_else_does(world: World) -> No
 
 def test_the_operator_is_told_once_that_a_recipient_stands_still(world: World) -> None:
     with structlog.testing.capture_logs() as said:
-        for number in range(1, 9):
-            world.direct(granted(), f"p{number}")
-            world.offer(number, f"p{number}")
+        world.everybody(range(1, 9))
         world.rounds()
         while world.sends.begun:
             world.sends.end(BAD)
@@ -551,9 +563,7 @@ def test_the_operator_is_told_once_that_a_recipient_stands_still(world: World) -
 
 def test_a_stuck_recipient_is_paused_and_delays_no_other() -> None:
     world = World(in_flight_max=2, waiting_records_max=5)
-    for number in range(12):
-        world.direct(granted(), f"p{number}")
-        world.offer(number, f"p{number}")
+    world.everybody(range(12))
     world.rounds()
     assert world.engine.held() == {("outbox.reach", 0)}
     assert len(world.begun()) == 2
@@ -573,14 +583,8 @@ def test_a_webhook_that_is_down_for_long_keeps_no_alert_from_the_same_organisati
     world = World(**bounds)
     world.sends._schedule = Schedule(jitter=0)
     world.govern("subscription", "reach-alerts", ALERTS)
-    for number in range(40):
-        world.direct(granted(), f"p{number}")
-        world.offer(number, f"p{number}")
-    for _ in range(12):
-        world.rounds(2)
-        while world.sends.begun:
-            world.sends.end(BAD)
-        world.wait(5_000)
+    world.everybody(range(40))
+    world.fails(12)
     assert len(world.left()) == 40, "all of them wait, though that is more than usual"
     if heir:
         world = World(world.memory, **bounds)
@@ -602,14 +606,8 @@ def test_who_works_again_is_caught_up_with_while_alerts_go_on(world: World) -> N
     world = World(in_flight_max=4, waiting_records_max=10)
     world.sends._schedule = Schedule(jitter=0)
     world.govern("subscription", "reach-alerts", ALERTS)
-    for number in range(40):
-        world.direct(granted(), f"p{number}")
-        world.offer(number, f"p{number}")
-    for _ in range(8):
-        world.rounds(2)
-        while world.sends.begun:
-            world.sends.end(BAD)
-        world.wait(5_000)
+    world.everybody(range(40))
+    world.fails(8)
     world.wait(3_600_000)
     world.rounds()
     world.sends.end(OK)
@@ -668,9 +666,7 @@ def test_a_recipient_that_is_down_for_three_days_gets_everything_once_and_in_ord
 
 def test_a_result_frees_room(world: World) -> None:
     world = World(in_flight_max=1)
-    for number in range(3):
-        world.direct(granted(), f"p{number}")
-        world.offer(number, f"p{number}")
+    world.everybody(range(3))
     for number in range(3):
         world.rounds()
         assert world.begun() == [f"e-{number}"]
@@ -684,9 +680,7 @@ def test_a_result_frees_room(world: World) -> None:
 def test_who_is_quick_has_as_many_more_committed_as_it_takes_in_a_round() -> None:
     """And no more, so that behind somebody slow nothing waits with its intent open."""
     world = World(in_flight_max=2, ahead_max=3)
-    for number in range(40):
-        world.direct(granted(), f"p{number}")
-        world.offer(number, f"p{number}")
+    world.everybody(range(40))
     world.rounds()
     open_intents = []
     for ended in (0, 1, 2, 4, 5, 1, 0, 1, 1, 1):
@@ -700,9 +694,7 @@ def test_who_is_quick_has_as_many_more_committed_as_it_takes_in_a_round() -> Non
 
 def test_who_fails_has_nothing_more_committed() -> None:
     world = World(in_flight_max=2, ahead_max=3)
-    for number in range(8):
-        world.direct(granted(), f"p{number}")
-        world.offer(number, f"p{number}")
+    world.everybody(range(8))
     world.rounds()
     for _ in range(2):
         world.sends.end(Outcome("failed", "http-500"))
@@ -714,9 +706,7 @@ def test_who_fails_has_nothing_more_committed() -> None:
 def test_what_is_urgent_is_in_the_next_round_however_much_waits() -> None:
     """Behind a full stock, and with all other room taken; but never before its lane, nor without consent."""
     world = World(in_flight_max=4, waiting_records_max=10_000)
-    for number in range(300):
-        world.direct(granted(), f"p{number}")
-        world.offer(number, f"p{number}")
+    world.everybody(range(300))
     world.rounds()
     assert len(world.begun()) == 4
     for number in (7, 250, 299):
@@ -733,9 +723,7 @@ def test_what_is_urgent_is_in_the_next_round_however_much_waits() -> None:
 
 
 def test_gone_disables_the_recipient_also_for_the_next_owner(world: World) -> None:
-    for number in range(2):
-        world.direct(granted(), f"p{number}")
-        world.offer(number, f"p{number}")
+    world.everybody(range(2))
     world.rounds()
     world.sends.end(Outcome("refused", "http-410", disable=True))
     world.rounds()
@@ -780,9 +768,7 @@ def test_an_heir_does_not_send_again_what_is_not_permitted_any_more(world: World
 
 
 def test_an_heir_believes_receipts(world: World) -> None:
-    for number in range(3):
-        world.direct(granted(), f"p{number}")
-        world.offer(number, f"p{number}")
+    world.everybody(range(3))
     world.rounds()
     world.sends.end(OK)
     world.sends.end(BAD)
@@ -803,9 +789,7 @@ def test_an_heir_believes_receipts(world: World) -> None:
 
 def test_a_take_over_reads_what_waits_and_not_what_was(world: World) -> None:
     world = World(pending_records_max=20)
-    for number in range(5):
-        world.direct(granted(), f"p{number}")
-        world.offer(number, f"p{number}")
+    world.everybody(range(5))
     world.rounds()
     for number in range(5, 305):
         world.offer(number, f"p{number % 5}")
@@ -985,9 +969,7 @@ def test_what_the_outbox_no_longer_has_is_given_up(world: World) -> None:
 
 def test_memory_for_waiting_records_is_bounded() -> None:
     world = World(in_flight_max=1, held_bytes_max=0)
-    for number in range(4):
-        world.direct(granted(), f"p{number}")
-        world.offer(number, f"p{number}")
+    world.everybody(range(4))
     for number in range(4):
         world.rounds()
         assert world.begun() == [f"e-{number}"], "fetched again, since it was not kept"

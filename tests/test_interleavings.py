@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.adapter import Alert
+from connectors.adapter import Alert, Made
 from connectors.fence import Narrowing
 from connectors.standing import aad
 from hub.shown import ShownAlerts
@@ -210,7 +210,7 @@ def test_5_a_page_after_the_fence_shows_nothing(town: Scene, tmp_path: Path) -> 
     keys = Keys().sealer(row.participant)
     sealed = keys.seal(aad("late"), keys.open(aad(row.id), row.sealed))
     late = Alert("late", row.stakeholder, row.participant, "e-1", "r", "urgent", 0, sealed)
-    sink.insert([late])  # as a worker would that was replaced and thaws too late
+    sink.insert_all([Made((late,))])  # as a worker would that was replaced and thaws too late
     page = town.page(screen, store)
     until(lambda: page.code() is not None, why="for the page")
     assert page.code() == 0

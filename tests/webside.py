@@ -16,7 +16,7 @@ import httpx
 import sqlalchemy as sa
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from connectors.adapter import Outgoing, Share
+from connectors.adapter import Made, Outgoing, Share
 from connectors.alerts import Alerts
 from connectors.viewer import Permission
 from consent import notices
@@ -113,7 +113,7 @@ class Side:
             ).alerts[0]
             for n in range(count)
         ]
-        ShownAlerts(self.hub.store).insert(made)
+        ShownAlerts(self.hub.store).insert_all([Made(tuple(made))])
         return [one.id for one in made]
 
     def withdraw(self, *alerts: str) -> None:

@@ -106,7 +106,7 @@ def test_a_name_is_shown_for_a_reason_that_is_recorded_first(side: Side, someone
         assert not [
             one for one in acts_of(side, "name-revealed") if one["participant"] == someone.participant
         ]
-        remark = "Rosa came to the desk"
+        remark = "Rosa Maldonado came to the desk"
         told = officer.post(
             f"{page_of(someone)}/names", data={"reason": "participant-asked", "remark": remark}
         )
@@ -115,7 +115,7 @@ def test_a_name_is_shown_for_a_reason_that_is_recorded_first(side: Side, someone
     (act,) = [one for one in acts_of(side, "name-revealed") if one["participant"] == someone.participant]
     assert act["principal"] == "person:officer"
     assert act["body"]["reason"] == "participant-asked"
-    assert "Rosa" not in str(act)
+    assert "Maldonado" not in str(act)
 
 
 def test_of_somebody_who_was_erased_nothing_can_be_shown(side: Side) -> None:
@@ -388,7 +388,7 @@ def test_an_emergency_waits_until_it_was_reviewed_and_the_remark_is_sealed(side:
     emergency = {
         "id": "em-" + secrets.token_hex(4),
         "recipient": CLINIC,
-        "declared_by": "Dr. Ito",
+        "declared_by": "Dr. Itokawa",
         "nature": "overdose",
         "declared_at": instant.format(now),
         "expires_at": instant.format(now + 3_600_000),
@@ -398,26 +398,27 @@ def test_an_emergency_waits_until_it_was_reviewed_and_the_remark_is_sealed(side:
     with side.person("officer") as officer:
         waits = officer.get("/officer/waiting").text
         assert f"/officer/emergencies/{name}/reviews" in waits
-        assert "Dr. Ito" not in waits
+        assert "Dr. Itokawa" not in waits
         wrong = officer.post(f"/officer/emergencies/{name}/reviews", data={"finding": "fine"})
         assert wrong.status_code == 404
         none = officer.post("/officer/emergencies/em-none/reviews", data={"finding": "in-order"})
         assert none.status_code == 404
         told = officer.post(
-            f"/officer/emergencies/{name}/reviews", data={"finding": "in-order", "remark": "Spoke to Dr. Ito"}
+            f"/officer/emergencies/{name}/reviews",
+            data={"finding": "in-order", "remark": "Spoke to Dr. Itokawa"},
         )
         assert "Your review is written down." in told.text
         someone.caught_up()
         after = officer.get("/officer/waiting").text
         assert f"/officer/emergencies/{name}/reviews" not in after
         assert "It was in order" in after
-        assert "Ito" not in after
+        assert "Itokawa" not in after
         shown = officer.post(f"{page_of(someone)}/names", data={"reason": "complaint"}).text
     assert "officer wrote, today" in shown
-    assert "Spoke to Dr. Ito" in shown
+    assert "Spoke to Dr. Itokawa" in shown
     (act,) = [one for one in acts_of(side, "emergency-reviewed") if one["body"]["emergency"] == name]
     assert (act["principal"], act["participant"]) == ("person:officer", someone.participant)
-    assert "Ito" not in str(act)
+    assert "Itokawa" not in str(act)
 
 
 @in_browser

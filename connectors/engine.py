@@ -39,7 +39,7 @@ class EngineSettings:
     urgent_max: int = 32  # besides, of what may make an urgent alert
     intents_per_step_max: int = 500
     choosing_ms_max: int = 500  # in a step; whatever waits longer keeps the acknowledgement waiting
-    waiting_records_max: int = 1_000  # of one outbox partition, by an adapter that works; then reading pauses
+    waiting_records_max: int = 4_000  # of one outbox partition, by an adapter that works; then reading pauses
     standing_records_max: int = 20_000  # of one outbox partition, by whatever adapter
     held_bytes_max: int = 64 * 1024 * 1024  # sealed records kept in memory while they wait
     pending_records_max: int = 10_000  # by which a partition grows before what waits there is written anew

@@ -34,7 +34,7 @@ class Item:
     `attempt` counts intents committed. `open` says that the latest has no receipt yet, `since` when it was
     made. `outbound` is the sealed record, where it is still at hand; it can be fetched again by position.
     `stored` says that the topic has an entry for it. `urgent` ones go before others to the same recipient;
-    what waits in the same lane before one goes with it. A new owner does not know of it.
+    what waits in the same lane before one goes with it.
     """
 
     lane: Lane
@@ -72,6 +72,7 @@ class Item:
                 "open": self.open,
                 "since": self.since,
                 "next_at": self.next_at,
+                "urgent": self.urgent,
             },
         )
 
@@ -94,6 +95,7 @@ class Item:
             value["since"],
             value["next_at"] or 0,
             stored=True,
+            urgent=value["urgent"],
         )
 
 

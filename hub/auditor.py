@@ -84,7 +84,7 @@ class Auditor:
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "topic.metadata.refresh.interval.ms": 2_000,
-                "fetch.wait.max.ms": 50,
+                "fetch.wait.max.ms": 200,
             }
         )
 

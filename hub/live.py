@@ -8,7 +8,7 @@ pages that a change may concern are drawn again, and what several of them need i
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
 
@@ -124,6 +124,7 @@ class Streams:
         self._keeper: asyncio.Task[None] | None = None
         self.drawing = asyncio.Semaphore(PICTURES_MAX)
         """Held while a picture is drawn, and not while it leaves: who takes slowly holds nobody up."""
+        self._behind: set[asyncio.Task[None]] = set()
         self._closing = False
 
     def room(self, organisation: str) -> bool:
@@ -214,6 +215,19 @@ class Streams:
             watch.found[what] = (now, found)
         result: T = await asyncio.shield(found)
         return result
+
+    def behind(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Has something done while a page goes on, and also when it ends. What goes wrong is logged, and
+        raised for whoever waits for it."""
+        task = asyncio.create_task(work)
+        self._behind.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._behind.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("left_undone_behind_a_page", error=type(error).__name__)
 
     @property
     def closing(self) -> bool:

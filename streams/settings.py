@@ -98,7 +98,7 @@ class RunnerSettings:
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 50,
+            "fetch.wait.max.ms": 200,
             "queued.max.messages.kbytes": 65_536,
         }
 

@@ -722,6 +722,21 @@ def test_what_is_urgent_is_in_the_next_round_however_much_waits() -> None:
     assert len(world.begun()) == 6, "and of the others no more than before"
 
 
+def test_the_next_owner_knows_what_is_urgent_of_what_it_finds_waiting() -> None:
+    world = World(in_flight_max=4, urgent_max=0)
+    world.everybody(range(40))
+    world.rounds()
+    world.offer(1_039, "p39", category="contact.custody-booking")
+    world.rounds()
+    assert "e-39" not in world.begun(), "there was no room"
+    heir = World(world.memory, in_flight_max=4)
+    heir.rounds()
+    assert heir.begun()[0] == "e-39", "what came before it about the same person goes first"
+    heir.sends.end(OK, 0)
+    heir.round()
+    assert heir.begun()[-1] == "e-1039"
+
+
 def test_gone_disables_the_recipient_also_for_the_next_owner(world: World) -> None:
     world.everybody(range(2))
     world.rounds()

@@ -28,7 +28,7 @@ def reading(client: Mapping[str, Any], group: str) -> dict[str, Any]:
         "enable.auto.commit": False,
         "auto.offset.reset": "error",  # whoever was here knows where to go on, or something is gone
         "enable.partition.eof": True,
-        "fetch.wait.max.ms": 50,
+        "fetch.wait.max.ms": 200,
         "queued.max.messages.kbytes": QUEUED_KB_MAX,
     }
 

@@ -1,5 +1,6 @@
 """The case manager's page: who needs me now? What she does about it, and the stream that keeps it true."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -95,6 +96,7 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
         raise Unavailable("too many live pages are open; the page asks by itself now and then")
 
     on_page: frozenset[str] | None = None  # nothing is known of what was drawn before this stream
+    noted: asyncio.Task[None] | None = None
 
     async def mark() -> str:
         return await run_in_threadpool(today.cursor, of.store, who.organisation)
@@ -111,7 +113,7 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
 
     @contextlib.asynccontextmanager
     async def picture(seen: str) -> AsyncIterator[tuple[str, str] | None]:
-        nonlocal on_page
+        nonlocal on_page, noted
         if request.query_params.get("as") == "mark":  # a page of another kind, which looks by itself
             at = f"{await mark()}."
             yield None if at == seen else (at, "")
@@ -140,8 +142,10 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
             left = True
         finally:
             await permission.close(left, begun)
-        if who.person is not None:
-            await run_in_threadpool(of.handling.saw, who.person, (*let.waiting, *let.taken))
+        if who.person is not None:  # written while the page goes on: the next alert need not wait for it
+            if noted is not None:
+                await noted
+            noted = live.behind(run_in_threadpool(of.handling.saw, who.person, (*let.waiting, *let.taken)))
 
     events = live.follow(who.organisation, key(request), seen[:MARK_CHARS_MAX], mark, picture, concerns)
     return Stream(events, headers={"X-Accel-Buffering": "no"})

@@ -20,6 +20,7 @@ from hub.projections import Read, project, read
 from hub.store import Store, upsert
 from hub.tables import PROJECTED, offsets
 from hub.vault import Vault
+from streams.settings import fetch_wait_ms_max
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +85,7 @@ class Auditor:
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "topic.metadata.refresh.interval.ms": 2_000,
-                "fetch.wait.max.ms": 200,
+                "fetch.wait.max.ms": fetch_wait_ms_max,
             }
         )
 

@@ -10,6 +10,7 @@ Client = Mapping[str, Any]
 
 produce_bytes_max: Final = 17 * 1024 * 1024
 answer_ms_max: Final = 5_000
+fetch_wait_ms_max: Final = 200  # of whoever follows a topic: what comes ends it, and an idle hub asks seldom
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class RunnerSettings:
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 200,
+            "fetch.wait.max.ms": fetch_wait_ms_max,
             "queued.max.messages.kbytes": 65_536,
         }
 

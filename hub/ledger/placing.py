@@ -12,6 +12,7 @@ from hub.ledger.places import Place
 from schemas import codec
 from schemas.errors import Unavailable
 from streams.errors import Corrupt
+from streams.settings import fetch_wait_ms_max
 
 RUN_LEAVES_MAX: Final = 1_000
 BATCH_RECORDS_MAX: Final = 10_000
@@ -28,7 +29,7 @@ def reading(client: Mapping[str, Any], group: str) -> dict[str, Any]:
         "enable.auto.commit": False,
         "auto.offset.reset": "error",  # whoever was here knows where to go on, or something is gone
         "enable.partition.eof": True,
-        "fetch.wait.max.ms": 200,
+        "fetch.wait.max.ms": fetch_wait_ms_max,
         "queued.max.messages.kbytes": QUEUED_KB_MAX,
     }
 

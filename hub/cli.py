@@ -5,9 +5,9 @@ Exit status: 0 done, 1 something is wrong, 2 called wrongly.
 
 from __future__ import annotations
 
-import importlib
+import importlib.metadata
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -174,9 +174,19 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hub {importlib.metadata.version('diversion-hub')}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
-    """The options of `hub` itself: there are none but --help."""
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """The options of `hub` itself."""
 
 
 def main() -> None:

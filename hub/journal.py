@@ -28,7 +28,7 @@ SHARED: Final[tuple[Processor, ...]] = (
 TELLING: Final = (HubError, KafkaException, OSError, TypeError, AttributeError, NameError, ImportError)
 FRAMES_MAX: Final = 20
 EXCEPTION_LINES_MAX: Final = 60
-QUIET: Final = ("aiokafka", "asyncssh", "faust", "mode", "httpx", "uvicorn.access", "alembic")
+QUIET: Final = ("aiokafka", "asyncssh", "faust", "mode", "httpx", "uvicorn.access", "alembic", "fontTools")
 SELDOM_MS: Final = 10_000
 SELDOM_MAX: Final = 1_000
 

@@ -38,8 +38,8 @@ from streams.measures import Measures
 
 EVERY_MS: Final = 5_000
 QUIET_MS: Final = 10_000  # so long nothing was published, for what is published together is sent together
-CLAIM_MS: Final = 120_000  # longer than any try: who died in one is followed after it
-SEND_S_MAX: Final = 60
+CLAIM_MS: Final = 45_000  # longer than any try: who died in one is followed after it
+SEND_S_MAX: Final = 30
 AT_ONCE_MAX: Final = 4  # in one round, each claimed by itself
 BY: Final = "auditor"
 LISTED_MAX: Final = 1_000

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,12 @@ def test_every_command_says_what_it_does_with_an_example() -> None:
         if not re.search(r"Examples?:\s+(\S+\s+\|\s+)?hub", shown.stdout):
             silent.append(" ".join(path))
     assert not silent
+
+
+def test_it_says_which_version_it_is() -> None:
+    said = CliRunner().invoke(cli.app, ["--version"])
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert (said.exit_code, said.stdout) == (0, f"hub {project['version']}\n")
 
 
 def test_the_list_of_commands_imports_none_of_them(tmp_path: Path) -> None:

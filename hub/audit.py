@@ -201,8 +201,9 @@ def verify(as_json: AsJson = False) -> None:
         tempfile.TemporaryDirectory(prefix="hub-audit-") as beside,
     ):
         salts, verifier = Salts(hub.vault), hub.log_signer.verifier
-        one = Check(Topics(hub.client), hub.settings.log_dir, Path(beside), verifier, salts)
-        findings = _looked(one, Rows(hub.store, Path(beside)), as_json)
+        topics = Topics(hub.client)
+        one = Check(topics, hub.settings.log_dir, Path(beside), verifier, salts)
+        findings = _looked(one, Rows(hub.store, topics, Path(beside)), as_json)
     if as_json:
         said = {name: getattr(one.counts, name) for name in Counts.__dataclass_fields__}
         typer.echo(json.dumps(said | {"findings": [found._asdict() for found in findings]}))

@@ -1,50 +1,74 @@
-"""Whether the store's rows say what the log says: the same records projected once more, beside it."""
+"""Whether the store's rows say what the log says: the same records projected once more, beside it.
+
+What stands in quarantine, and what waits until somebody says who it is about, have no leaves in the
+transparency log: those rows are held against their topics, as far as these reach back.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import sqlalchemy as sa
 
 from hub import tables
 from hub.auditor import PROJECTION
+from hub.casetables import caseloads, covers, teams
 from hub.ledger.check import Finding
 from hub.ledger.commitment import Recorded
 from hub.ledger.places import Place
+from hub.ledger.reading import Found
 from hub.projections import Read, project, read
 from hub.store import Store
-from hub.watchtables import acknowledged, ending, hourly, open_attempts
+from hub.watchtables import acknowledged, ending, hourly, open_attempts, parked
 from schemas.errors import HubError
+from schemas.topics import AGENCY_TOPICS
 
 BATCH_RECORDS_MAX: Final = 500
-PLACED: Final = {  # tables whose rows stand for one record each
-    tables.decisions: "decisions",
-    tables.directives: "consent",
-    tables.intents: "deliveries",
-    tables.receipts: "deliveries",
-    tables.withheld: "deliveries",
-    tables.acts: "access",
-}
-MADE: Final = (ending, acknowledged, open_attempts, hourly)  # tables whose rows are made of several records
+BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
+PLACED: Final = (  # tables whose rows stand for one record each, and of which topic
+    (tables.decisions, "decisions"),
+    (tables.directives, "consent"),
+    (tables.intents, "deliveries"),
+    (tables.receipts, "deliveries"),
+    (tables.withheld, "deliveries"),
+    (tables.acts, "access"),
+    (tables.acts, "work"),
+)
+KEPT: Final = "quarantine"  # has no leaves, and forgets: rows are held against what it still has
+PARKED: Final = AGENCY_TOPICS["parked.*"].name.removesuffix("*")  # keeps far longer than anything waits
+MADE: Final = (  # tables whose rows are made of several records
+    *(ending, acknowledged, open_attempts, hourly, parked),
+    *(caseloads, teams, covers, tables.merges),
+)
 BYTEWISE: Final = {"sqlite": "BINARY", "postgresql": "C"}  # the collations that sort text as Python does
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
 
 
+class Kept(Protocol):
+    """What there is to read: `hub.ledger.reading.Topics`."""
+
+    def read(self, topic: str, partition: int) -> Iterator[Found]:
+        """Every record of a partition, in order. Raises `Unavailable`."""
+
+
 class Rows:
     """One picture of the store, and what it should be. A context manager."""
 
-    def __init__(self, store: Store, scratch: Path) -> None:
-        """In: the store; an empty folder for what is projected once more."""
+    def __init__(self, store: Store, topics: Kept, scratch: Path) -> None:
+        """In: the store; the topics, for those that have no leaves in the log; an empty folder for what is
+        projected once more.
+        """
         self._store = store
+        self._topics = topics
         self._again = Store(f"sqlite:///{scratch / 'again.db'}")
         self._again.migrate()
         self._stack = ExitStack()
         self._batch: list[Read] = []
+        self._batched = 0
         self._unread: list[Finding] = []
         self._positions: dict[Place, int] = {}
         self._connection: sa.Connection
@@ -65,26 +89,44 @@ class Rows:
 
     def see(self, record: Recorded) -> None:
         """Projects a record, where the store has come as far."""
-        place = (record.topic, record.partition)
-        if record.topic in PLACED.values() and record.offset < self._positions.get(place, 0):
-            try:
-                self._batch.append(read(*record[:4]))
-            except HubError as error:
-                self._unread.append(Finding(record.name, error.detail))
-            if len(self._batch) >= BATCH_RECORDS_MAX:
-                self._flush()
+        if any(record.topic == topic for _, topic in PLACED):
+            self._project((record.topic, record.partition), record.offset, record.value)
+
+    def _project(self, place: Place, offset: int, value: bytes) -> None:
+        if offset >= self._positions.get(place, 0):
+            return
+        try:
+            self._batch.append(read(*place, offset, value))
+        except HubError as error:
+            self._unread.append(Finding(f"{place[0]}/{place[1]}/{offset}", error.detail))
+        self._batched += len(value)
+        if len(self._batch) >= BATCH_RECORDS_MAX or self._batched >= BATCH_BYTES_MAX:
+            self._flush()
 
     def _flush(self) -> None:
         with self._again.write() as connection:
             project(connection, self._batch)
         self._batch.clear()
+        self._batched = 0
+
+    def _unplaced(self) -> dict[int, int]:
+        """Projects the topics that have no leaves. Out: the first record of each partition of `KEPT`."""
+        first: dict[int, int] = {}
+        for topic, partition in sorted(self._positions):
+            if topic == KEPT or topic.startswith(PARKED):
+                for found in self._topics.read(topic, partition):
+                    self._project((topic, partition), found.offset, found.value or b"")
+                    if topic == KEPT:
+                        first.setdefault(partition, found.offset)
+        return first
 
     def differences(self) -> Iterator[Finding]:
         """Rows that were changed, added or taken away, by table and record. To be asked once all was seen."""
+        first = self._unplaced()
         self._flush()
         yield from self._unread
         with self._again.read() as again:
-            for table, topic in PLACED.items():
+            for table, topic in PLACED:
                 mark = (table.c.partition, table.c.offset)
                 query = sa.select(table).order_by(*mark)
                 if "topic" in table.c:
@@ -97,8 +139,13 @@ class Rows:
                 .order_by(head.c.partition, head.c.offset, part.c.number)
             )
             yield from _compared(*self._both(again, query), _mark, _placed(part.name, "decisions"))
+            kept = tables.quarantine
+            mark = (kept.c.partition, kept.c.offset)
+            still = [sa.and_(mark[0] == one, mark[1] >= offset) for one, offset in first.items()]
+            query = sa.select(kept).where(sa.or_(sa.false(), *still)).order_by(*mark)
+            yield from _compared(*self._both(again, query), _mark, _placed(kept.name, KEPT))
             for table in MADE:
-                key: Callable[[Row], Key] = itemgetter(*[column.name for column in table.primary_key])
+                key = _key(table)
                 found, expected = (_rows(one, _sorted(table, one)) for one in (self._connection, again))
                 yield from _compared(found, expected, key, _made(table.name, key))
 
@@ -138,6 +185,11 @@ def _rows(connection: sa.Connection, query: "sa.Select[Any]") -> Iterator[Row]:
 
 def _mark(row: Row) -> Key:
     return row["partition"], row["offset"], row.get("number", 0)
+
+
+def _key(table: sa.Table) -> Callable[[Row], Key]:
+    names = [column.name for column in table.primary_key]
+    return lambda row: tuple(row[name] for name in names)
 
 
 def _sorted(table: sa.Table, connection: sa.Connection) -> "sa.Select[Any]":

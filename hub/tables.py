@@ -18,6 +18,13 @@ from hub.owntables import passes, visits
 from hub.publictables import PUBLIC
 from hub.watchtables import WATCHED
 
+
+def _some(name: str, which: str, *columns: str) -> sa.Index:
+    """An index of some rows of a table alone. In: its name, which rows, by what."""
+    where = sa.text(which)
+    return sa.Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
 keys = sa.Table(
     "keys",
     metadata,
@@ -269,6 +276,7 @@ withheld = _delivery(
     sa.Index("ix_withheld_at", "at"),
 )
 
+OPEN_ALERTS: Final = "acknowledged_at IS NULL AND withdrawn_at IS NULL AND rule <> ''"  # nobody has them yet
 alerts = sa.Table(  # rows that wait for a person, and the rest of what a person's page tells
     "alerts",
     metadata,
@@ -306,6 +314,11 @@ alerts = sa.Table(  # rows that wait for a person, and the rest of what a person
     sa.Index("ix_alerts_thread", "thread"),
     sa.Index("ix_alerts_unnotified", "notified_at", "urgency"),
     sa.Index("ix_alerts_escalated", "escalated_at"),
+    # a page asks for the few that stand, wait, were put off or taken a moment ago, among all that ever were
+    _some("ix_alerts_standing", "withdrawn_at IS NULL", "stakeholder", "participant"),
+    _some("ix_alerts_open", "acknowledged_at IS NULL AND withdrawn_at IS NULL", "stakeholder", "participant"),
+    _some("ix_alerts_taken", "acknowledged_at IS NOT NULL", "stakeholder", "acknowledged_at"),
+    _some("ix_alerts_snoozed", "snoozed_until IS NOT NULL", "stakeholder", "snoozed_until"),
 )
 
 pulls = sa.Table(  # what waits to be fetched, and what was fetched but not confirmed yet

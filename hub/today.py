@@ -89,6 +89,7 @@ _COLUMNS: Final = (
     alerts.c.handed_to,
 )
 _RANK: Final = sa.case(URGENCIES, value=alerts.c.urgency, else_=len(URGENCIES))
+_LINE: Final[sa.ColumnElement[str]] = sa.literal_column("''")  # written out: an index has to know it again
 _CAME: Final = sa.func.coalesce(alerts.c.rung_at, alerts.c.at)
 
 
@@ -108,7 +109,7 @@ def current(stakeholder: str) -> sa.ColumnElement[bool]:
     return sa.and_(
         alerts.c.stakeholder == stakeholder,
         alerts.c.withdrawn_at.is_(None),
-        alerts.c.rule != "",
+        alerts.c.rule != _LINE,
         sa.or_(alerts.c.due_at.is_(None), alerts.c.rung_at.is_not(None)),
     )
 

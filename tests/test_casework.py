@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -404,3 +404,61 @@ def test_tables_hold_what_the_acts_say(office: Office) -> None:
         (row,) = connection.execute(sa.select(caseloads)).all()
         assert connection.execute(sa.select(sa.func.count()).select_from(sightings)).scalar() == 0
     assert (row.participant, row.account, row.by, row.until) == ("p-1", "ana", "person:lead", None)
+
+
+PAST = 5_000
+
+
+def steps(store: Store, ask: Callable[[], object]) -> int:
+    """How much SQLite did for an answer, in hundreds of its virtual machine's instructions."""
+    counted = 0
+
+    def count() -> int:
+        nonlocal counted
+        counted += 1
+        return 0
+
+    def begin(connection: Any, *_: Any) -> None:
+        connection.connection.driver_connection.set_progress_handler(count, 100)
+
+    sa.event.listen(store.engine, "before_cursor_execute", begin)
+    try:
+        ask()
+    finally:
+        sa.event.remove(store.engine, "before_cursor_execute", begin)
+    return counted
+
+
+def test_what_is_over_makes_no_page_of_casework_slower(office: Office) -> None:
+    """However many alerts there ever were: taken by somebody, taken back, put off until a time that is past."""
+    office.caseloads.assign("person:lead", ORG, "p-1", "ana")
+    for number in range(40):
+        office.alert(f"a-{number}", f"p-{number % 8}")
+    crosswalk = Crosswalk(office.store, office.vault)
+    name = handle(office.vault, ORG, "p-1")
+    questions: dict[str, Callable[[], object]] = {
+        "a page": lambda: office.picture("ana"),
+        "a program's stream": lambda: office.picture(None),
+        "people": lambda: search(office.store, office.vault, crosswalk, ORG, "ana", office.now),
+        "a person": lambda: timeline(office.store, office.vault, ORG, "p-1"),
+        "whose page it is": lambda: resolve(office.store, office.vault, ORG, "ana", office.now, name),
+        "what is decided again": lambda: ShownAlerts(office.store).shown(),
+    }
+    before = {what: steps(office.store, ask) for what, ask in questions.items()}
+    row = dict(office.one("a-1")._mapping)
+
+    def add(changed: int, *kinds: dict[str, Any]) -> None:
+        rows = [
+            row | kinds[n % len(kinds)] | {"id": f"old-{n}", "changed": n, "participant": f"q-{n}"}
+            for n in range(changed, changed + PAST)
+        ]
+        with office.store.write() as connection:
+            connection.execute(alerts.insert(), rows)
+
+    taken, put_off = {"acknowledged_at": 1, "withdrawn_at": 2}, {"snoozed_until": 1, "withdrawn_at": 2}
+    add(1_000, taken, put_off, {"withdrawn_at": 1})
+    after = {what: steps(office.store, ask) for what, ask in questions.items()}
+    assert {what: (before[what], after[what]) for what in after if after[what] > before[what] + 10} == {}
+    add(10_000, {"rule": ""})  # lines of somebody's timeline, which stand
+    assert steps(office.store, questions["a page"]) <= before["a page"] + 10
+    assert steps(office.store, questions["a program's stream"]) <= before["a program's stream"] + 10

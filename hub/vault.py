@@ -98,7 +98,7 @@ class Vault:
         self._cache: OrderedDict[KeyId, tuple[float, int, bytes]] = OrderedDict()  # until, version, key
         self._forgotten = 0  # how often something was: what was read before is not kept after
         self._guard = threading.Lock()
-        self._subkey = lru_cache(maxsize=SUBKEYS_MAX)(self._derived)
+        self._keyed = lru_cache(maxsize=SUBKEYS_MAX)(self._derived)
 
     def sealer(self, participant: str) -> "Sealer":
         """Seals and opens under a participant's data key. Makes the key when it first seals."""
@@ -110,7 +110,9 @@ class Vault:
 
     def mac(self, purpose: str, data: bytes) -> str:
         """HMAC-SHA256 under the purpose's own key, as 64 hexadecimal digits."""
-        return hmac.digest(self._subkey(purpose), data, "sha256").hex()
+        keyed = self._keyed(purpose).copy()  # `hmac.digest` lets go of the interpreter, and waits for it again
+        keyed.update(data)
+        return keyed.hexdigest()
 
     def signing_seed(self, purpose: str) -> bytes:
         """The secret 32 bytes of the hub's Ed25519 key for a purpose (RFC 8032); made at first use."""
@@ -212,9 +214,10 @@ class Vault:
                 self._forgotten += 1
         return count
 
-    def _derived(self, purpose: str) -> bytes:
+    def _derived(self, purpose: str) -> hmac.HMAC:
         root = self._key(KeyId("mac", "root", 1), create=True)
-        return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"hub mac\0" + purpose.encode()).derive(root)
+        key = HKDF(SHA256(), KEY_BYTES, salt=None, info=b"hub mac\0" + purpose.encode()).derive(root)
+        return hmac.new(key, digestmod="sha256")
 
     def _key(self, key_id: KeyId, *, create: bool, rotation: Rotation | None = None) -> bytes:
         """The key itself. Raises `Erased` where it was destroyed, `Unsealable` where there never was one."""
@@ -397,7 +400,8 @@ class Sealer:
         """Opens. Raises `Erased` where the key was destroyed, `Unsealable` where anything differs."""
         if len(sealed) < OVERHEAD_BYTES or sealed[0] != _LAYOUT:
             raise Unsealable("not a seal of this vault")
-        key_id = self._id._replace(version=_HEADER.unpack_from(sealed)[1])
+        kind, subject, _ = self._id
+        key_id = KeyId(kind, subject, _HEADER.unpack_from(sealed)[1])
         key = self._vault._key(key_id, create=False)
         start = _HEADER.size
         nonce, body = sealed[start : start + NONCE_BYTES], sealed[start + NONCE_BYTES :]

@@ -80,12 +80,14 @@ class Store:
             file = Path(str(address.database))
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # or SQLite would let everybody read it
-            self.engine = sa.create_engine(address, pool_size=POOL_CONNECTIONS_MAX)
+            self.engine = sa.create_engine(address, pool_size=POOL_CONNECTIONS_MAX, hide_parameters=True)
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
             self._reader = self.engine
         else:
-            self.engine = sa.create_engine(address, pool_size=POOL_CONNECTIONS_MAX, pool_pre_ping=True)
+            self.engine = sa.create_engine(
+                address, pool_size=POOL_CONNECTIONS_MAX, pool_pre_ping=True, hide_parameters=True
+            )
             self._reader = self.engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )

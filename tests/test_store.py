@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 
 from hub import casetables
 from hub.store import Store, TooLong, next_number, upsert
-from hub.tables import PROJECTED, alerts, counters, event_status, metadata, offsets
+from hub.tables import PROJECTED, accounts, alerts, counters, event_status, metadata, offsets
 
 ROW = {"projection": "p", "topic": "t", "partition": 0, "position": 1}
 
@@ -187,3 +187,15 @@ def test_the_bound_is_of_those_who_only_read(store: Store) -> None:
     store.read_ms_max = 1
     with store.write() as connection:
         connection.exec_driver_sql(ENDLESS.replace("2000000000", "20000")).scalar()
+
+
+def test_an_error_says_nothing_of_what_was_to_be_written(store: Store) -> None:
+    """The library would quote it, also in tracebacks; and it may be about somebody."""
+    row = {"id": "a-1", "stakeholder": None, "role": "officer", "name": "Rosa Maldonado", "password": None}
+    row |= {"demo": False, "created_at": 0, "disabled_at": None}
+    with store.write() as connection:
+        connection.execute(accounts.insert(), [row])
+    with pytest.raises(sa.exc.IntegrityError) as raised, store.write() as connection:
+        connection.execute(accounts.insert(), [row])
+    assert "INSERT INTO accounts" in str(raised.value)
+    assert "Rosa" not in str(raised.value)

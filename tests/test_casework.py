@@ -430,7 +430,7 @@ def steps(store: Store, ask: Callable[[], object]) -> int:
 
 
 def test_what_is_over_makes_no_page_of_casework_slower(office: Office) -> None:
-    """However many alerts there ever were: taken by somebody, taken back, put off until a time that is past."""
+    """However many alerts there ever were: taken by somebody, taken back, put off until what is past."""
     office.caseloads.assign("person:lead", ORG, "p-1", "ana")
     for number in range(40):
         office.alert(f"a-{number}", f"p-{number % 8}")

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import sqlalchemy as sa
@@ -108,11 +108,13 @@ def ways(store: Store, register: Register, items: Sequence[Item], now_ms: int) -
     held = pausing.held(register)
     waiting = Counter((item.lane.stakeholder, item.lane.adapter) for item in items)
     with store.read() as connection:
-        ended = _counted(connection, receipts, now_ms, receipts.c.outcome)
-        kept_back = _counted(connection, withheld, now_ms)
+        named = sorted(subscribed | set(waiting))
+        recipients = {who for who, _ in named}
+        ended = _counted(connection, receipts, recipients, now_ms, receipts.c.outcome)
+        kept_back = _counted(connection, withheld, recipients, now_ms)
         here = _waits_here(connection)
         found = []
-        for who, adapter in sorted(subscribed | set(waiting)):
+        for who, adapter in named:
             last = _last(connection, who, adapter)
             next_at = [item.next_at for item in items if item.lane[:2] == (who, adapter)]
             found.append(
@@ -143,11 +145,20 @@ def _state(held: bool, last: Any) -> State:
 
 
 def _counted(
-    connection: sa.Connection, table: sa.Table, now_ms: int, *by: "sa.Column[Any]"
+    connection: sa.Connection,
+    table: sa.Table,
+    recipients: Collection[str],
+    now_ms: int,
+    *by: "sa.Column[Any]",
 ) -> Mapping[tuple[str, ...], int]:
-    """How many records of the week, by recipient and adapter. What only began to wait here is none."""
+    """How many records of the week, by recipient and adapter. What only began to wait here is none.
+
+    Recipients are named: each one's week is found by an index, where a week of all would be looked for in all
+    that there ever was.
+    """
     columns = (table.c.stakeholder, table.c.adapter, *by)
-    query = sa.select(*columns, sa.func.count()).where(table.c.at > now_ms - WEEK_MS).group_by(*columns)
+    week = sa.and_(table.c.stakeholder.in_(recipients), table.c.at > now_ms - WEEK_MS)
+    query = sa.select(*columns, sa.func.count()).where(week).group_by(*columns)
     if "code" in table.c:
         query = query.where(table.c.code != pull.WAITS.code)
     return {tuple(row[:-1]): int(row[-1]) for row in connection.execute(query)}

@@ -9,10 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from benchmarks.aggregates import FEW, MONTH, SINGLE, Counted
-from benchmarks.pages import TABLES, questions, seeded
+from benchmarks.pages import NOW, STAKEHOLDERS, TABLES, questions, seeded
 from hub import figures
+from hub.governance import Register
 from hub.publictables import publications
+from hub.routes.officer_unusual import HOUR_MS, hours
+from hub.routes.operator import refused
 from hub.store import Store, upsert
+from hub.ways import ways
 from streams.cells import DEFAULT, Cell, Release
 from streams.measures import DIMENSIONS, cell
 from streams.person import Person
@@ -48,6 +52,30 @@ def test_no_question_of_a_page_reads_a_whole_table(store: Store, name: str) -> N
     found = plans(store, questions()[name])
     assert found
     whole = re.compile(rf"SCAN ({'|'.join(TABLES)})")
+    assert [line for line in found if whole.match(line)] == []
+
+
+def register() -> Register:
+    """Whom the stored receipts are of, each by one way."""
+    found = Register()
+    found.subscriptions = {
+        f"u-{number}": {"stakeholder": f"s-{number}", "adapter": "webhook"} for number in range(STAKEHOLDERS)
+    }
+    return found
+
+
+OPERATORS: dict[str, Callable[[Store], object]] = {
+    "the ways out, a week": lambda store: ways(store, register(), [], NOW),
+    "what was refused, a week": lambda store: refused(store, NOW),
+    "what is unusual": lambda store: hours(store, NOW // HOUR_MS),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_no_question_of_the_operators_reads_all_that_ever_was(store: Store, name: str) -> None:
+    found = plans(store, OPERATORS[name])
+    assert found
+    whole = re.compile(rf"SCAN ({'|'.join((*TABLES, 'quarantine', 'hourly'))})")
     assert [line for line in found if whole.match(line)] == []
 
 

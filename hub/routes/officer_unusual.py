@@ -15,6 +15,7 @@ from hub.language import Tongue
 from hub.parts import Parts, parts
 from hub.rendering import render, speak
 from hub.routes.officer import PERIODS, periods
+from hub.store import Store
 from hub.unusual import Finding, Hour
 from hub.watching import HOUR_MS, RECIPIENT, SENDER
 from hub.watchtables import hourly
@@ -34,15 +35,16 @@ async def page(request: Request, of: Parts = Depends(parts)) -> Response:
     return render(request, "officer_unusual.html", **await run_in_threadpool(_picture, request, of))
 
 
-def hours(of: Parts, until: int) -> dict[str, dict[str, list[Hour]]]:
+def hours(store: Store, until: int) -> dict[str, dict[str, list[Hour]]]:
     """By kind and by who: what the same hours of the weeks before had, for the 24 hours before `until`."""
     weeks = [until - 7 * unusual.HOURS * week for week in range(unusual.WEEKS + 1)]
     within = sa.or_(*(sa.and_(hourly.c.hour >= end - unusual.HOURS, hourly.c.hour < end) for end in weeks))
     key = (hourly.c.kind, hourly.c.who, hourly.c.hour)
     sums = (sa.func.sum(hourly.c.count), sa.func.sum(hourly.c.labelled))
-    query = sa.select(*key, *sums).where(within).group_by(*key)
+    since = hourly.c.hour >= min(weeks) - unusual.HOURS  # said apart: an index begins there
+    query = sa.select(*key, *sums).where(since, within).group_by(*key)
     found: dict[str, dict[str, list[Hour]]] = {SENDER: {}, RECIPIENT: {}}
-    with of.store.read() as connection:
+    with store.read() as connection:
         for kind, who, hour, count, labelled in connection.execute(query):
             found[kind].setdefault(who, []).append(Hour(hour, int(count), int(labelled)))
     return found
@@ -58,7 +60,7 @@ def _picture(request: Request, of: Parts) -> dict[str, Any]:
         of.store, now - PERIODS[period] + 1, now, register.registered_at, overdue
     )
     until = now // HOUR_MS
-    told = hours(of, until)
+    told = hours(of.store, until)
     return {
         "periods": list(periods(words).items()),
         "period": period,

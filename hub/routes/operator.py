@@ -11,6 +11,7 @@ from hub import health
 from hub.parts import Parts, parts
 from hub.rendering import render, speak
 from hub.standstill import BY
+from hub.store import Store
 from hub.tables import quarantine
 from hub.ways import Way, ways
 from schemas.errors import Unavailable
@@ -73,7 +74,7 @@ def _picture(request: Request, of: Parts) -> dict[str, Any]:
     return {
         "stages": shown,
         "ways": _ways(of, words, names, now),
-        "refused": [_line(row, words, names, now) for row in _refused(of, now)],
+        "refused": [_line(row, words, names, now) for row in refused(of.store, now)],
     }
 
 
@@ -119,20 +120,22 @@ def _held(one: Way, words: Any, now: int) -> str:
     return str(words.say("by an operator, %(when)s: %(why)s", when=when, why=one.why or "–"))
 
 
-def _refused(of: Parts, now: int) -> list[Any]:
+def refused(store: Store, now: int) -> list[Any]:
+    """What was refused within a week, by agency and reason, the newest first."""
+    agency = sa.func.coalesce(quarantine.c.agency, sa.literal_column("''"))
     query = (
         sa.select(
-            quarantine.c.agency,
+            agency,
             quarantine.c.reason,
             sa.func.count().label("count"),
             sa.func.max(quarantine.c.at),
         )
         .where(quarantine.c.at > now - WEEK_MS)
-        .group_by(quarantine.c.agency, quarantine.c.reason)
+        .group_by(agency, quarantine.c.reason)
         .order_by(sa.func.max(quarantine.c.at).desc())
         .limit(LINES_MAX)
     )
-    with of.store.read() as connection:
+    with store.read() as connection:
         return list(connection.execute(query).all())
 
 

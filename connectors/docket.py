@@ -279,11 +279,10 @@ class Docket:
         """
         if recipient in self._paused:
             return 0
-        if recipient[1] in gathering.ADAPTERS:
-            most = gathering.in_flight_max
-        else:
+        most = gathering.TOGETHER.get(recipient[1], 0)
+        if not most:
             most = self._settings.in_flight_max + min(self._pace[recipient], self._settings.ahead_max)
-            most += self._settings.urgent_max if urgent else 0
+        most += self._settings.urgent_max if urgent else 0
         return self._breakers.room(recipient, self._stock.table.in_flight(recipient), now, most)
 
     def withhold(

@@ -212,8 +212,8 @@ class Sender:
 
     def _turn(self, attempt: Attempt) -> contextlib.AbstractAsyncContextManager[object]:
         """Its turn among those to the same recipient, of which urgent ones have their own; at once where an
-        adapter wants all of them together."""
-        if attempt.adapter in gathering.ADAPTERS:
+        adapter takes many together."""
+        if attempt.adapter in gathering.TOGETHER:
             return contextlib.nullcontext()
         return self._turns[attempt.stakeholder, attempt.adapter, attempt.urgent]
 

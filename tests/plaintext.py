@@ -16,6 +16,7 @@ import argparse
 import base64
 import json
 import os
+import re
 import sqlite3
 import struct
 import sys
@@ -40,6 +41,10 @@ KINDS = {
 PLACE = "description"  # of a place, or of a charge
 LETTERS_MIN = 6  # shorter words stand in random bytes by chance
 ENCODED_MIN = 8
+CHANCE_MAX = 9  # longer words no digits spell by chance: there are too few of them
+DIGEST = re.compile(rb"[0-9a-f]{32,}")
+ID = re.compile(rb"(?<=-)[a-z2-7]{26}")  # behind what it is of, as in `p-`
+AROUND = 64
 PIECE_BYTES = 4 * 2**20
 ROWS_MAX = 500
 BATCH = struct.Struct(">qiibIH")  # base offset, length, epoch, format, CRC, attributes
@@ -107,9 +112,13 @@ class Words:
         self.longest = max(map(len, [*plain, *coded, b""]))
 
     def find(self, data: bytes) -> Iterator[tuple[int, str]]:
-        """Where which kind of word begins."""
-        yield from self._plain.find(data.lower())
-        yield from self._coded.find(data)
+        """Where which kind of word begins. What digits of a digest or an id spell by chance is none."""
+        low = data.lower()
+        for at, needle, kind in self._plain.find(low):
+            if len(needle) > CHANCE_MAX or not _within_digits(low, at, at + len(needle)):
+                yield at, kind
+        for at, _, kind in self._coded.find(data):
+            yield at, kind
 
 
 class _Table:
@@ -122,7 +131,7 @@ class _Table:
         self._first = np.zeros(2**24, dtype=bool)
         self._first[(self._starts & np.uint64(2**24 - 1)).astype(np.int64)] = True
 
-    def find(self, data: bytes) -> Iterator[tuple[int, str]]:
+    def find(self, data: bytes) -> Iterator[tuple[int, bytes, str]]:
         count = len(data) - LETTERS_MIN + 1
         if count <= 0:
             return
@@ -137,7 +146,14 @@ class _Table:
         for at in places[np.isin(starts, self._starts)].tolist():
             for needle, kind in self._by_start[int.from_bytes(data[at : at + LETTERS_MIN], "little")]:
                 if data.startswith(needle, at):
-                    yield at, kind
+                    yield at, needle, kind
+
+
+def _within_digits(data: bytes, start: int, end: int) -> bool:
+    """Whether a place is inside the digits of a digest (32 and more of base 16) or an id (26 of base 32)."""
+    around = max(0, start - AROUND)
+    digits = (*DIGEST.finditer(data, around, end + AROUND), *ID.finditer(data, around, end + AROUND))
+    return any(one.start() <= start and end <= one.end() for one in digits)
 
 
 def batches(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -15,7 +15,7 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from tests import plaintext
-from tests.plaintext import Search, county, searched, words
+from tests.plaintext import Search, Words, county, searched, words
 
 NAME = "Quill H. Ravenel"
 SOUGHT = {NAME: "name", "26-00017": "case number", "Wants to call a sister.": "narrative"}
@@ -48,6 +48,21 @@ def found(folder: Path) -> list[tuple[str, str]]:
     search.files()
     assert search.seen == 2
     return [(one.area, one.kind) for one in search.wrong]
+
+
+@pytest.mark.parametrize(
+    ("written", "finds"),
+    [
+        ("deebb389931ddcf2d1" + "0" * 46, 0),  # digits of a digest
+        ("p-khlmoreno7xq2wbezg7tgyinkub2", 0),  # of an id
+        ('"B389931"', 1), ("case B389931, a", 1), ("0eB389931c", 1), ("e-moreno", 1), ("Moreno", 1),
+        ("p-khl moreno q2wbezg7tgyinkub2", 1), ("ab" * 9 + "B389931-" + "cd" * 9, 1),
+        (b"Moreno".hex() + "00" * 40, 0), (b"Charlotte Moreno".hex() + "00" * 40, 1),
+    ],
+)  # fmt: skip
+def test_what_digits_spell_by_chance_is_no_word_and_everything_else_is(written: str, finds: int) -> None:
+    sought = Words({"B389931": "case number", "Moreno": "name", "Charlotte Moreno": "name"})
+    assert len(list(sought.find(b"\x0e" + written.encode() + b"8e"))) == finds
 
 
 def test_where_they_may_be_is_no_finding(folder: Path) -> None:

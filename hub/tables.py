@@ -276,7 +276,7 @@ withheld = _delivery(
     sa.Index("ix_withheld_at", "at"),
 )
 
-OPEN_ALERTS: Final = "acknowledged_at IS NULL AND withdrawn_at IS NULL AND rule <> ''"  # nobody has them yet
+OPEN_ALERTS: Final = "acknowledged_at IS NULL AND withdrawn_at IS NULL AND rule <> ''"
 alerts = sa.Table(  # rows that wait for a person, and the rest of what a person's page tells
     "alerts",
     metadata,
@@ -316,7 +316,7 @@ alerts = sa.Table(  # rows that wait for a person, and the rest of what a person
     sa.Index("ix_alerts_escalated", "escalated_at"),
     # a page asks for the few that stand, wait, were put off or taken a moment ago, among all that ever were
     _some("ix_alerts_standing", "withdrawn_at IS NULL", "stakeholder", "participant"),
-    _some("ix_alerts_open", "acknowledged_at IS NULL AND withdrawn_at IS NULL", "stakeholder", "participant"),
+    _some("ix_alerts_open", OPEN_ALERTS, "stakeholder", "participant"),
     _some("ix_alerts_taken", "acknowledged_at IS NOT NULL", "stakeholder", "acknowledged_at"),
     _some("ix_alerts_snoozed", "snoozed_until IS NOT NULL", "stakeholder", "snoozed_until"),
 )

@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from hub import casetables
 from hub.store import Store, TooLong, next_number, upsert
 from hub.tables import PROJECTED, accounts, alerts, counters, event_status, metadata, offsets
+from tests import stores
 
 ROW = {"projection": "p", "topic": "t", "partition": 0, "position": 1}
 
@@ -30,6 +31,21 @@ def test_migrations_make_exactly_the_tables_that_the_code_uses(store: Store) -> 
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
     assert casetables.metadata is metadata, "one list for all of them"
+
+
+def test_migrations_make_indexes_of_the_same_rows_as_the_code_says(tmp_path: Path) -> None:
+    """Of which rows an index is, the comparison of all tables does not look at."""
+    with stores.opened(f"sqlite:///{tmp_path / 'hub.db'}") as made, made.read() as connection:
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql LIKE '% WHERE %'"
+        found = {name: sql.partition(" WHERE ")[2] for name, sql in connection.exec_driver_sql(query)}
+    said = {
+        index.name: str(which)
+        for table in metadata.tables.values()
+        for index in table.indexes
+        if (which := index.dialect_options["sqlite"]["where"]) is not None
+    }
+    assert found == said
+    assert said
 
 
 def test_processes_that_start_at_once_migrate_once(store: Store) -> None:

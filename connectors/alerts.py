@@ -17,9 +17,7 @@ from schemas import crash
 from schemas.bells import ALERT, ESCALATION
 
 ADAPTER: Final = "alerts"
-kept_max: Final = (
-    128  # events whose alerts are kept at once: the store commits as quickly for many as for one
-)
+kept_max: Final = 128  # events, whose alerts are kept at once: the store commits many as quickly as one
 NOBODY: Final = ""  # the rule of what is told on a person's page alone
 
 

@@ -274,15 +274,19 @@ class Docket:
         """How many more may have their intents committed.
 
         Of those that are committed so many leave at once (`Sender`), and the others as soon as one has ended:
-        a quick recipient need not wait for the next round, and nothing waits for one that is slow. What is
-        urgent has room besides, however much else is on its way.
+        a quick recipient need not wait for the next round, and nothing waits for one that is slow. Where all
+        leave at once, none waits behind them. What is urgent has room besides, however much else is on its
+        way, but for files: in one there is room for so many.
         """
         if recipient in self._paused:
             return 0
-        most = gathering.TOGETHER.get(recipient[1], 0)
-        if not most:
-            most = self._settings.in_flight_max + min(self._pace[recipient], self._settings.ahead_max)
-        most += self._settings.urgent_max if urgent else 0
+        if recipient[1] in gathering.ADAPTERS:
+            most = gathering.in_flight_max
+        else:
+            ahead = self._settings.ahead_max
+            if recipient[1] not in gathering.TOGETHER:
+                ahead = min(self._pace[recipient], ahead)
+            most = self._settings.in_flight_max + ahead + (self._settings.urgent_max if urgent else 0)
         return self._breakers.room(recipient, self._stock.table.in_flight(recipient), now, most)
 
     def withhold(

@@ -35,7 +35,7 @@ class EngineSettings:
     send_ms_max: int = 5_000
     doubt_margin_ms: int = 1_000
     in_flight_max: int = 32  # to one recipient
-    ahead_max: int = 96  # besides, with their intents committed: no more than it lately takes in a round
+    ahead_max: int = 96  # besides, with their intents committed: where turns are taken, a round's worth
     urgent_max: int = 32  # besides, of what may make an urgent alert
     intents_per_step_max: int = 500
     choosing_ms_max: int = 500  # in a step; whatever waits longer keeps the acknowledgement waiting

@@ -14,11 +14,9 @@ from typing import Final
 from connectors.adapter import Outcome, Outgoing
 from connectors.schedule import awake_ms
 
+ADAPTERS: Final = frozenset({"sftp"})  # of these everything leaves in files
+TOGETHER: Final = ADAPTERS | {"alerts"}  # of these none waits its turn: the store keeps many as one
 in_flight_max: Final = 500  # to one recipient; as many can be in a file
-TOGETHER: Final = {
-    "sftp": in_flight_max,
-    "alerts": 128,
-}  # so many to one recipient, which none waits its turn for
 quiet_ms: Final = 150  # with nothing more coming, the file is complete
 gather_ms_max: Final = 1_000
 margin_ms: Final = 100  # before the deadline of the first one everything has ended

@@ -110,9 +110,7 @@ class Vault:
 
     def mac(self, purpose: str, data: bytes) -> str:
         """HMAC-SHA256 under the purpose's own key, as 64 hexadecimal digits."""
-        keyed = self._keyed(
-            purpose
-        ).copy()  # `hmac.digest` lets go of the interpreter, and waits for it again
+        keyed = self._keyed(purpose).copy()  # for `hmac.digest` the thread would let go of the interpreter
         keyed.update(data)
         return keyed.hexdigest()
 

@@ -722,6 +722,30 @@ def test_what_is_urgent_is_in_the_next_round_however_much_waits() -> None:
     assert len(world.begun()) == 6, "and of the others no more than before"
 
 
+def test_what_leaves_in_files_has_room_for_one_of_them_and_no_more_however_urgent() -> None:
+    world = World()
+    world.subscribe("reach", "sftp")
+    world.everybody(range(520))
+    world.rounds()
+    assert len(world.begun()) == 500
+    world.offer(1_600, "p519", category="contact.custody-booking")
+    world.rounds()
+    assert len(world.begun()) == 500
+
+
+def test_alerts_have_all_room_from_the_start_and_urgent_ones_more() -> None:
+    """None waits for its turn with its intent open: what comes together is kept together."""
+    world = World(in_flight_max=2, ahead_max=3, urgent_max=1)
+    world.subscribe("reach", "alerts")
+    world.everybody(range(10))
+    world.rounds()
+    assert len(world.begun()) == 5
+    for number in (8, 9):
+        world.offer(1_000 + number, f"p{number}", category="contact.custody-booking")
+    world.rounds()
+    assert len(world.begun()) == 6
+
+
 def test_the_next_owner_knows_what_is_urgent_of_what_it_finds_waiting() -> None:
     world = World(in_flight_max=4, urgent_max=0)
     world.everybody(range(40))

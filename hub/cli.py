@@ -174,7 +174,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
+def _say_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"hub {importlib.metadata.version('diversion-hub')}")
         raise typer.Exit
@@ -183,7 +183,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def root(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is."),
     ] = False,
 ) -> None:
     """The options of `hub` itself."""

@@ -107,9 +107,9 @@ def ways(store: Store, register: Register, items: Sequence[Item], now_ms: int) -
     subscribed = {(one["stakeholder"], one["adapter"]) for one in register.subscriptions.values()}
     held = pausing.held(register)
     waiting = Counter((item.lane.stakeholder, item.lane.adapter) for item in items)
+    named = sorted(subscribed | set(waiting))
+    recipients = {who for who, _ in named}
     with store.read() as connection:
-        named = sorted(subscribed | set(waiting))
-        recipients = {who for who, _ in named}
         ended = _counted(connection, receipts, recipients, now_ms, receipts.c.outcome)
         kept_back = _counted(connection, withheld, recipients, now_ms)
         here = _waits_here(connection)

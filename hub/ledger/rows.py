@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
 from hub import tables
 from hub.auditor import PROJECTION
 from hub.casetables import caseloads, covers, teams
-from hub.ledger.check import Finding
+from hub.ledger.check import Finding, Topics
 from hub.ledger.commitment import Recorded
 from hub.ledger.places import Place
-from hub.ledger.reading import Found
 from hub.projections import Read, project, read
 from hub.store import Store
 from hub.watchtables import acknowledged, ending, hourly, open_attempts, parked
@@ -36,6 +35,7 @@ PLACED: Final = (  # tables whose rows stand for one record each, and of which t
     (tables.acts, "access"),
     (tables.acts, "work"),
 )
+PROJECTED: Final = frozenset(topic for _, topic in PLACED)
 KEPT: Final = "quarantine"  # has no leaves, and forgets: rows are held against what it still has
 PARKED: Final = AGENCY_TOPICS["parked.*"].name.removesuffix("*")  # keeps far longer than anything waits
 MADE: Final = (  # tables whose rows are made of several records
@@ -48,17 +48,10 @@ Row = Mapping[str, Any]
 Key = tuple[Any, ...]
 
 
-class Kept(Protocol):
-    """What there is to read: `hub.ledger.reading.Topics`."""
-
-    def read(self, topic: str, partition: int) -> Iterator[Found]:
-        """Every record of a partition, in order. Raises `Unavailable`."""
-
-
 class Rows:
     """One picture of the store, and what it should be. A context manager."""
 
-    def __init__(self, store: Store, topics: Kept, scratch: Path) -> None:
+    def __init__(self, store: Store, topics: Topics, scratch: Path) -> None:
         """In: the store; the topics, for those that have no leaves in the log; an empty folder for what is
         projected once more.
         """
@@ -89,7 +82,7 @@ class Rows:
 
     def see(self, record: Recorded) -> None:
         """Projects a record, where the store has come as far."""
-        if any(record.topic == topic for _, topic in PLACED):
+        if record.topic in PROJECTED:
             self._project((record.topic, record.partition), record.offset, record.value)
 
     def _project(self, place: Place, offset: int, value: bytes) -> None:

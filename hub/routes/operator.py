@@ -122,7 +122,7 @@ def _held(one: Way, words: Any, now: int) -> str:
 
 def refused(store: Store, now: int) -> list[Any]:
     """What was refused within a week, by agency and reason, the newest first."""
-    agency = sa.func.coalesce(quarantine.c.agency, sa.literal_column("''"))
+    agency = sa.func.coalesce(quarantine.c.agency, sa.literal_column("''"))  # else SQLite goes by its index
     query = (
         sa.select(
             agency,

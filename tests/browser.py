@@ -3,8 +3,10 @@
 import contextlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route
 
 FLAGS = [
@@ -47,6 +49,12 @@ def at(context: BrowserContext, account: str | None, path: str) -> Page:
         page.wait_for_url(re.compile("/(cases|officer|operator)$"))
     page.goto(path)
     return page
+
+
+def accessible(page: Page, options: Mapping[str, Any] | None = None) -> None:
+    """Whether axe finds nothing. In: its options, where it is not to look at everything."""
+    found = Axe().run(page, options=dict(options) if options is not None else None)
+    assert found.violations_count == 0, found.generate_report()
 
 
 def complaints(page: Page) -> list[str]:

@@ -8,13 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from hub.preferences import Preferences
 from hub.sessions import Sessions
 from hub.tables import sessions
-from tests.browser import at, chromium, complaints, launched
+from tests.browser import accessible, at, chromium, complaints, launched
 from tests.relay import Relay
 from tests.screenshots import assign
 from tests.webside import NORTH, Side, records
@@ -113,11 +112,6 @@ def online(page: Page, wire: Relay) -> None:
     """There is a network again, and the device says so."""
     wire.mend()
     page.evaluate("window.dispatchEvent(new Event('online'))")
-
-
-def accessible(page: Page) -> None:
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
 
 
 def acts(side: Side, alert: str) -> int:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from schemas import codec
-from tests.browser import at, chromium, hold, launched
+from tests.browser import accessible, at, chromium, hold, launched
 from tests.relay import Relay
 from tests.signing import PIN, Somebody, acknowledge, projected
 from tests.webside import REACH, Side, records
@@ -52,9 +51,8 @@ def context(browser: Browser, wire: Relay) -> Iterator[BrowserContext]:
     made.close()
 
 
-def accessible(page: Page) -> None:
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+def accessible_on_a_phone(page: Page) -> None:
+    accessible(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320, "it scrolls sideways"
 
 
@@ -89,46 +87,46 @@ def draw(page: Page) -> None:
 def test_from_a_blank_form_to_a_card_by_finger(context: BrowserContext, side: Side) -> None:
     number = "R-" + secrets.token_hex(5)
     page = at(context, "case-manager", BLANK)
-    accessible(page)
+    accessible_on_a_phone(page)
     page.get_by_role("button", name="Yes, to what I ticked").click()
     expect(page.get_by_role("alert")).to_contain_text("Nothing is ticked.")
-    accessible(page)
+    accessible_on_a_phone(page)
     fill(page, number)
     draw(page)
     page.get_by_role("button", name="Yes, to what I ticked").click()
     expect(page.get_by_role("heading", name="What I agreed to")).to_be_visible()
-    accessible(page)
+    accessible_on_a_phone(page)
     participant = side.hub.participants.of(REACH, number)
     assert participant
     projected(side, participant)
     page.get_by_role("link", name="The form as it was signed").click()
     expect(page.get_by_role("img", name="The sign, as it was made")).to_be_visible()
-    accessible(page)
+    accessible_on_a_phone(page)
     page.get_by_role("link", name="Back").click()
     page.get_by_label("My PIN, 6 digits or more").fill(PIN)
     page.get_by_label("The same PIN again").fill(PIN)
     page.get_by_role("button", name="Make my card").click()
     code = page.locator(".code.lead").inner_text()
-    accessible(page)
+    accessible_on_a_phone(page)
     assert signed_by(side, number) == 1
     page.goto("/me")
-    accessible(page)
+    accessible_on_a_phone(page)
     page.get_by_label("The code on my card").fill(code)
     page.get_by_label("My PIN").fill(PIN)
     page.get_by_role("button", name="Open my page").click()
     expect(page.get_by_text("Nobody has been told anything about you.")).to_be_visible()
-    accessible(page)
+    accessible_on_a_phone(page)
     page.get_by_role("button", name="Take it all back").click()
     expect(page.get_by_text("The door is closing")).to_be_visible()  # it looks again by itself, every second
     held = context.new_page()
     held.route("**/me/fences/**", hold)
     held.goto(page.url)
     expect(held.get_by_text("The door is closing")).to_be_visible()
-    accessible(held)
+    accessible_on_a_phone(held)
     held.close()
     acknowledge(side, page.url)
     expect(page.get_by_text("From now on nothing of it goes out.")).to_be_visible()
-    accessible(page)
+    accessible_on_a_phone(page)
 
 
 def test_a_signature_that_was_cut_off_is_none_and_leaves_nothing(context: BrowserContext, side: Side) -> None:
@@ -159,7 +157,7 @@ def test_without_a_network_it_is_kept_sealed_and_sent_once(
     draw(page)
     page.get_by_role("button", name="Yes, to what I ticked").click()
     expect(page.get_by_role("alert")).to_contain_text("kept on this device under a lock")
-    accessible(page)
+    accessible_on_a_phone(page)
     stored = page.evaluate(
         """async () => { const open = indexedDB.open('hub'); await new Promise(done => open.onsuccess = done);
         const all = open.result.transaction('acts').objectStore('acts').getAll();

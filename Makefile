@@ -1,6 +1,6 @@
 # Each target does all the set-up that it needs; a second run sets nothing up again.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test gates bench faults fence mutants fuzz schemathesis plaintext sbom audit lock clean
+.PHONY: help setup compiled demo test gates bench faults fence mutants fuzz schemathesis plaintext sbom audit lock clean
 SHELL := /bin/sh
 unexport PYTHONDONTWRITEBYTECODE  # else each of the many processes of a hub compiles all of it anew
 WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2)# of the tests: some of them wait at any time
@@ -11,6 +11,10 @@ help:  ## what there is
 
 setup:  ## .venv with `hub` in it, and the embedded broker's jars
 	@setup/setup.sh run
+
+compiled:  ## build/compiled/bin/hub: the hub with its hot path compiled, as in the image; needs a C compiler
+	@setup/setup.sh run
+	@setup/compile.sh
 
 demo:  ## the hub on a synthetic county, until Ctrl-C; ONCE=1 plays it, prints the summary and ends
 	@setup/setup.sh run

@@ -5,6 +5,7 @@ else runs; what it wrote is thrown away afterwards. `decisions` carries the time
 each record, so a rate is measured by the broker's clock and not by a reader's.
 """
 
+import os
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,7 @@ RUN_S_MAX: Final = 180
 SAMPLE: Final = 4_000
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _QUIET: Final = {"log_level": 0}
+_APART: Final = {"PYTHONPATH": f"{_ROOT}/build/compiled:{_ROOT}", "PYTHONSAFEPATH": "1"}
 _OUTPUTS: Final = ("decisions", *(outbox(name) for name in population.RECIPIENTS))
 
 Written = list[tuple[str, bytes, bytes]]
@@ -54,12 +56,16 @@ class Contender:
     name: str
     says: str
     command: tuple[str, ...]
+    compiled: bool = False  # whether it finds the hub's packages as `setup/compile.sh` made them
 
 
-def hub(batch: int = 4_000, workers: int = 1) -> Contender:
+def hub(batch: int = 4_000, workers: int = 1, *, compiled: bool = True) -> Contender:
     """The hub's own enforce stage; with several workers, as many processes of one group."""
     module = (sys.executable, "-m", "benchmarks.enforcer", "{bootstrap}", str(PARTITIONS), str(batch))
-    return Contender("hub", "the hub's enforce stage", (*module, "{run}", str(workers)))
+    command = (*module, "{run}", str(workers))
+    if compiled:
+        return Contender("hub", "the hub's enforce stage", command, compiled=True)
+    return Contender("interpreted", "the same, interpreted", command)
 
 
 class Arena:
@@ -146,7 +152,8 @@ class Arena:
             for part in contender.command
         ]
         with log.open("wb") as out:
-            process = subprocess.Popen(filled, stdout=out, stderr=out, cwd=_ROOT)
+            surroundings = {**os.environ, **_APART} if contender.compiled else None
+            process = subprocess.Popen(filled, stdout=out, stderr=out, cwd=_ROOT, env=surroundings)
         try:
             yield process
             if process.poll() not in (None, -signal.SIGKILL):

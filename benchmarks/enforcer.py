@@ -6,19 +6,25 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 from streams import enforce, topology
 from streams.runner import Runner
 
 
-class Noting(enforce.Enforce):
-    """Enforce, which says in its log once that it has nothing more to compile."""
+class Noting:
+    """A step, which says in its log once that it has nothing more to compile."""
 
-    _said = False
+    def __init__(self, step: enforce.Enforce) -> None:
+        self._step = step
+        self._said = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._step, name)
 
     def idle(self) -> bool:
         """As it is, and noted."""
-        more = super().idle()
+        more = self._step.idle()
         if not more and not self._said:
             self._said = True
             print("compiled", flush=True)
@@ -29,7 +35,7 @@ def work(bootstrap: str, partitions: int, batch: int, run: str, number: int) -> 
     """One worker, until it is told to stop. `run` is its group's name, so that it begins at the beginning."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    step = Noting(lambda: time.time_ns() // 1_000_000, partitions)
+    step: Any = Noting(enforce.Enforce(lambda: time.time_ns() // 1_000_000, partitions))
     settings = topology.runner(enforce.STAGE, f"{run}-{number}", partitions, batch_records_max=batch)
     settings = dataclasses.replace(
         settings, group=run, join_ms_max=300_000, poll_interval_ms_max=600_000, stuck_ms_max=300_000

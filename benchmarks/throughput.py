@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 def rows() -> list[Row]:
-    """Rows for the results: the hub beside each of its three peers, with `PEOPLE` participants."""
+    """Rows for the results: the hub beside its three peers and itself interpreted, `PEOPLE` participants."""
     with Arena(PEOPLE, EVENTS) as ground:
         ours = hub(BATCH)
         sample = ground.written(ours)
@@ -36,7 +36,7 @@ def rows() -> list[Row]:
         tried = {one: ground.rate(streams(*one)) for one in VARIANTS}
         best = max(tried, key=lambda one: tried[one])
         say(f"Kafka Streams by (commit interval, threads): {_rounded(tried)}")
-        contenders = [ours, streams(*best), faust(), bare()]
+        contenders = [ours, streams(*best), faust(), bare(), hub(BATCH, compiled=False)]
         agree(sample, ground.written(streams(*best)))
         rates: dict[str, list[float]] = defaultdict(list)
         for number in range(ROUNDS):

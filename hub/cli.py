@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
@@ -176,7 +177,9 @@ app = typer.Typer(
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"hub {importlib.metadata.version('diversion-hub')}")
+        hot = find_spec("streams.enforce")
+        compiled = hot is not None and str(hot.origin).endswith(".so")
+        typer.echo(f"hub {importlib.metadata.version('diversion-hub')}{' (compiled)' if compiled else ''}")
         raise typer.Exit
 
 

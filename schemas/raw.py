@@ -141,7 +141,7 @@ def cut(data: bytes) -> Cut:
         data = codec.encode("Event", codec.decode_as("Event", data))
     try:
         at = data.find(_ID_GUESS, _START)
-        traits = _traits.get(data[_START:at])
+        traits = None if at < 0 else _traits.get(data[_START:at])
         if traits is None:
             traits, at = _read_traits(data)
         end = at + 29
@@ -155,6 +155,8 @@ def cut(data: bytes) -> Cut:
             participant = data[end + 1 : at].decode()
         else:
             participant, at = _read_string(data, end)
+        if at >= len(data):
+            raise BrokenRecord("an envelope is cut short")
         both = int.from_bytes(data[at : at + 12], "little")
         if both & _ENDS == _TWO_OF_SIX:  # two instants of six bytes each, as all are from 2005 to 2039
             zigzag = both & 0x7F | both >> 1 & 0x3F80 | both >> 2 & 0x1F_C000

@@ -112,7 +112,7 @@ class Decider:
         return kind
 
     def _known(self, key: tuple[Kind, Hashable], cut: Cut, at: int, state: State) -> Together | None:
-        known: Together | None = self._alike.get(key, _UNKNOWN)
+        known: Any = self._alike.get(key, _UNKNOWN)
         return self._together(key, cut, at, state) if known is _UNKNOWN else known
 
     def _together(self, key: tuple[Kind, Hashable], cut: Cut, at: int, state: State) -> Together | None:

@@ -49,8 +49,8 @@ Written = list[tuple[str, bytes, bytes]]
 
 @dataclass(frozen=True)
 class Contender:
-    """A process that decides events. In `command`, {bootstrap}, {run} (a name for its group), {plan},
-    {sample} and {folder} are filled in.
+    """A process that decides events. In `command`, {bootstrap}, {partitions}, {run} (a name for its group),
+    {plan}, {sample} and {folder} are filled in.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Contender:
 
 def hub(batch: int = 4_000, workers: int = 1, *, compiled: bool = True) -> Contender:
     """The hub's own enforce stage; with several workers, as many processes of one group."""
-    module = (sys.executable, "-m", "benchmarks.enforcer", "{bootstrap}", str(PARTITIONS), str(batch))
+    module = (sys.executable, "-m", "benchmarks.enforcer", "{bootstrap}", "{partitions}", str(batch))
     command = (*module, "{run}", str(workers))
     if compiled:
         return Contender("hub", "the hub's enforce stage", command, compiled=True)
@@ -74,8 +74,8 @@ class Arena:
     The participants signed one of nine forms, or, where they are not `alike`, each a form of their own.
     """
 
-    def __init__(self, people: int, events: int, *, alike: bool = True) -> None:
-        self.people, self.events = people, events
+    def __init__(self, people: int, events: int, *, alike: bool = True, partitions: int = PARTITIONS) -> None:
+        self.people, self.events, self.partitions = people, events, partitions
         self.folder = Path(tempfile.mkdtemp(prefix="arena-"))
         self._broker = broker.start(settings.load(data=self.folder / "data"))
         self.bootstrap = self._broker.bootstrap
@@ -83,11 +83,11 @@ class Arena:
         self.sample = self.folder / "sample.pickle"
         population.write_plan(self.plan)
         self._admin = AdminClient({"bootstrap.servers": self.bootstrap, **_QUIET})
-        topology.ensure(self._admin, PARTITIONS, 1, population.RECIPIENTS)
+        topology.ensure(self._admin, partitions, 1, population.RECIPIENTS)
         self._stamp("decisions")
-        population.send(self.bootstrap, "consent", PARTITIONS, population.directives(people, alike=alike))
+        population.send(self.bootstrap, "consent", partitions, population.directives(people, alike=alike))
         population.send(self.bootstrap, "governance", 1, population.governance_records(default_policy()))
-        population.send(self.bootstrap, "contact", PARTITIONS, population.events(events, people))
+        population.send(self.bootstrap, "contact", partitions, population.events(events, people))
 
     def __enter__(self) -> Self:
         return self
@@ -126,7 +126,7 @@ class Arena:
         self.clear()
         alive.send_signal(signal.SIGSTOP)
         try:
-            population.send(self.bootstrap, "contact", PARTITIONS, events)
+            population.send(self.bootstrap, "contact", self.partitions, events)
         finally:
             alive.send_signal(signal.SIGCONT)
         return middle(self.decided(len(events), alive))
@@ -145,6 +145,7 @@ class Arena:
         log = self.folder / f"{run}.log"
         filled = [
             part.replace("{bootstrap}", self.bootstrap)
+            .replace("{partitions}", str(self.partitions))
             .replace("{run}", run)
             .replace("{plan}", str(self.plan))
             .replace("{sample}", str(self.sample))
@@ -168,10 +169,10 @@ class Arena:
 
     @contextmanager
     def reader(
-        self, names: list[str], *, ends: bool = False, partitions: int = PARTITIONS
+        self, names: list[str], *, ends: bool = False, partitions: int | None = None
     ) -> Iterator[Consumer]:
         """A committed reader of these topics, from what is kept of them or from their ends."""
-        places = [TopicPartition(name, n) for name in names for n in range(partitions)]
+        places = [TopicPartition(name, n) for name in names for n in range(partitions or self.partitions)]
         spec = OffsetSpec.latest() if ends else OffsetSpec.earliest()
         found = self._admin.list_offsets(dict.fromkeys(places, spec))
         consumer = Consumer(
@@ -216,7 +217,7 @@ class Arena:
 
     def clear(self) -> None:
         """Throws away what was written, once whoever wrote it has no transaction open any more."""
-        places = [TopicPartition(name, n) for name in _OUTPUTS for n in range(PARTITIONS)]
+        places = [TopicPartition(name, n) for name in _OUTPUTS for n in range(self.partitions)]
         deadline = time.monotonic() + 60
         while True:
             ends = self._admin.list_offsets(dict.fromkeys(places, OffsetSpec.latest()))

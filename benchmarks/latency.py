@@ -23,6 +23,7 @@ WARM: Final = 10_000  # events of a backlog that each contender does first
 RATE: Final = 500  # events a second
 SECONDS: Final = int(os.environ.get("BENCH_SECONDS", "10"))
 COMMIT_MS: Final = 10
+SPREAD: Final = (1, 4)  # partitions, by default: on the embedded broker, and on a cluster
 UNCOUNTED: Final = 2  # rounds while Java still compiles the broker: it takes the processor from both
 TAIL_S_MAX: Final = 30
 Row = dict[str, Any]
@@ -30,9 +31,13 @@ Row = dict[str, Any]
 
 def rows() -> list[Row]:
     """Rows for the results: the median round's p50 and p99, in milliseconds."""
+    return [one for partitions in SPREAD for one in _among(partitions)]
+
+
+def _among(partitions: int) -> list[Row]:
     contenders = [hub(), streams(COMMIT_MS, 1)]
     found: dict[str, list[np.ndarray[Any, Any]]] = {one.name: [] for one in contenders}
-    with Arena(PEOPLE, WARM) as ground:
+    with Arena(PEOPLE, WARM, partitions=partitions) as ground:
         for number in range(-UNCOUNTED, ROUNDS):
             for one in contenders if number % 2 == 0 else contenders[::-1]:
                 took = measure(ground, one)
@@ -43,7 +48,7 @@ def rows() -> list[Row]:
     ours, peer = (found[one.name] for one in contenders)
     return [
         row(
-            f"publish to committed decision at {RATE} events/s, p{percent}",
+            f"publish to committed decision at {RATE} events/s, {partitions} partition(s), p{percent}",
             [float(np.percentile(one, percent)) for one in ours],
             contenders[1].says,
             [float(np.percentile(one, percent)) for one in peer],
@@ -89,6 +94,6 @@ def publish(ground: Arena, sent: dict[str, float], count: int) -> None:
     for n, (who, value) in enumerate(population.events(count, ground.people, ground.events)):
         time.sleep(max(began + n / RATE - time.monotonic(), 0))
         sent[population.event(ground.events + n)] = time.monotonic()
-        producer.produce("contact", value, who, partition=partition_of(who, population.PARTITIONS))
+        producer.produce("contact", value, who, partition=partition_of(who, ground.partitions))
         producer.poll(0)
     producer.flush(30)

@@ -93,7 +93,10 @@ def running(
             told = json.loads(process.stdout.readline() or b"{}")
             assert told, "the hub did not come up: " + (folder / "log").read_text()[-3000:]
             address = told["bootstrap"]
-            configured = settings.load(data=folder / "hub", kafka_bootstrap=address, replication=1, demo=True)
+            partitions = settings.load(data=folder / "hub").partitions  # as its own broker has them
+            configured = settings.load(
+                data=folder / "hub", kafka_bootstrap=address, replication=1, partitions=partitions, demo=True
+            )
             with bootstrap.bootstrap(configured, address) as hub:
                 yield _peopled(told["web"], hub, managers, people)
         finally:

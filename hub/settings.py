@@ -25,6 +25,7 @@ from connectors.sources import Source
 from hub import authority
 from hub.doors import Doors, Port, is_loopback
 from hub.errors import SettingsInvalid
+from schemas.topics import partitions_default
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 CONFIG_FILE: Final = "hub.toml"
@@ -34,6 +35,12 @@ MISSPELT_LIKENESS_MIN: Final = (
     0.85  # a HUB_* variable this close to a setting is taken for a misspelling of it
 )
 __all__ = ["Settings", "config_file", "is_loopback", "load"]
+
+
+def _partitions(given: dict[str, object]) -> int:
+    """One where a single process of each stage works anyway: each partition more is a request more for every
+    recipient in every transaction, however few events are in it (docs/adr/0032)."""
+    return 1 if given.get("kafka_bootstrap") is None else partitions_default
 
 
 class Settings(Doors):
@@ -70,8 +77,9 @@ class Settings(Doors):
     The embedded broker listens there, and lets nobody in otherwise; a cluster is taken to do so. None:
     agencies have no way to the brokers.
     """
-    partitions: Annotated[int, Field(ge=1, le=512)] = 4
-    """Of every person-level topic. Fixed once topics exist: it decides where a participant's records are."""
+    partitions: Annotated[int, Field(ge=1, le=512)] = Field(default_factory=_partitions)
+    """Of every person-level topic; by default 1 on the embedded broker and 4 on a cluster. Fixed once topics
+    exist: it decides where a participant's records are. No more processes of a stage work at a time."""
     replication: Annotated[int, Field(ge=1, le=7)] | None = None
     """Copies of each partition; None for 1 on the embedded broker and 3 on a cluster."""
 

@@ -72,13 +72,17 @@ class Performance:
         return dict(json.loads((self.folder / "demo" / "credentials.json").read_text("utf-8"))["tokens"])
 
 
+def surroundings(folder: Path) -> dict[str, str]:
+    """The environment of this hub's processes. It has two partitions: what is about two people may part."""
+    others = {key: value for key, value in os.environ.items() if not key.startswith("HUB_")}
+    return others | {"HUB_DATA": str(folder), "HUB_WEB_PORT": "0", "HUB_PARTITIONS": "2"}
+
+
 def start(folder: Path) -> subprocess.Popen[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HUB_")}
-    environment |= {"HUB_DATA": str(folder), "HUB_WEB_PORT": "0"}
     words = [sys.executable, "-m", "examples.county", "--people", str(PEOPLE), "--seed", str(SEED), "--json"]
     with (folder / "demo.log").open("ab") as log:
         return subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=log, cwd=ROOT, env=environment, text=True
+            words, stdout=subprocess.PIPE, stderr=log, cwd=ROOT, env=surroundings(folder), text=True
         )
 
 
@@ -251,7 +255,7 @@ def test_a_decision_can_be_explained(performance: Performance) -> None:
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "HUB_DATA": str(performance.folder)},
+        env=surroundings(performance.folder),
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
@@ -291,7 +295,7 @@ def test_a_file_is_sent_once_more_when_an_operator_asks_a_running_hub(performanc
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "HUB_DATA": str(performance.folder)},
+        env=surroundings(performance.folder),
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

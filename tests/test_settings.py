@@ -17,7 +17,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_without_file_and_environment_the_defaults_hold(config: Path) -> None:
     found = settings.load()
-    assert (found.web_host, found.web_port, found.partitions) == ("127.0.0.1", 8080, 4)
+    assert (found.web_host, found.web_port, found.partitions) == ("127.0.0.1", 8080, 1)
+    assert settings.load(kafka_bootstrap="kafka-1:9092").partitions == 4
     assert found.data == config.parent / ".hub"
     assert found.embedded
     assert found.store == f"sqlite:///{config.parent}/.hub/hub.db"

@@ -4,9 +4,10 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-RUN python -m venv /opt/hub
-COPY requirements-run.lock ./
+RUN python -m venv /opt/hub && python -m venv /opt/build
+COPY requirements-run.lock requirements-build.lock ./
 RUN /opt/hub/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r requirements-run.lock
+RUN /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY consent consent
@@ -14,9 +15,9 @@ COPY streams streams
 COPY connectors connectors
 COPY hub hub
 RUN HATCH_BUILD_HOOK_ENABLE_MYPYC=true \
-    /opt/hub/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
+    /opt/build/bin/pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
+    && /opt/hub/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps /opt/wheel/*.whl \
     && /opt/hub/bin/hub --version | grep -F '(compiled)' \
-    && /opt/hub/bin/pip uninstall --yes --quiet hatch-mypyc hatchling mypy \
     && /opt/hub/bin/python -m compileall -q /opt/hub/lib
 
 FROM python:3.13-slim

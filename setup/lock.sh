@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes the locks anew: requirements.lock and requirements-run.lock from pyproject.toml, jars.sha256 beside each
+# Writes the locks anew: requirements.lock, and of it what runs and what builds, from pyproject.toml; jars.sha256 beside each
 # pom.xml, tests/peers/{webhooks,provider}/package-lock.json. The locks name no index. Needs a set-up checkout.
 set -eu
 cd "$(dirname "$0")/.."
@@ -10,11 +10,12 @@ UV=uv==0.13.9
     build/uv/bin/pip install --quiet --disable-pip-version-check "$UV"
 }
 compile() {
-    build/uv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
+    build/uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate "$@"
 }
-compile --group dev -o requirements.lock
-compile --group build --constraints requirements.lock -o requirements-run.lock
+compile pyproject.toml --group dev -o requirements.lock
+compile pyproject.toml --constraints requirements.lock -o requirements-run.lock
+compile --group pyproject.toml:build --constraints requirements.lock -o requirements-build.lock
 
 # sums POM FILE : into FILE, what the jars are that POM names.
 sums() {

@@ -190,7 +190,7 @@ def test_the_image_runs_as_nobody_and_brings_no_secret() -> None:
         assert not line.startswith("ADD "), line  # which fetches and unpacks
     copied = {word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]}
     assert copied == {
-        "requirements-run.lock", "pyproject.toml", "README.md", "LICENSE",
+        "requirements-run.lock", "requirements-build.lock", "pyproject.toml", "README.md", "LICENSE",
         "schemas", "consent", "streams", "connectors", "hub", "--from=build", "/opt/hub",
     }  # fmt: skip
     assert (CHECKOUT / ".dockerignore").read_text().splitlines()[1] == "*"  # and no more reaches a layer

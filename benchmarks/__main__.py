@@ -6,7 +6,6 @@ Names of modules as arguments run just those, and leave the others' results as t
 
 import importlib
 import json
-import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -20,7 +19,6 @@ MEASURED = (
     *("screen", "streams", "ledger", "pages", "guessing", "aggregates"),
 )
 RESULTS = Path("bench-results.json")
-COMPILE = "setup/compile.sh"  # enforce is measured as it runs in the image
 
 
 def main() -> int:
@@ -32,7 +30,6 @@ def main() -> int:
     if unknown := set(wanted) - set(MEASURED):
         print(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {', '.join(MEASURED)}")
         return 2
-    subprocess.run([COMPILE], check=True)
     console = Console()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     failed = []

@@ -5,7 +5,6 @@ else runs; what it wrote is thrown away afterwards. `decisions` carries the time
 each record, so a rate is measured by the broker's clock and not by a reader's.
 """
 
-import os
 import shutil
 import signal
 import subprocess
@@ -41,7 +40,6 @@ RUN_S_MAX: Final = 180
 SAMPLE: Final = 4_000
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _QUIET: Final = {"log_level": 0}
-_APART: Final = {"PYTHONPATH": f"{_ROOT}/build/compiled:{_ROOT}", "PYTHONSAFEPATH": "1"}
 _OUTPUTS: Final = ("decisions", *(outbox(name) for name in population.RECIPIENTS))
 
 Written = list[tuple[str, bytes, bytes]]
@@ -56,16 +54,18 @@ class Contender:
     name: str
     says: str
     command: tuple[str, ...]
-    compiled: bool = False  # whether it finds the hub's packages as `setup/compile.sh` made them
 
 
 def hub(batch: int = 4_000, workers: int = 1, *, compiled: bool = True) -> Contender:
-    """The hub's own enforce stage; with several workers, as many processes of one group."""
-    module = (sys.executable, "-m", "benchmarks.enforcer", "{bootstrap}", "{partitions}", str(batch))
-    command = (*module, "{run}", str(workers))
-    if compiled:
-        return Contender("hub", "the hub's enforce stage", command, compiled=True)
-    return Contender("interpreted", "the same, interpreted", command)
+    """The hub's own enforce stage, as the image runs it or as the checkout does; with several workers, as
+    many processes of one group.
+    """
+    module = ("-m", "benchmarks.enforcer", "{bootstrap}", "{partitions}", str(batch), "{run}", str(workers))
+    if not compiled:
+        return Contender("interpreted", "the same, interpreted", (sys.executable, *module))
+    subprocess.run([str(_ROOT / "setup/compile.sh")], check=True)
+    python = str(_ROOT / "build/compiled/bin/python")
+    return Contender("hub", "the hub's enforce stage", (python, *module))
 
 
 class Arena:
@@ -153,8 +153,7 @@ class Arena:
             for part in contender.command
         ]
         with log.open("wb") as out:
-            surroundings = {**os.environ, **_APART} if contender.compiled else None
-            process = subprocess.Popen(filled, stdout=out, stderr=out, cwd=_ROOT, env=surroundings)
+            process = subprocess.Popen(filled, stdout=out, stderr=out, cwd=_ROOT)
         try:
             yield process
             if process.poll() not in (None, -signal.SIGKILL):

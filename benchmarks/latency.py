@@ -16,14 +16,14 @@ from confluent_kafka import Consumer, Producer
 from benchmarks import population
 from benchmarks.arena import Arena, Contender, event_id, hub
 from benchmarks.throughput import ROUNDS, row, streams
-from schemas.topics import partition_of
+from schemas.topics import partition_of, partitions_default
 
 PEOPLE: Final = 1_000
 WARM: Final = 10_000  # events of a backlog that each contender does first
 RATE: Final = 500  # events a second
 SECONDS: Final = int(os.environ.get("BENCH_SECONDS", "10"))
 COMMIT_MS: Final = 10
-SPREAD: Final = (1, 4)  # partitions, by default: on the embedded broker, and on a cluster
+SPREAD: Final = (1, partitions_default)  # partitions, by default: on the embedded broker, and on a cluster
 UNCOUNTED: Final = 2  # rounds while Java still compiles the broker: it takes the processor from both
 TAIL_S_MAX: Final = 30
 Row = dict[str, Any]

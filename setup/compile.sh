@@ -43,10 +43,14 @@ HATCH_BUILD_HOOK_ENABLE_MYPYC=true "$python" -m pip wheel --quiet --disable-pip-
 
 ln -s "$PWD/.jars" "$folder/.jars"
 
-# What it starts are processes of the same kind: they find these packages in front of the checkout's, too.
+# The Python that finds these packages in front of the checkout's; what it starts does so, too.
+cat >"$folder/bin/python" <<END
+#!/bin/sh
+PYTHONPATH="$folder:$PWD" PYTHONSAFEPATH=1 exec "$python" "\$@"
+END
 cat >"$folder/bin/hub" <<END
 #!/bin/sh
-PYTHONPATH="$folder\${PYTHONPATH:+:\$PYTHONPATH}" PYTHONSAFEPATH=1 exec "$python" -m hub.cli "\$@"
+exec "$folder/bin/python" -m hub.cli "\$@"
 END
-chmod +x "$folder/bin/hub"
+chmod +x "$folder/bin/python" "$folder/bin/hub"
 echo "$want" >"$folder/.stamp"

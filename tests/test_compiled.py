@@ -7,7 +7,6 @@ compiled packages in front of the checkout's.
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tomllib
 from pathlib import Path
@@ -56,13 +55,9 @@ def compiled() -> Path:
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     """A Python process that has the compiled packages, and the checkout's tests."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
-        "PYTHONPATH": f"{COMPILED}:{CHECKOUT}",
-        "PYTHONSAFEPATH": "1",
-        "TESTS_COMPILED": "1",
-    }
-    command = [sys.executable, *words]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"TESTS_COMPILED": "1"}
+    command = [str(COMPILED / "bin/python"), *words]
     return subprocess.run(
         command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=600, check=False
     )

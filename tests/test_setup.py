@@ -21,6 +21,7 @@ from cryptography.x509 import verification
 CHECKOUT = Path(__file__).resolve().parent.parent
 ROOMS = ("hub", "streams", "schemas", "consent", "connectors")
 SETUP = CHECKOUT / "setup/setup.sh"
+LOCKS = ("requirements-run.lock", "requirements-build.lock", "requirements.lock")
 HASHED = re.compile(r"^[a-z0-9._-]+==\S+( ;[^\\]+)? \\$")
 
 
@@ -89,7 +90,7 @@ def test_an_unknown_level_is_a_wrong_call() -> None:
     assert run(str(SETUP), "everything").returncode == 2
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-run.lock", "requirements-build.lock"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_every_locked_package_has_its_hashes_and_no_index_is_named(name: str) -> None:
     lines = (CHECKOUT / name).read_text().splitlines()
     packages = [line for line in lines if not line.startswith(" ")]
@@ -101,11 +102,9 @@ def test_every_locked_package_has_its_hashes_and_no_index_is_named(name: str) ->
 def test_every_dependency_is_locked_and_what_runs_is_a_part_of_what_is_tested() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
     wanted = {re.split(r"[\[<>=;]", one)[0].strip().lower() for one in project["project"]["dependencies"]}
-    running = set(re.findall(r"^([a-z0-9._-]+==\S+)", (CHECKOUT / "requirements-run.lock").read_text(), re.M))
-    building = set(
-        re.findall(r"^([a-z0-9._-]+==\S+)", (CHECKOUT / "requirements-build.lock").read_text(), re.M)
+    running, building, tested = (
+        set(re.findall(r"^([a-z0-9._-]+==\S+)", (CHECKOUT / name).read_text(), re.M)) for name in LOCKS
     )
-    tested = set(re.findall(r"^([a-z0-9._-]+==\S+)", (CHECKOUT / "requirements.lock").read_text(), re.M))
     assert {name.replace(".", "-") for name in wanted} <= {
         one.split("==")[0].replace(".", "-") for one in running
     }

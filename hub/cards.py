@@ -15,6 +15,8 @@ from schemas.errors import BadTime
 
 TONES: Final = {"urgent": "urgent", "soon": "soon", "information": "info"}
 LATER_HOURS: Final = (1, 3)
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 60 * MINUTE_MS
 MORNING_HOUR: Final = 8
 LATER_DAYS: Final = (1, 2, 7)
 
@@ -29,6 +31,15 @@ def mark(picture: Picture) -> str:
     ]
     looks = hashlib.sha256(repr((said, picture.more)).encode()).hexdigest()[:16]
     return f"{picture.cursor}.{looks}"
+
+
+def look(alert: Alert, aside: bool, words: Tongue, now_ms: int) -> bytes:
+    """A hash of all that a card is drawn from, on one page: while it is the same, so is the card, but for the
+    minute in "5 minutes ago", and the hour after the first. In: whether it stands apart from what waits."""
+    ago = max(0, now_ms - _happened_at(alert.view, alert.at))
+    told = ago // MINUTE_MS if ago < HOUR_MS else ago // HOUR_MS + 60
+    today = datetime.fromtimestamp(now_ms / 1000, words.zone).date()  # "yesterday", "tomorrow"
+    return hashlib.sha256(repr((alert, aside, told, today)).encode()).digest()
 
 
 def waiting(cards: Iterable[tuple[Alert, dict[str, Any]]], words: Tongue) -> list[Section]:
@@ -58,6 +69,11 @@ def more(picture: Picture, words: Tongue) -> str:
     )
 
 
+def same(alert: Alert, since_ms: int) -> dict[str, Any]:
+    """An alert whose card a page has, as it is now: named, so that it stays and has its place."""
+    return {"id": alert.id, "same": True, "fresh": alert.at > since_ms}
+
+
 def card(
     alert: Alert, words: Tongue, now_ms: int, since_ms: int, person: str | None, rules: Rules
 ) -> dict[str, Any]:
@@ -65,6 +81,7 @@ def card(
     said = alerting.say(alert, words, now_ms, rules)
     return {
         "id": alert.id,
+        "same": False,
         "version": alert.version,
         "urgency": TONES.get(alert.urgency, "info"),
         "urgency_words": words.term("urgency", alert.urgency),
@@ -155,13 +172,13 @@ def _taken(alert: Alert, words: Tongue, now_ms: int) -> str:
 
 def _happened(view: Mapping[str, Any], otherwise: int, words: Tongue, now_ms: int) -> dict[str, Any]:
     """When and where something happened, and what one may know it for."""
-    occurrence = view.get("data", {}).get("occurrence", {})
-    at = _instant(occurrence.get("booked_at") or view.get("time"), otherwise)
+    at = _happened_at(view, otherwise)
+    place = view.get("data", {}).get("occurrence", {}).get("place") or {}
     purposes = view.get("purposes", ())
     return {
         "iso": instant.format(at),
         "when": words.say("%(ago)s, %(time)s", ago=words.ago(at, now_ms), time=words.moment(at, now_ms)),
-        "place": (occurrence.get("place") or {}).get("description"),
+        "place": place.get("description"),
         "may": words.say(
             "you may know this for %(purposes)s",
             purposes=words.listed(words.term("purpose", one) for one in purposes),
@@ -170,6 +187,11 @@ def _happened(view: Mapping[str, Any], otherwise: int, words: Tongue, now_ms: in
         else "",
         "notices": [one["text"] for one in view.get("notices", ()) if one["form"] == "short"],
     }
+
+
+def _happened_at(view: Mapping[str, Any], otherwise: int) -> int:
+    occurrence = view.get("data", {}).get("occurrence", {})
+    return _instant(occurrence.get("booked_at") or view.get("time"), otherwise)
 
 
 def _instant(text: str | None, otherwise: int) -> int:

@@ -213,6 +213,52 @@ def test_a_page_that_is_held_still_shows_nothing_new_and_nothing_that_was_taken_
     expect(page.get_by_text(comes)).to_be_visible()
 
 
+def test_each_card_comes_once_and_stays_whole(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    names = [named("Once") for _ in range(4)]
+    page, came = at(context, "case-manager", "/"), list[str]()
+    wires = context.new_cdp_session(page)
+    wires.send("Network.enable")
+    wires.on("Network.eventSourceMessageReceived", lambda message: came.append(message["data"]))
+    page.goto("/cases")
+    live(page)
+    for count, name in enumerate(names, 1):
+        shown(name)
+        for one in names[:count]:
+            expect(page.locator(".card .says", has_text=one)).to_have_count(1)
+            expect(page.locator(".card", has_text=one).locator("button")).to_be_visible()
+    assert sum(names[0] in data for data in came) == 1
+    assert any("data-same" in data for data in came)
+    until(
+        page,
+        f"kept.read(location.pathname).then(found => {names}.every(name => found.html.includes(name)))",
+    )
+
+
+def test_a_page_that_is_told_of_a_card_it_never_had_begins_again(
+    context: BrowserContext, side: Side, shown: Callable[..., str]
+) -> None:
+    name, asked = named("Never"), list[str]()
+    alert = shown(name)
+
+    def lost(route: Route) -> None:
+        asked.append(route.request.url)
+        part = f'<div data-mark="9.9"><ol class="cards"><li id="alert-{alert}" data-same></li></ol></div>'
+        frame = f"retry: 100000\n\nevent: changed\nid: 9.9\ndata: {part}\n\n"
+        if len(asked) == 1:
+            route.fulfill(status=200, body=frame, content_type="text/event-stream")
+        else:
+            route.continue_()
+
+    context.route("**/v1/alerts/stream**", lost)
+    page = at(context, "case-manager", "/cases")
+    live(page)
+    expect(page.get_by_text(name)).to_be_visible()
+    until(page, "document.querySelector('[data-same]') === null")
+    assert [one.endswith("after=") for one in asked[:2]] == [False, True]
+
+
 def test_a_persons_page_is_live_and_goes_with_the_consent(
     context: BrowserContext, side: Side, shown: Callable[..., str]
 ) -> None:

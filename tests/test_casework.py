@@ -8,16 +8,21 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
+from connectors.alert_rules import default
 from hub import acts, cards, news, today
 from hub.casetables import caseloads, sightings
 from hub.crosswalk import Crosswalk
 from hub.handling import RESERVED_MS_MAX, SNOOZE_MS_MAX, UNDO_MS_MAX, Act
+from hub.language import tongue
 from hub.people import agreed, handle, resolve, search, timeline
 from hub.preferences import Preferences
 from hub.shown import ShownAlerts
 from hub.store import Store, upsert
 from hub.tables import PROJECTED, alerts
+from hub.today import Alert
 from schemas.errors import Invalid, Unavailable
 from tests import stores
 from tests.office import HOUR, NOW, ORG, Office, Who
@@ -462,3 +467,59 @@ def test_what_is_over_makes_no_page_of_casework_slower(office: Office) -> None:
     add(10_000, {"rule": ""})  # lines of somebody's timeline, which stand
     assert steps(office.store, questions["a page"]) <= before["a page"] + 10
     assert steps(office.store, questions["a program's stream"]) <= before["a program's stream"] + 10
+
+
+ALERT = Alert(
+    id="d-1",
+    participant="p-1",
+    rule="booked-into-custody",
+    urgency="urgent",
+    at=NOW,
+    view={"type": "contact", "data": {"subject": {"name": "Rosa Maldonado"}}},
+    acknowledged_at=None,
+    acknowledged_by=None,
+)
+OTHERWISE: dict[str, Any] = {
+    "view": {"type": "contact", "data": {}},
+    "acknowledged_by": "Ana Ruiz",
+    "handed_to": "Ben Ortiz",
+    **dict.fromkeys(("id", "participant", "rule", "urgency"), "else"),
+    **dict.fromkeys(("at", "acknowledged_at", "due_at", "snoozed_until", "version", "also"), 7),
+    **{name: not getattr(ALERT, name) for name in ("own", "escalated", "fresh", "desk")},
+}
+
+
+@pytest.mark.parametrize("name", Alert._fields)
+def test_whatever_is_otherwise_about_an_alert_its_card_is_brought_anew(name: str) -> None:
+    words = tongue("en", "America/Los_Angeles")
+    before = cards.look(ALERT, False, words, NOW + 1)
+    assert cards.look(ALERT._replace(**{name: OTHERWISE[name]}), False, words, NOW + 1) != before
+    assert cards.look(ALERT, True, words, NOW + 1) != before, "it stands elsewhere on the page"
+
+
+@given(
+    st.integers(0, 5 * 24 * HOUR),
+    st.none() | st.integers(0, 5 * 24 * HOUR),
+    st.none() | st.integers(-5 * 24 * HOUR, 5 * 24 * HOUR),
+    st.integers(0, 24 * HOUR),
+    st.integers(0, 2 * HOUR),
+)
+def test_a_card_that_is_only_named_says_what_it_would_say_now(
+    ago: int, taken: int | None, snoozed: int | None, now: int, later: int
+) -> None:
+    """But for the minute of "5 minutes ago", and the hour after the first."""
+    words, now = tongue("en", "America/Los_Angeles"), NOW + now
+    alert = ALERT._replace(
+        at=now - ago,
+        acknowledged_at=None if taken is None else now - taken,
+        acknowledged_by=None if taken is None else "Ana Ruiz",
+        snoozed_until=None if snoozed is None else now + snoozed,
+    )
+
+    def card(at: int) -> dict[str, Any]:
+        drawn = cards.card(alert, words, at, 0, "h-1", default())
+        return drawn | {"when": drawn["when"].rpartition(", ")[2]}
+
+    if cards.look(alert, False, words, now) == cards.look(alert, False, words, now + later):
+        assert card(now) == card(now + later)
+        assert later < HOUR

@@ -31,6 +31,10 @@ class Listener:
 
     def next(self) -> dict[str, Any]:
         """The next picture."""
+        return dict(json.loads(self.part()))
+
+    def part(self) -> str:
+        """The same as a page has it."""
         event: dict[str, str] = {}
         for line in self.lines:
             if not line and "data" in event:
@@ -39,10 +43,10 @@ class Listener:
                     continue
                 assert event["event"] == "changed"
                 self.marks.append(event["id"])
-                return dict(json.loads(event["data"]))
+                return event["data"]
             name, _, value = line.partition(": ")
             if name:
-                event[name] = value
+                event[name] = event[name] + value if name == "data" and name in event else value
         raise EOFError
 
     def ends(self) -> bool:
@@ -95,6 +99,38 @@ def test_who_comes_back_gets_what_changed_meanwhile_and_nothing_twice(
     side.withdraw(first)
     with listening(organisation, headers={"last-event-id": told.marks[-1]}) as told:
         assert told.next()["open"] == [second]
+
+
+def test_a_page_is_brought_each_card_once_and_then_told_that_it_stands(side: Side) -> None:
+    page = {"as": "page", "after": "0"}
+    first = side.alert("Rosa Maldonado", stakeholder=NORTH)
+    with (
+        side.person("case-manager-2") as somebody,
+        side.person("case-manager-2") as other,
+        listening(somebody, params=page) as told,
+    ):
+        had = told.part()
+        assert "Rosa Maldonado" in had
+        assert first in side.owners.asked[-1]
+
+        second = side.alert("James Whitcomb", stakeholder=NORTH)
+        part = told.part()
+        assert f'<li id="alert-{first}" data-same></li>' in part
+        assert "Rosa Maldonado" not in part, "what it says leaves once"
+        assert "James Whitcomb" in part
+        assert side.owners.asked[-1] == {second}, "nobody is asked about what does not leave"
+
+        assert other.post(f"/cases/alerts/{first}/acknowledgements", data=FIRST).status_code == 200
+        part = told.part()
+        assert "Rosa Maldonado" in part, "it looks different, and is brought again"
+        assert f'<li id="alert-{second}" data-same></li>' in part
+
+        side.withdraw(first)
+        assert first not in told.part(), "what is not named does not stand"
+        with listening(somebody, params=page) as anew:
+            assert "James Whitcomb" in anew.part(), "another stream has brought nothing yet"
+        side.withdraw(second)
+        assert second not in told.part()
 
 
 def test_an_alert_goes_from_every_screen_when_somebody_has_it(side: Side) -> None:

@@ -56,13 +56,29 @@ STAKEHOLDERS: list[dict[str, Any]] = [
 ]
 
 
+class Yes:
+    """Stands in for the owners, and let everything be shown that still stands. `asked`: about what."""
+
+    def __init__(self) -> None:
+        self.asked: list[frozenset[str]] = []
+
+    async def ask(self, stakeholder: str, alerts: Iterable[tuple[str, str]]) -> Permission:
+        async def nothing() -> None:
+            return
+
+        self.asked.append(frozenset(alert for alert, _ in alerts))
+        return Permission(self.asked[-1], 1 << 62, lambda outcome: asyncio.ensure_future(nothing()))
+
+
 @dataclass
 class Side:
-    """A served hub: its address, its parts for looking behind it, and each stakeholder's token."""
+    """A served hub: its address, its parts for looking behind it, each stakeholder's token, and what stands
+    in for the owners."""
 
     address: str
     hub: Hub
     tokens: dict[str, str] = field(default_factory=dict)
+    owners: Yes = field(default_factory=Yes)
 
     def client(self, stakeholder: str | None = None, token: str = "", **more: Any) -> httpx.Client:
         """A client with a stakeholder's token, with that token, or without one."""
@@ -246,18 +262,6 @@ def deny(stakeholder: str, reason: str, purpose: str = "legal-coordination") -> 
     return {"stakeholder": stakeholder, "purpose": purpose, "effect": "deny", "reason": reason}
 
 
-class Yes:
-    """Stands in for the owners, who let everything be shown that still stands."""
-
-    async def ask(self, stakeholder: str, alerts: Iterable[tuple[str, str]]) -> Permission:
-        async def nothing() -> None:
-            return
-
-        return Permission(
-            frozenset(alert for alert, _ in alerts), 1 << 62, lambda outcome: asyncio.ensure_future(nothing())
-        )
-
-
 @contextlib.contextmanager
 def served(servers: str, folder: Path, **more: Any) -> Iterator[Side]:
     """A hub on an emptied broker, its web on a free port of this machine, until the block ends."""
@@ -293,7 +297,7 @@ def running(configured: Settings, servers: str) -> Iterator[Side]:
     side = Side("", aside)
     stop = threading.Event()
     inside = bootstrap.bootstrap(configured, servers)
-    inside.viewer = lambda *_: Yes()  # type: ignore[method-assign]  # no owner is there to be asked
+    inside.viewer = lambda *_: side.owners  # type: ignore[method-assign]  # no owner is there to be asked
     thread = threading.Thread(target=stages.run_web, args=(inside, stop), daemon=True)
     thread.start()
     try:

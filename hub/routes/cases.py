@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any, Final, NamedTuple, cast
 
 from fastapi import APIRouter, Depends, Request
@@ -96,6 +96,7 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
         raise Unavailable("too many live pages are open; the page asks by itself now and then")
 
     on_page: frozenset[str] | None = None  # nothing is known of what was drawn before this stream
+    had: dict[str, bytes] = {}  # the cards that its last picture brought or named, by what they look like
     noted: asyncio.Task[None] | None = None
 
     async def mark() -> str:
@@ -113,7 +114,7 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
 
     @contextlib.asynccontextmanager
     async def picture(seen: str) -> AsyncIterator[tuple[str, str] | None]:
-        nonlocal on_page, noted
+        nonlocal on_page, noted, had
         if request.query_params.get("as") == "mark":  # a page of another kind, which looks by itself
             at = f"{await mark()}."
             yield None if at == seen else (at, "")
@@ -121,15 +122,12 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
         async with live.drawing:
             now = await live.once(who.organisation, ("picture", who.account), lambda: _picture(of, who))
             resumed = cards.mark(now)
-            on_page = frozenset(one.id for one in (*now.waiting, *now.taken, *now.snoozed))
+            on_page = frozenset(one.id for one in _all(now))
             same = resumed.partition(".")[2] == seen.partition(".")[2]
             if not same:
-                let, permission = await _permitted(of, who.organisation, now)
-                try:
-                    drawn = await run_in_threadpool(_drawn, request, of, who, let, resumed)
-                except BaseException:
-                    await permission.close(False)
-                    raise
+                looks = _looks(request, of, who, now)
+                known = frozenset(one for one, look in looks.items() if had.get(one) == look)
+                let, permission, drawn = await _let(request, of, who, now, known)
         if same:
             yield None
             return
@@ -142,10 +140,12 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
             left = True
         finally:
             await permission.close(left, begun)
-        if who.person is not None:  # written while the page goes on: the next alert need not wait for it
+        had = {one.id: looks[one.id] for one in _all(let) if one.id in looks}
+        new = [one for one in (*let.waiting, *let.taken) if one.id not in known]
+        if who.person is not None and new:  # written while the page goes on: the next alert need not wait
             if noted is not None:
                 await noted
-            noted = live.behind(run_in_threadpool(of.handling.saw, who.person, (*let.waiting, *let.taken)))
+            noted = live.behind(run_in_threadpool(of.handling.saw, who.person, new))
 
     events = live.follow(who.organisation, key(request), seen[:MARK_CHARS_MAX], mark, picture, concerns)
     return Stream(events, headers={"X-Accel-Buffering": "no"})
@@ -184,11 +184,46 @@ def _as_json(picture: Picture) -> dict[str, Any]:
     }
 
 
-def _drawn(request: Request, of: Parts, who: Reader, picture: Picture, mark: str) -> str:
-    """What a stream says of a picture: a part of the page where a page asks, else JSON."""
-    if who.person is None or request.query_params.get("as") != "page":
+async def _let(
+    request: Request, of: Parts, who: Reader, picture: Picture, known: Collection[str]
+) -> tuple[Picture, Permission, str]:
+    """What a stream may say of a picture, on whose permission, and how it says it. Raises `Unavailable`."""
+    let, permission = await _permitted(of, who.organisation, picture, known)
+    try:
+        drawn = await run_in_threadpool(_drawn, request, of, who, let, cards.mark(picture), known)
+    except BaseException:
+        await permission.close(False)
+        raise
+    return let, permission, drawn
+
+
+def _all(picture: Picture) -> list[today.Alert]:
+    return [*picture.waiting, *picture.taken, *picture.snoozed]
+
+
+def _as_page(request: Request, who: Reader) -> bool:
+    """Whether a stream is asked for by a page, which keeps what it was brought."""
+    return who.person is not None and request.query_params.get("as") == "page"
+
+
+def _looks(request: Request, of: Parts, who: Reader, picture: Picture) -> dict[str, bytes]:
+    """What each card of a picture looks like; none for programs, which have all of it each time."""
+    if not _as_page(request, who):
+        return {}
+    words, now, waiting = speak(request), of.clock_ms(), {alert.id for alert in picture.waiting}
+    return {alert.id: cards.look(alert, alert.id not in waiting, words, now) for alert in _all(picture)}
+
+
+def _drawn(
+    request: Request, of: Parts, who: Reader, picture: Picture, mark: str, known: Collection[str]
+) -> str:
+    """What a stream says of a picture: a part of the page where a page asks, else JSON.
+
+    In: the ids of those alerts whose cards were brought by this stream, and need only be named.
+    """
+    if not _as_page(request, who):
         return json.dumps(_as_json(picture))
-    return bytes(_page(request, of, "_alerts.html", who, picture, mark).body).decode()
+    return bytes(_page(request, of, "_alerts.html", who, picture, mark, known=known).body).decode()
 
 
 async def shown(
@@ -235,13 +270,22 @@ def _picture(of: Parts, who: Reader) -> Picture:
     return today.picture(of.store, of.vault, who.organisation, of.clock_ms(), who.account)
 
 
-async def _permitted(of: Parts, organisation: str, picture: Picture) -> tuple[Picture, Permission]:
-    """What an organisation sees now, as far as the owners let it be shown. Raises `Unavailable`."""
+async def _permitted(
+    of: Parts, organisation: str, picture: Picture, known: Collection[str] = ()
+) -> tuple[Picture, Permission]:
+    """What an organisation sees now, as far as the owners let it be shown. Raises `Unavailable`.
+
+    In: the ids of those of which nothing leaves but that they still stand: nobody is asked about them.
+    """
+
+    def free(alert: today.Alert) -> bool:
+        return alert.desk or alert.id in known
+
     parts_of = (picture.waiting, picture.taken, picture.snoozed)
-    asked = [(alert.id, alert.participant) for some in parts_of for alert in some if not alert.desk]
+    asked = [(alert.id, alert.participant) for alert in _all(picture) if not free(alert)]
     permission = await of.viewer.ask(organisation, asked)
     waiting, taken, snoozed = (
-        [alert for alert in some if alert.desk or alert.id in permission.alerts] for some in parts_of
+        [alert for alert in some if free(alert) or alert.id in permission.alerts] for some in parts_of
     )
     return picture._replace(waiting=waiting, taken=taken, snoozed=snoozed), permission
 
@@ -255,6 +299,7 @@ def _page(
     mark: str,
     done: dict[str, Any] | None = None,
     status: int = 200,
+    known: Collection[str] = (),
 ) -> Response:
     now, words = of.clock_ms(), speak(request)
     assert who.person is not None, "programs have the stream"
@@ -262,6 +307,8 @@ def _page(
     colleagues = of.handling.colleagues(who.person) if some else []  # to whom one of these is handed over
 
     def drawn(alert: today.Alert) -> dict[str, Any]:
+        if alert.id in known:
+            return cards.same(alert, who.since_ms)
         about = people.handle(of.vault, who.organisation, alert.participant) if alert.participant else None
         mine = {"undo": alert.acknowledged_by == who.person.name if who.person else False}
         return cards.card(alert, words, now, who.since_ms, about, of.alert_rules) | mine

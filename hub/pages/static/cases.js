@@ -8,7 +8,7 @@
   const target = document.getElementById(page.dataset.live), here = location.pathname;
   const shell = page.dataset.session === undefined;  // the page without a network: nobody's, until what was kept is opened
   let source = null, heard = Date.now(), failed = 0, held = null, paused = false, leaving = false;
-  let keeping = Promise.resolve(), newest = null, looking = null;
+  let keeping = Promise.resolve(), newest = null, looking = null, brought = null;
   let mark = seen(target) || page.dataset.mark || "";
 
   function seen(where) {
@@ -49,6 +49,19 @@
     return read;
   }
 
+  // A stream brings each card once, and then names it for as long as it stands as it was. Out: the picture with all
+  // of its cards; null where one is named that was never brought.
+  function whole(html) {
+    const read = parsed(html), had = brought;
+    brought = read.content;
+    for (const one of brought.querySelectorAll("[data-same]")) {
+      const card = had && had.getElementById(one.id);
+      if (!card) return null;
+      one.replaceWith(card);
+    }
+    return read.innerHTML;
+  }
+
   // What is not in the newest picture any more goes, whether or not the page is paused.
   function take(html) {
     heard = Date.now();
@@ -86,6 +99,7 @@
   // ---- the stream
 
   function connect() {
+    brought = null;
     source = new EventSource(page.dataset.stream + "&after=" + encodeURIComponent(mark));
     const on = function (name, act) {
       source.addEventListener(name, function (event) { heard = Date.now(); act(event); });
@@ -94,7 +108,12 @@
     on("changed", function (event) {
       hub.show("live");
       mark = event.lastEventId;
-      if (event.data) take(event.data); else ask();
+      if (!event.data) return ask();
+      const html = whole(event.data);
+      if (html !== null) return take(html);
+      source.close();
+      mark = "";
+      connect();
     });
     on("checked", function () { hub.show("live"); });
     on("here", function () { hub.show("live"); });

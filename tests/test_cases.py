@@ -251,11 +251,12 @@ def test_a_page_that_is_told_of_a_card_it_never_had_begins_again(
         else:
             route.continue_()
 
+    page = at(context, "case-manager", "/public")  # no stream is open there
     context.route("**/v1/alerts/stream**", lost)
-    page = at(context, "case-manager", "/cases")
+    page.goto("/cases")
     live(page)
     expect(page.get_by_text(name)).to_be_visible()
-    until(page, "document.querySelector('[data-same]') === null")
+    expect(page.locator("[data-same]")).to_have_count(0)
     assert [one.endswith("after=") for one in asked[:2]] == [False, True]
 
 

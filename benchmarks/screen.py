@@ -24,6 +24,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from playwright.async_api import Page, async_playwright
 
 from benchmarks import scene
+from benchmarks.latency import UNCOUNTED
 from benchmarks.throughput import ROUNDS, say
 from hub.shown import ShownAlerts
 from hub.tables import alerts
@@ -41,8 +42,6 @@ BEHIND: Final = 200  # events a second
 BATCH: Final = 20
 ROUND_S_MAX: Final = 60
 WARM_S: Final = 5.0
-WARM_ROUNDS: Final = 2
-P99_RATIO_MAX: Final = 3.0
 SEEN: Final = """(() => {
   window.seen = {};
   new MutationObserver(() => requestAnimationFrame(() => {
@@ -135,9 +134,9 @@ async def pages(place: scene.Scene, address: str) -> AsyncIterator[dict[str, Pag
 async def _measured(place: scene.Scene, address: str) -> dict[str, list[list[float]]]:
     took: dict[str, list[list[float]]] = {"hub": [], "bare": []}
     async with pages(place, address) as open_pages:
-        for number in range(-WARM_ROUNDS, ROUNDS):  # Java compiles for a while
+        for number in range(-UNCOUNTED, ROUNDS):
             for who in ("hub", "bare") if number % 2 == 0 else ("bare", "hub"):
-                some = await _round(place, address, open_pages[who], who, number + WARM_ROUNDS)
+                some = await _round(place, address, open_pages[who], who, number + UNCOUNTED)
                 say(f"screen, {who}: p50 {percentile(some, 50):.0f} ms, p99 {percentile(some, 99):.0f} ms")
                 if number >= 0:
                     took[who].append(some)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from connectors.alert_rules import Rules
+from connectors.schedule import HOUR_MS, MINUTE_MS
 from hub import alerting
 from hub.language import Tongue
 from hub.people import Entry
@@ -15,8 +16,6 @@ from schemas.errors import BadTime
 
 TONES: Final = {"urgent": "urgent", "soon": "soon", "information": "info"}
 LATER_HOURS: Final = (1, 3)
-MINUTE_MS: Final = 60_000
-HOUR_MS: Final = 60 * MINUTE_MS
 MORNING_HOUR: Final = 8
 LATER_DAYS: Final = (1, 2, 7)
 
@@ -27,7 +26,7 @@ def mark(picture: Picture) -> str:
     """By what a page resumes: how far it has seen, and what it looks like."""
     said = [
         (alert.id, alert.version, alert.also, alert.escalated, alert.snoozed_until, alert.acknowledged_at)
-        for alert in (*picture.waiting, *picture.taken, *picture.snoozed)
+        for alert in picture.all
     ]
     looks = hashlib.sha256(repr((said, picture.more)).encode()).hexdigest()[:16]
     return f"{picture.cursor}.{looks}"
@@ -141,7 +140,7 @@ def told(outcome: str, words: Tongue, by: str = "", kind: str = "") -> str:
 
 def laters(words: Tongue, now_ms: int) -> list[tuple[int, str]]:
     """Until when an alert can be left: epoch milliseconds, and in words. Mornings are those of the place."""
-    found = [now_ms + hours * 3_600_000 for hours in LATER_HOURS]
+    found = [now_ms + hours * HOUR_MS for hours in LATER_HOURS]
     local = datetime.fromtimestamp(now_ms / 1000, words.zone)
     morning = local.replace(hour=MORNING_HOUR, minute=0, second=0, microsecond=0)
     limit = now_ms + 7 * 86_400_000

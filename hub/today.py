@@ -69,6 +69,11 @@ class Picture(NamedTuple):
     counts: Mapping[str, int] = {}
     looked_at: int | None = None
 
+    @property
+    def all(self) -> list[Alert]:
+        """Whatever of it somebody sees, in its order."""
+        return [*self.waiting, *self.taken, *self.snoozed]
+
 
 _COLUMNS: Final = (
     alerts.c.id,

@@ -57,7 +57,7 @@ STAKEHOLDERS: list[dict[str, Any]] = [
 
 
 class Yes:
-    """Stands in for the owners, and let everything be shown that still stands. `asked`: about what."""
+    """Stands in for the owners, and lets everything be shown that still stands. `asked`: about what."""
 
     def __init__(self) -> None:
         self.asked: list[frozenset[str]] = []

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Collection
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -29,6 +29,8 @@ SINCE_CHARS_MAX: Final = 15
 OUTCOMES: Final = frozenset({"done", "lost", "gone", "refused"})  # that a page is asked to tell
 
 routes = APIRouter()
+
+Drawn = TypeVar("Drawn")
 
 
 class Reader(NamedTuple):
@@ -122,12 +124,18 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
         async with live.drawing:
             now = await live.once(who.organisation, ("picture", who.account), lambda: _picture(of, who))
             resumed = cards.mark(now)
-            on_page = frozenset(one.id for one in _all(now))
+            on_page = frozenset(one.id for one in now.all)
             same = resumed.partition(".")[2] == seen.partition(".")[2]
             if not same:
                 looks = _looks(request, of, who, now)
                 known = frozenset(one for one, look in looks.items() if had.get(one) == look)
-                let, permission, drawn = await _let(request, of, who, now, known)
+                let, permission, drawn = await _let(
+                    of,
+                    who.organisation,
+                    now,
+                    lambda let: _drawn(request, of, who, let, resumed, known),
+                    known,
+                )
         if same:
             yield None
             return
@@ -140,7 +148,7 @@ async def stream(request: Request, of: Parts = Depends(parts)) -> Response:
             left = True
         finally:
             await permission.close(left, begun)
-        had = {one.id: looks[one.id] for one in _all(let) if one.id in looks}
+        had = {one.id: looks[one.id] for one in let.all if one.id in looks}
         new = [one for one in (*let.waiting, *let.taken) if one.id not in known]
         if who.person is not None and new:  # written while the page goes on: the next alert need not wait
             if noted is not None:
@@ -184,23 +192,6 @@ def _as_json(picture: Picture) -> dict[str, Any]:
     }
 
 
-async def _let(
-    request: Request, of: Parts, who: Reader, picture: Picture, known: Collection[str]
-) -> tuple[Picture, Permission, str]:
-    """What a stream may say of a picture, on whose permission, and how it says it. Raises `Unavailable`."""
-    let, permission = await _permitted(of, who.organisation, picture, known)
-    try:
-        drawn = await run_in_threadpool(_drawn, request, of, who, let, cards.mark(picture), known)
-    except BaseException:
-        await permission.close(False)
-        raise
-    return let, permission, drawn
-
-
-def _all(picture: Picture) -> list[today.Alert]:
-    return [*picture.waiting, *picture.taken, *picture.snoozed]
-
-
 def _as_page(request: Request, who: Reader) -> bool:
     """Whether a stream is asked for by a page, which keeps what it was brought."""
     return who.person is not None and request.query_params.get("as") == "page"
@@ -211,7 +202,7 @@ def _looks(request: Request, of: Parts, who: Reader, picture: Picture) -> dict[s
     if not _as_page(request, who):
         return {}
     words, now, waiting = speak(request), of.clock_ms(), {alert.id for alert in picture.waiting}
-    return {alert.id: cards.look(alert, alert.id not in waiting, words, now) for alert in _all(picture)}
+    return {alert.id: cards.look(alert, alert.id not in waiting, words, now) for alert in picture.all}
 
 
 def _drawn(
@@ -240,15 +231,13 @@ async def shown(
 
     `looked` says that it is a person's first sight of it. Raises `Unavailable`.
     """
-    let, permission = await _permitted(of, who.organisation, picture)
-    try:
-        mark = cards.mark(picture)
-        page = await run_in_threadpool(_page, request, of, template, who, let, mark, done, status)
-        if permission.late:
-            raise Unavailable("the permission to show this has run out; try again")
-    except BaseException:
+    mark = cards.mark(picture)
+    let, permission, page = await _let(
+        of, who.organisation, picture, lambda let: _page(request, of, template, who, let, mark, done, status)
+    )
+    if permission.late:
         await permission.close(False)
-        raise
+        raise Unavailable("the permission to show this has run out; try again")
 
     async def left() -> None:  # runs once the page has left
         await permission.close(True)
@@ -270,8 +259,27 @@ def _picture(of: Parts, who: Reader) -> Picture:
     return today.picture(of.store, of.vault, who.organisation, of.clock_ms(), who.account)
 
 
+async def _let(
+    of: Parts,
+    organisation: str,
+    picture: Picture,
+    draw: Callable[[Picture], Drawn],
+    known: Collection[str] = (),
+) -> tuple[Picture, Permission, Drawn]:
+    """What an organisation sees now, on whose permission, and as it is drawn. Raises `Unavailable`.
+
+    In: how to draw it, in a thread; the ids of alerts that are only named.
+    """
+    let, permission = await _permitted(of, organisation, picture, known)
+    try:
+        return let, permission, await run_in_threadpool(draw, let)
+    except BaseException:
+        await permission.close(False)
+        raise
+
+
 async def _permitted(
-    of: Parts, organisation: str, picture: Picture, known: Collection[str] = ()
+    of: Parts, organisation: str, picture: Picture, known: Collection[str]
 ) -> tuple[Picture, Permission]:
     """What an organisation sees now, as far as the owners let it be shown. Raises `Unavailable`.
 
@@ -282,7 +290,7 @@ async def _permitted(
         return alert.desk or alert.id in known
 
     parts_of = (picture.waiting, picture.taken, picture.snoozed)
-    asked = [(alert.id, alert.participant) for alert in _all(picture) if not free(alert)]
+    asked = [(alert.id, alert.participant) for alert in picture.all if not free(alert)]
     permission = await of.viewer.ask(organisation, asked)
     waiting, taken, snoozed = (
         [alert for alert in some if free(alert) or alert.id in permission.alerts] for some in parts_of
@@ -303,8 +311,8 @@ def _page(
 ) -> Response:
     now, words = of.clock_ms(), speak(request)
     assert who.person is not None, "programs have the stream"
-    some = any((picture.waiting, picture.taken, picture.snoozed))
-    colleagues = of.handling.colleagues(who.person) if some else []  # to whom one of these is handed over
+    # to whom one of these is handed over
+    colleagues = of.handling.colleagues(who.person) if picture.all else []
 
     def drawn(alert: today.Alert) -> dict[str, Any]:
         if alert.id in known:

@@ -63,6 +63,7 @@ class Timed:
             name,
             broker=brokers,
             store="memory://",
+            table_standby_replicas=0,  # in memory, a copy is read again anyhow when its turn comes
             web_enabled=False,
             datadir=str(folder),
             topic_partitions=partitions,

@@ -1,10 +1,16 @@
 """The clock: tells what falls due, the same however often, and never knows what was not committed."""
 
+import asyncio
+import contextlib
 import json
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import aiokafka
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +19,8 @@ from schemas import codec, instant, topics
 from schemas.bells import EXPIRES_SOON
 from schemas.topics import partition_of
 from streams import topology
-from streams.clock import Due, ahead, changed, dues, dues_max, kept
+from streams.clock import Clock, Due, ahead, changed, dues, dues_max, kept
+from streams.committed import CommittedConsumer
 from tests.streams_kit import Cluster, Process, until
 
 
@@ -161,6 +168,82 @@ def test_what_falls_due_is_told_across_a_kill_and_nothing_uncommitted_is_known(
     finally:
         worker.kill()
     assert {record.key for record in cluster.read("timers", partitions)} == {b"p-1"}
+
+
+@contextlib.contextmanager
+def clock_at_work(cluster: Cluster, folder: Path, partitions: int) -> Iterator[None]:
+    """A clock in a thread of the test's own process, so that single steps of it can be held up."""
+    stop = threading.Event()
+    clock = Clock(cluster.bootstrap, folder, "clock-0", partitions, broker_commit_interval=0.3)
+    worker = threading.Thread(target=clock.run, args=(stop,), daemon=True)
+    worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        worker.join(30)
+        assert not worker.is_alive()
+
+
+@pytest.mark.broker
+def test_nothing_is_taken_before_the_table_stands(
+    empty_kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust empties its queues once the table stands: what was read just before that would be lost."""
+    partitions = 2
+    cluster = Cluster(empty_kafka)
+    topology.ensure(cluster.admin, partitions, 1)
+    cluster.await_topics([*topics.TOPICS])
+    due_at = int(time.time() * 1000)
+    set_alarm(cluster, "known", due_at + 10**9, partitions)
+    with clock_at_work(cluster, tmp_path, partitions):
+        until(lambda: b"known" in _table(cluster, partitions).get(b"p-1", b""), "a table to be read again")
+    refs = [str(n) for n in range(20)]
+    for ref in refs:
+        set_alarm(cluster, ref, due_at, partitions)
+    seek, hand_on = CommittedConsumer.perform_seek, CommittedConsumer._to_message
+    taken: list[tuple[str, bool]] = []
+
+    async def slow_seek(self: CommittedConsumer) -> None:
+        await seek(self)
+        await asyncio.sleep(2)
+
+    def watched(self: CommittedConsumer, tp: Any, record: Any) -> Any:
+        taken.append((tp.topic, self.app.rebalancing))
+        return hand_on(self, tp, record)
+
+    monkeypatch.setattr(CommittedConsumer, "perform_seek", slow_seek)
+    monkeypatch.setattr(CommittedConsumer, "_to_message", watched)
+    with clock_at_work(cluster, tmp_path, partitions):
+        rung = until(lambda: len(found := cluster.read("rings", partitions)) >= len(refs) and found, "all")
+    assert {codec.decode_as("Clock", record.value or b"")["ref"] for record in rung} == set(refs)
+    assert set(taken) == {("timers", True), ("alarms", False)}
+
+
+@pytest.mark.broker
+def test_nothing_is_done_with_before_the_table_has_it(
+    empty_kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust waits for a tenth of a second and then commits what its table's own log does not hold yet."""
+    partitions = 2
+    cluster = Cluster(empty_kafka)
+    topology.ensure(cluster.admin, partitions, 1)
+    cluster.await_topics([*topics.TOPICS])
+    send = aiokafka.AIOKafkaProducer.send
+
+    async def slow_send(self: aiokafka.AIOKafkaProducer, *args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(2)  # several commits fall into it
+        return await send(self, *args, **kwargs)
+
+    monkeypatch.setattr(aiokafka.AIOKafkaProducer, "send", slow_send)
+    set_alarm(cluster, "asked", int(time.time() * 1000) + 10**9, partitions)
+
+    def committed() -> int:
+        return max(cluster.committed_offsets("faust", "alarms", partitions).values())
+
+    with clock_at_work(cluster, tmp_path, partitions):
+        until(lambda: committed() > 0, "the alarm to be done with")
+        assert b"asked" in _table(cluster, partitions).get(b"p-1", b"")
 
 
 def _table(cluster: Cluster, partitions: int) -> dict[bytes | None, bytes]:

@@ -110,7 +110,7 @@ class RunnerSettings:
             "transactional.id": self.transactional_id or self.instance_id,
             "transaction.timeout.ms": self.transaction_timeout_ms,
             "socket.timeout.ms": self.transaction_timeout_ms // 2,
-            "linger.ms": 5,
+            "linger.ms": 1,  # the commit waits for it, and what is in flight makes batches anyhow
             "retry.backoff.ms": 2,  # and doubled: the coordinator is done with the last one in a few ms
             "batch.num.messages": 10_000,
             "batch.size": 1_048_576,

@@ -40,7 +40,7 @@ def main() -> None:
         {
             "bootstrap.servers": bootstrap,
             "transactional.id": group,
-            "linger.ms": 5,
+            "linger.ms": 1,
             "retry.backoff.ms": 2,
             "log_level": 0,
             "batch.size": 1 << 20,

@@ -57,7 +57,7 @@ def _set(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any], off
         table,
         [{**row, "offset": offset}],
         update=[name for name in (*row, "offset") if name not in key],
-        where=lambda new: table.c.offset < new["offset"],
+        newer="offset",
     )
 
 

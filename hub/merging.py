@@ -61,7 +61,7 @@ def apply(connection: sa.Connection, record: Mapping[str, Any], offset: int) -> 
         merges,
         [row | {"place": offset}],
         update=("survivor", "links", "at", "place"),
-        where=lambda new: merges.c.place < new.place,
+        newer="place",
     )
 
 

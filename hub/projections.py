@@ -158,11 +158,17 @@ def _identity(connection: sa.Connection, records: Sequence[Read]) -> None:
                 table,
                 [row | {"offset": record.offset}],
                 update=("participant", "sealed", "at", "offset"),
-                where=lambda new: sa.or_(
-                    sa.and_(table.c.participant == new["participant"], table.c.offset.is_(None)),
-                    sa.and_(table.c.participant != new["participant"], table.c.at > new["at"]),
-                ),
+                where=_claimed,
             )
+
+
+def _claimed(new: Any) -> sa.ColumnElement[bool]:
+    """Whether a link is to stand where another does: the same one, placed; or one that was made earlier."""
+    table = tables.crosswalk
+    return sa.or_(
+        sa.and_(table.c.participant == new["participant"], table.c.offset.is_(None)),
+        sa.and_(table.c.participant != new["participant"], table.c.at > new["at"]),
+    )
 
 
 def _quarantined(connection: sa.Connection, records: Sequence[Read]) -> None:

@@ -108,7 +108,7 @@ def _newest(connection: sa.Connection, thread: str, occurred_at: int) -> bool:
         matters,
         [row],
         update=("occurred_at",),
-        where=lambda new: matters.c.occurred_at < new["occurred_at"],
+        newer="occurred_at",
     )
     known = connection.execute(sa.select(matters.c.occurred_at).where(matters.c.id == thread)).scalar_one()
     return bool(known == occurred_at)

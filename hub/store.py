@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -182,33 +183,46 @@ class Store:
         self.engine.dispose()
 
 
+@lru_cache(maxsize=256)
+def _upsert(
+    dialect: str,
+    table: sa.Table,
+    update: tuple[str, ...],
+    newer: str | None,
+    where: "Callable[[Any], sa.ColumnElement[bool]] | None",
+) -> Any:
+    """The statement, made once: SQLAlchemy makes every column of the table anew for the row that is new."""
+    statement = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    key = [column.name for column in table.primary_key]
+    if not update:
+        return statement.on_conflict_do_nothing(index_elements=key)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=key,
+        set_={name: new[name] for name in update},
+        where=table.c[newer] < new[newer] if newer else where(new) if where else None,
+    )
+
+
 def upsert(
     connection: sa.Connection,
     table: sa.Table,
     rows: Iterable[Mapping[str, Any]],
     *,
     update: Sequence[str] = (),
+    newer: str | None = None,
     where: "Callable[[Any], sa.ColumnElement[bool]] | None" = None,
 ) -> int:
     """Inserts rows; where one with the same primary key stands, sets the columns in `update`, else leaves it.
 
-    In: rows that all name the same columns, handled in order; `where` makes, from the row that was to be
-    inserted, the condition under which the standing one is updated. Out: how many were inserted or changed.
+    In: rows that all name the same columns, handled in order; `newer` names the column that has to be greater
+    than in the standing row, or that is not updated; `where` makes such a condition from the row that was to
+    be inserted. Out: how many were inserted or changed.
     """
     pending = [dict(row) for row in rows]
     if not pending:
         return 0
-    statement = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
-    key = [column.name for column in table.primary_key]
-    new = statement.excluded
-    if update:
-        statement = statement.on_conflict_do_update(
-            index_elements=key,
-            set_={name: new[name] for name in update},
-            where=where(new) if where else None,
-        )
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=key)
+    statement = _upsert(connection.dialect.name, table, tuple(update), newer, where)
     counted = {"preserve_rowcount": True}  # or psycopg's, for several rows, would be lost
     return connection.execute(statement, pending, execution_options=counted).rowcount
 

@@ -141,7 +141,7 @@ def _publish(of: bootstrap.Hub, servers: str, name: str, *, sealed: bool) -> Non
     }
     values = (
         codec.encode("Inbound", inbound | {"sealed": one})
-        for one in sealer.seal_all(topic.encode(), originals)
+        for one in sealer.seal_all([(topic.encode(), one) for one in originals])
     )
     population.send(servers, topic, 1, ((DISCLOSER, value) for value in values))
 

@@ -31,7 +31,7 @@ class Sealer(Protocol):
 
     def seal(self, aad: bytes, plaintext: bytes) -> bytes: ...
     def at_hand(self) -> bool: ...
-    def seal_all(self, aad: bytes, plaintexts: Sequence[bytes]) -> list[bytes]: ...
+    def seal_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[bytes]: ...
 
 
 class Vault(Protocol):
@@ -150,7 +150,8 @@ class Intake:
         judged = [_problems(sender, event, *terms) for _, event in items]
         good = [original for (original, _), problems in zip(items, judged, strict=True) if not problems]
         to = inbox(sender)
-        sealed = iter(self.vault.hub("originals").seal_all(to.encode(), good) if good else ())
+        bound = to.encode()
+        sealed = iter(self.vault.hub("originals").seal_all([(bound, one) for one in good]) if good else ())
         encode = codec.ending(
             "Inbound",
             {

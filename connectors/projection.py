@@ -51,8 +51,9 @@ def opened(outbound: Mapping[str, Any], allowed: Iterable[str], vault: Vault) ->
     envelope = outbound["envelope"]
     sealer = vault.sealer(envelope["participant"])
     data: dict[str, dict[str, Any]] = {}
-    for compartment in sorted(set(allowed) & set(outbound["sealed"])):
-        plain = sealer.open(sealing.aad(envelope, compartment), outbound["sealed"][compartment])
+    names = sorted(set(allowed) & set(outbound["sealed"]))
+    for compartment, bound in zip(names, sealing.aads(envelope, names), strict=True):
+        plain = sealer.open(bound, outbound["sealed"][compartment])
         kind, inside, fields = compartments.decode(plain)
         if (kind, inside) != (envelope["type"], compartment):
             raise Unsealable("a seal holds another compartment than it says")

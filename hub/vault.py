@@ -356,19 +356,22 @@ class Sealer:
 
     def seal(self, aad: bytes, plaintext: bytes) -> bytes:
         """Seals; out: `OVERHEAD_BYTES` more than went in. Raises `Erased` where the key was destroyed."""
-        return self.seal_all(aad, (plaintext,))[0]
+        return self.seal_all(((aad, plaintext),))[0]
 
-    def seal_all(self, aad: bytes, plaintexts: Sequence[bytes]) -> list[bytes]:
-        """Seals each by itself, under a nonce of its own; the key is fetched once. Raises as `seal`."""
+    def seal_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+        """Seals each by itself, under a nonce of its own; the key is fetched once. Raises as `seal`.
+
+        In: associated data and plaintext of each.
+        """
         key_id = self._current()
         version, key = self._vault._versioned(key_id, create=True, rotation=self._rotation)
         key_id, encrypt = key_id._replace(version=version), AESGCM(key).encrypt
-        header, bound = _HEADER.pack(_LAYOUT, key_id.version), key_id.context() + aad
-        random = secrets.token_bytes(NONCE_BYTES * len(plaintexts))
+        header, bound = _HEADER.pack(_LAYOUT, key_id.version), key_id.context()
+        random = secrets.token_bytes(NONCE_BYTES * len(pairs))
         nonces = (random[at : at + NONCE_BYTES] for at in range(0, len(random), NONCE_BYTES))
         return [
-            header + nonce + encrypt(nonce, plaintext, bound)
-            for nonce, plaintext in zip(nonces, plaintexts, strict=True)
+            header + nonce + encrypt(nonce, plaintext, bound + aad)
+            for nonce, (aad, plaintext) in zip(nonces, pairs, strict=True)
         ]
 
     def at_hand(self) -> bool:

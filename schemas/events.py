@@ -21,6 +21,7 @@ PREFIXES: Final = {
     "court": "court-status",
     "referral": "referral",
 }
+_written: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _CODES: Final = {
     "missing": "missing",
     "string_too_long": "too-long",
@@ -118,8 +119,7 @@ def _good(event: CloudEvent, categories: Collection[str], labels: Collection[str
 
 def fingerprint(event: Published) -> bytes:
     """SHA-256 (32 bytes) of what an event says: tells a repeat from another event under the same id."""
-    said = json.dumps(event[2:], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(said.encode()).digest()
+    return hashlib.sha256(_written(event[2:]).encode()).digest()
 
 
 def _category(event: CloudEvent, categories: Collection[str]) -> list[Problem]:

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-_BOUND = ("id", "source", "type", "occurred_at", "participant", "category")
+_BOUND: Final = ("id", "source", "type", "occurred_at", "participant", "category")
+_written: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 
 
 def digest(envelope: Mapping[str, Any]) -> bytes:
@@ -15,9 +16,15 @@ def digest(envelope: Mapping[str, Any]) -> bytes:
     """
     said: list[Any] = [envelope[name] for name in _BOUND]
     said += [sorted(envelope["labels"]), envelope["discloser"], sorted(envelope["compartments"])]
-    return hashlib.sha256(json.dumps(said, separators=(",", ":"), ensure_ascii=True).encode("ascii")).digest()
+    return hashlib.sha256(_written(said).encode("ascii")).digest()
 
 
 def aad(envelope: Mapping[str, Any], compartment: str) -> bytes:
     """Associated data for AES-GCM of one compartment of one event: envelope digest, zero byte, its name."""
-    return digest(envelope) + b"\0" + compartment.encode("ascii")
+    return aads(envelope, (compartment,))[0]
+
+
+def aads(envelope: Mapping[str, Any], compartments: Iterable[str]) -> list[bytes]:
+    """The same of several compartments of one event, in their order: its digest is made once."""
+    said = digest(envelope) + b"\0"
+    return [said + compartment.encode("ascii") for compartment in compartments]

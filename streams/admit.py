@@ -188,6 +188,7 @@ class Admit:
         """Writes the event, each compartment sealed by itself; nothing of somebody who was erased."""
         published = arrival.published
         compartments_of = tallies.noted(published)
+        names = sorted(compartments_of)
         envelope = {
             "id": arrival.event,
             "source": cloudevents.source_of(arrival.agency),
@@ -198,21 +199,17 @@ class Admit:
             "category": published.category,
             "labels": self._labels(arrival),
             "discloser": arrival.agency,
-            "compartments": sorted(compartments_of),
+            "compartments": names,
             "consent_at_least": at_least,
         }
+        plain = [compartments.encode(published.type, name, compartments_of[name]) for name in names]
         sealer = self._vault.sealer(participant)
         try:
-            sealed = {
-                name: sealer.seal(
-                    sealing.aad(envelope, name), compartments.encode(published.type, name, fields)
-                )
-                for name, fields in sorted(compartments_of.items())
-            }
+            sealed = sealer.seal_all(list(zip(sealing.aads(envelope, names), plain, strict=True)))
         except Erased as error:
             self._answers.set_aside(arrival.agency, arrival.event, error, b"", self._at, out)
             return
-        value = codec.encode("Event", {"envelope": envelope, "sealed": sealed})
+        value = codec.encode("Event", {"envelope": envelope, "sealed": dict(zip(names, sealed, strict=True))})
         key = participant.encode()
         out.produce(TYPE_TOPICS[published.type], key, value, partition_of(key, self._partitions))
         metrics.ADMITTED.labels("admitted", published.type).inc()

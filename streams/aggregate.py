@@ -297,10 +297,9 @@ def opened(vault: Vault, event: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     envelope, found = event["envelope"], {}
     sealer = vault.sealer(envelope["participant"])
-    for name in OPENED:
-        if name in event["sealed"]:
-            data = sealer.open(sealing.aad(envelope, name), event["sealed"][name])
-            found[name] = compartments.decode(data)[2]
+    names = [name for name in OPENED if name in event["sealed"]]
+    for name, bound in zip(names, sealing.aads(envelope, names), strict=True):
+        found[name] = compartments.decode(sealer.open(bound, event["sealed"][name]))[2]
     return found
 
 

@@ -1,6 +1,6 @@
 """What admit needs of the vault and of the crosswalk. The hub hands over what fulfils these."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -9,6 +9,9 @@ class Sealer(Protocol):
 
     def seal(self, aad: bytes, plaintext: bytes) -> bytes:
         """Sealed bytes. Raises `Erased` where the key was destroyed."""
+
+    def seal_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+        """As `seal` of several, each with its associated data. Raises as that."""
 
     def open(self, aad: bytes, sealed: bytes) -> bytes:
         """What was sealed. Raises `Erased` or `Unsealable`."""

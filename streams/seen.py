@@ -1,6 +1,5 @@
 """Which events of an agency were admitted before, and what they said: its own changelog, folded."""
 
-import base64
 from typing import Any, Final
 
 from schemas.topics import DAY_MS
@@ -23,7 +22,7 @@ class Seen:
 
     def add(self, event: str, fingerprint: bytes, at: int) -> None:
         """Remembers an event; forgets those that are too old, or too many. Times in epoch milliseconds."""
-        key = _key(event)
+        key = event.encode()  # takes no more room than half of it would
         self._known.pop(key, None)
         self._known[key] = fingerprint[:_DIGEST_BYTES] + at.to_bytes(8, "big")
         while self._known:
@@ -34,7 +33,7 @@ class Seen:
 
     def same(self, event: str, fingerprint: bytes, now: int) -> bool | None:
         """Whether this event was admitted before and said the same; None where it was not admitted."""
-        found = self._known.get(_key(event))
+        found = self._known.get(event.encode())
         if found is None or _at(found) < now - window_ms_max:
             return None
         return found[:_DIGEST_BYTES] == fingerprint[:_DIGEST_BYTES]
@@ -45,11 +44,3 @@ class Seen:
 
 def _at(entry: bytes) -> int:
     return int.from_bytes(entry[_DIGEST_BYTES:], "big")
-
-
-def _key(event: str) -> bytes:
-    """The 16 bytes that an id of the hub's stands for; anything else as it is."""
-    try:
-        return base64.b32decode(event[2:].upper() + "======")
-    except ValueError:
-        return event.encode()

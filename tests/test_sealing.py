@@ -21,6 +21,8 @@ def test_the_digest_is_this_one_for_ever() -> None:
         sealing.digest(ENVELOPE).hex() == "e5484a9c9cf632dbc8768c3f17079995d3c3346ed9cce6d9f5acd3cf1c234cb4"
     )
     assert sealing.aad(ENVELOPE, "clinical") == sealing.digest(ENVELOPE) + b"\0clinical"
+    names = ["subject", "clinical"]
+    assert sealing.aads(ENVELOPE, names) == [sealing.aad(ENVELOPE, name) for name in names]
 
 
 @pytest.mark.parametrize(

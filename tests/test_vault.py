@@ -117,7 +117,7 @@ def test_nonces_do_not_repeat_in_processes_that_began_as_one_nor_after_a_restart
         "sealer = Vault(Store(sys.argv[1]), LocalKek(bytes(range(32)))).sealer('p-1')\n"
         "sealer.seal(b'', b'')\n"
         "child = os.fork()\n"
-        "told = ''.join(one[5:17].hex() + '\\n' for one in sealer.seal_all(b'', [b''] * 500))\n"
+        "told = ''.join(one[5:17].hex() + '\\n' for one in sealer.seal_all([(b'', b'')] * 500))\n"
         "os.write(1, told.encode())\n"
         "os._exit(0) if child == 0 else os.waitpid(child, 0)\n"
     )
@@ -139,17 +139,20 @@ def test_the_same_sealed_again_is_never_the_same(said: list[tuple[str, bytes]]) 
     used: set[tuple[str, bytes]] = set()
     for whose, text in said:
         sealer = vault_of.hub(whose) if whose == "originals" else vault_of.sealer(whose)
-        for sealed in (sealer.seal(b"place", text), *sealer.seal_all(b"place", [text, text])):
+        for sealed in (sealer.seal(b"place", text), *sealer.seal_all([(b"place", text)] * 2)):
             assert (whose, sealed[1:17]) not in used
             used.add((whose, sealed[1:17]))
 
 
 def test_what_is_sealed_together_opens_one_by_one_under_nonces_of_their_own(hub: Vault) -> None:
     sealer, plain = hub.hub("originals"), [b"", b"one", b"one", b"x" * 5_000] * 20
-    sealed = sealer.seal_all(b"place", plain)
-    assert [sealer.open(b"place", one) for one in sealed] == plain
+    places = [b"%d" % number for number in range(len(plain))]
+    sealed = sealer.seal_all(list(zip(places, plain, strict=True)))
+    assert [sealer.open(place, one) for place, one in zip(places, sealed, strict=True)] == plain
+    with pytest.raises(Unsealable):
+        sealer.open(places[0], sealed[4])
     assert len({one[5:17] for one in sealed}) == len(plain)
-    assert sealer.seal_all(b"place", []) == []
+    assert sealer.seal_all([]) == []
 
 
 def test_the_store_holds_no_key_in_the_clear(hub: Vault, store: Store) -> None:

@@ -5,7 +5,6 @@ of which the receiver has the public one. What a receiver answers is its status 
 """
 
 import base64
-import json
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -19,11 +18,11 @@ from standardwebhooks.webhooks import Webhook
 from connectors.adapter import Outcome, Outgoing, Secrets
 from connectors.http import TROUBLE, Http, HttpSettings, outcome, trouble
 from connectors.together import Together, each
+from schemas import strict
 
 ADAPTER: Final = "webhook"
 secrets_max: Final = 64  # recipients whose secrets are looked up at once
 known_ms_max: Final = 1_000  # for so long they are not looked up again
-_JSON: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
 PRIVATE_KEY: Final = "whsk_"  # before the seed of an Ed25519 key, in Base64
 
 
@@ -54,7 +53,7 @@ class Webhooks:
         secrets = await self._known(outgoing.stakeholder)
         if not secrets:
             return Outcome("failed", "no-secret")
-        content = _JSON.encode(outgoing.view)
+        content = strict.written(outgoing.view)
         headers = [
             ("content-type", "application/json"),
             ("user-agent", "diversion-hub"),

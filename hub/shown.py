@@ -103,13 +103,7 @@ def _replaced(connection: sa.Connection, made: Made) -> Rings:
 def _newest(connection: sa.Connection, thread: str, occurred_at: int) -> bool:
     """Whether nothing later has been told about this matter; what is told now is then the latest."""
     row = {"id": thread, "occurred_at": occurred_at}
-    upsert(
-        connection,
-        matters,
-        [row],
-        update=("occurred_at",),
-        newer="occurred_at",
-    )
+    upsert(connection, matters, [row], update=("occurred_at",), newer="occurred_at")
     known = connection.execute(sa.select(matters.c.occurred_at).where(matters.c.id == thread)).scalar_one()
     return bool(known == occurred_at)
 

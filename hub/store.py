@@ -197,10 +197,11 @@ def _upsert(
     if not update:
         return statement.on_conflict_do_nothing(index_elements=key)
     new = statement.excluded
+    condition = where(new) if where else None
+    if newer is not None:
+        condition = table.c[newer] < new[newer]
     return statement.on_conflict_do_update(
-        index_elements=key,
-        set_={name: new[name] for name in update},
-        where=table.c[newer] < new[newer] if newer else where(new) if where else None,
+        index_elements=key, set_={name: new[name] for name in update}, where=condition
     )
 
 
@@ -216,8 +217,9 @@ def upsert(
     """Inserts rows; where one with the same primary key stands, sets the columns in `update`, else leaves it.
 
     In: rows that all name the same columns, handled in order; `newer` names the column that has to be greater
-    than in the standing row, or that is not updated; `where` makes such a condition from the row that was to
-    be inserted. Out: how many were inserted or changed.
+    than in the standing row, or that is not updated; `where`, a function of a module, because a statement is
+    kept for each, makes another condition from the row that was to be inserted. Out: how many were inserted
+    or changed.
     """
     pending = [dict(row) for row in rows]
     if not pending:

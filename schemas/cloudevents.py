@@ -22,7 +22,6 @@ attributes_max: Final = 64
 
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
-_written: Final = json.JSONEncoder(separators=(",", ":")).encode
 _JSON_TYPES: Final = re.compile(r"application/([a-z0-9.-]+\+)?json|text/json")
 _AVRO_TYPES: Final = frozenset({"application/avro", "avro/binary", "application/vnd.confluent.avro"})
 _ATTRIBUTE: Final = re.compile(r"[a-z0-9]{1,64}")
@@ -150,7 +149,7 @@ def dump(event: CloudEvent) -> bytes:
     item.update(event.extensions)
     item["datacontenttype"] = "application/json"
     item["data"] = compartments.render(event.type, event.data) if event.numeric else event.data
-    return _written(item).encode("ascii")
+    return strict.written(item).encode("ascii")
 
 
 def _bounded(size: int) -> None:

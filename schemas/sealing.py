@@ -1,12 +1,12 @@
 """What a sealed compartment is bound to, so that it opens nowhere else and under nothing else."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from schemas import strict
+
 _BOUND: Final = ("id", "source", "type", "occurred_at", "participant", "category")
-_written: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 
 
 def digest(envelope: Mapping[str, Any]) -> bytes:
@@ -16,7 +16,7 @@ def digest(envelope: Mapping[str, Any]) -> bytes:
     """
     said: list[Any] = [envelope[name] for name in _BOUND]
     said += [sorted(envelope["labels"]), envelope["discloser"], sorted(envelope["compartments"])]
-    return hashlib.sha256(_written(said).encode("ascii")).digest()
+    return hashlib.sha256(strict.written(said).encode("ascii")).digest()
 
 
 def aad(envelope: Mapping[str, Any], compartment: str) -> bytes:

@@ -14,6 +14,8 @@ from schemas.errors import Invalid
 
 field_chars_max: Final = 32_768
 depth_max: Final = 32
+# Writes JSON in few characters, all of them ASCII; `json.dumps` would make an encoder each time.
+written: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _NUMBERS: Final = frozenset({bool, int, float})
 _SPACE: Final = " \t\r\n"

@@ -22,7 +22,7 @@ class Seen:
 
     def add(self, event: str, fingerprint: bytes, at: int) -> None:
         """Remembers an event; forgets those that are too old, or too many. Times in epoch milliseconds."""
-        key = event.encode()  # takes no more room than half of it would
+        key = event.encode()  # the 16 bytes that it stands for would take as much memory
         self._known.pop(key, None)
         self._known[key] = fingerprint[:_DIGEST_BYTES] + at.to_bytes(8, "big")
         while self._known:

@@ -23,6 +23,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
+from schemas import topics
+from streams import topology
 from streams.runner import Runner
 from streams.settings import RunnerSettings
 from streams.step import Record, Step
@@ -66,6 +68,11 @@ class Cluster:
                 lambda name=name: self.admin.list_topics(name, timeout=10).topics[name].error is None,
                 f"topic {name}",
             )
+
+    def equip(self, partitions: int) -> None:
+        """Makes every topic that a hub without agencies has, and waits for them."""
+        topology.ensure(self.admin, partitions, 1)
+        self.await_topics([*topics.TOPICS])
 
     def producer(self, transactional_id: str | None = None) -> Producer:
         """A producer, in transactions when it has a name for them."""

@@ -19,11 +19,11 @@ from hub.publictables import aggregates, publications
 from hub.publishing import Publisher
 from hub.store import Store, upsert
 from hub.vault import Vault
-from schemas import codec, compartments, instant, sealing, topics
+from schemas import codec, compartments, instant, sealing
 from schemas.errors import Invalid
 from schemas.events import Published
 from schemas.topics import partition_of
-from streams import measures, tallies, topology
+from streams import measures, tallies
 from streams.aggregate import ANOTHER, KEY, Tables, aad, opened, values_max
 from streams.cells import OTHER, Cell, Release, Rules
 from streams.measures import Measures
@@ -275,8 +275,7 @@ says = {{ en = "A.", es = "A." }}
 def test_people_are_counted_across_a_kill_once_and_not_when_erased(empty_kafka: str, tmp_path: Path) -> None:
     partitions = 2
     cluster = Cluster(empty_kafka)
-    topology.ensure(cluster.admin, partitions, 1)
-    cluster.await_topics([*topics.TOPICS])
+    cluster.equip(partitions)
     world = World(tmp_path)
     said = tmp_path / "health.json"
     args = (cluster.bootstrap, str(tmp_path), "aggregate-0", str(partitions))

@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import codec, instant, topics
+from schemas import codec, instant
 from schemas.bells import EXPIRES_SOON
 from schemas.topics import partition_of
-from streams import topology
 from streams.clock import Clock, Due, ahead, changed, dues, dues_max, kept
 from streams.committed import CommittedConsumer
 from tests.streams_kit import Cluster, Process, until
@@ -130,8 +129,7 @@ def test_what_falls_due_is_told_across_a_kill_and_nothing_uncommitted_is_known(
 ) -> None:
     partitions = 2
     cluster = Cluster(empty_kafka)
-    topology.ensure(cluster.admin, partitions, 1)
-    cluster.await_topics([*topics.TOPICS])
+    cluster.equip(partitions)
     said = tmp_path / "health.json"
     args = (cluster.bootstrap, str(tmp_path), "clock-0", str(partitions))
     worker = Process("tests.clock_worker", *args)
@@ -192,8 +190,7 @@ def test_nothing_is_taken_before_the_table_stands(
     """Faust empties its queues once the table stands: what was read just before that would be lost."""
     partitions = 2
     cluster = Cluster(empty_kafka)
-    topology.ensure(cluster.admin, partitions, 1)
-    cluster.await_topics([*topics.TOPICS])
+    cluster.equip(partitions)
     due_at = int(time.time() * 1000)
     set_alarm(cluster, "known", due_at + 10**9, partitions)
     with clock_at_work(cluster, tmp_path, partitions):
@@ -227,8 +224,7 @@ def test_nothing_is_done_with_before_the_table_has_it(
     """Faust waits for a tenth of a second and then commits what its table's own log does not hold yet."""
     partitions = 2
     cluster = Cluster(empty_kafka)
-    topology.ensure(cluster.admin, partitions, 1)
-    cluster.await_topics([*topics.TOPICS])
+    cluster.equip(partitions)
     send = aiokafka.AIOKafkaProducer.send
 
     async def slow_send(self: aiokafka.AIOKafkaProducer, *args: Any, **kwargs: Any) -> Any:

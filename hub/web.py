@@ -9,6 +9,7 @@ from typing import Final
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.telemetry import TelemetryConfig
 
 from connectors import gateway
 from connectors.intake import Intake
@@ -61,6 +62,9 @@ from hub.visits import Counted, Visits
 
 TITLE: Final = "Diversion hub"
 HOUR_S: Final = 3_600
+# The framework would hand what a request said wrong, and whole stack traces, to whatever collector the
+# environment names. What the hub tells about itself has one way out: `GET /metrics`.
+UNTOLD: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
 def create_app(of: Parts) -> FastAPI:
@@ -77,6 +81,7 @@ def create_app(of: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        telemetry=UNTOLD,
         dependencies=[Depends(gate)],
     )
     app.openapi_version = "3.0.3"  # what the vendored page for reading it knows

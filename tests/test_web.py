@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import httpx
 import pytest
@@ -548,6 +549,19 @@ def test_a_broken_part_is_told_without_its_insides(
     answer = reach.post("/v1/participants", json={"local_id": "x"})
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "Rosa" not in answer.text
+
+
+def test_no_collector_that_the_process_knows_is_told_of_a_request(
+    side: Side, reach: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The framework would tell one what a request said wrong, and how it was handled."""
+    collectors = [MagicMock() for _ in range(3)]
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", collectors[0])
+    monkeypatch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", collectors[1])
+    monkeypatch.setattr("opentelemetry._logs._internal._LOGGER_PROVIDER", collectors[2])
+    assert reach.post("/v1/participants", json={"local_id": 7}).status_code == 422
+    added(reach)
+    assert [one.mock_calls for one in collectors] == [[], [], []]
 
 
 def test_many_senders_at_once_lose_nothing(side: Side) -> None:

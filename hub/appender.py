@@ -5,8 +5,8 @@ written, so whatever is written here has an id by which a second copy changes no
 """
 
 import asyncio
-import contextlib
-import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -21,10 +21,11 @@ LINGER_MS: Final = 1  # for what comes in the same moment
 # is busy, librdkafka's thread goes round and round until there is room, at up to half a processor.
 REQUESTS_MAX: Final = 1
 QUEUED_RECORDS_MAX: Final = 10_000
-_POLL_S: Final = 0.05
+_LOOK_S: Final = 0.001
 _ROOM_S: Final = 0.01
 
 Stored = Callable[[KafkaError | None, Message], None]
+Row = tuple[str, bytes | None, bytes, int]  # topic, key, value, partition
 
 
 class Place(NamedTuple):
@@ -66,9 +67,7 @@ class Appender:
                 "queue.buffering.max.messages": QUEUED_RECORDS_MAX,
             }
         )
-        self._stop = threading.Event()
-        self._poller = threading.Thread(target=self._poll, name="appender", daemon=True)
-        self._poller.start()
+        self._awaited: _Awaited | None = None
 
     def append(self, topic: str, key: str | None, value: bytes) -> Place:
         """Writes one record and waits until it is stored. The key decides the partition.
@@ -90,8 +89,10 @@ class Appender:
                 self._begin(topic, key, value, answer.partition, answer.stored)
             except BufferError:
                 raise Unavailable("too many records wait to be written") from None
-        for answer in answers:
-            if not answer.done.wait(2 * WRITE_MS_MAX / 1000):
+        until = time.monotonic() + 2 * WRITE_MS_MAX / 1000
+        while not all(answer.done for answer in answers):
+            self._producer.poll(_LOOK_S)
+            if time.monotonic() > until:
                 raise Unavailable("the log did not answer in time")
         return [answer.place(topic) for answer in answers]
 
@@ -103,51 +104,60 @@ class Appender:
 
         Waits while the line is full: the caller brings the bound. Raises as the future does.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[int | None] = loop.create_future()
+        awaited = self._awaited_here()
+        future = awaited.one()
 
         def stored(error: KafkaError | None, message: Message) -> None:
-            offset = None if error is not None else message.offset()
-            with contextlib.suppress(RuntimeError):  # the loop has ended; nobody waits
-                loop.call_soon_threadsafe(_settle, future, error, offset)
+            awaited.told(future, error, None if error is not None else message.offset())
 
-        while True:
-            try:
-                self._begin(topic, key, value, partition, stored)
-            except BufferError:
-                await asyncio.sleep(_ROOM_S)
-            else:
-                return future
+        await self._put([(topic, key, value, partition)], stored, awaited, future)
+        return future
 
     async def send_all(self, records: Sequence[Sendable]) -> None:
         """Puts records in line, in their order, and waits until all are stored. One wait for all of them.
 
         Raises `Unavailable` or `TooLarge` where any was not; then others may be stored all the same.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[int | None] = loop.create_future()
+        if not records:
+            return
+        awaited = self._awaited_here()
+        future = awaited.one()
         left, failed = len(records), None
 
         def stored(error: KafkaError | None, message: Message) -> None:
             nonlocal left, failed
             left, failed = left - 1, failed or error
             if not left:
-                with contextlib.suppress(RuntimeError):  # the loop has ended; nobody waits
-                    loop.call_soon_threadsafe(_settle, future, failed, None)
+                awaited.told(future, failed, None)
 
-        for one in records:
-            while True:
-                try:
-                    self._begin(one.topic, one.key, one.value, one.partition, stored)
-                    break
-                except BufferError:
-                    await asyncio.sleep(_ROOM_S)
-        if records:
-            await future
+        rows = [(one.topic, one.key, one.value, one.partition) for one in records]
+        await self._put(rows, stored, awaited, future)
+        await future
 
     async def send_and_wait(self, topic: str, value: bytes, key: bytes, partition: int) -> int | None:
         """Appends from an event loop, and waits until it is stored. Raises `Unavailable`, `TooLarge`."""
         return await (await self.send(topic, value, key, partition))
+
+    async def _put(
+        self, rows: Sequence[Row], stored: Stored, awaited: "_Awaited", future: asyncio.Future[int | None]
+    ) -> None:
+        try:
+            for row in rows:
+                while True:
+                    try:
+                        self._begin(*row, stored)
+                        break
+                    except BufferError:
+                        await asyncio.sleep(_ROOM_S)
+        except BaseException:
+            awaited.told(future, None, None)  # not all are in line, so nobody else will say so
+            raise
+
+    def _awaited_here(self) -> "_Awaited":
+        loop = asyncio.get_running_loop()
+        if self._awaited is None or self._awaited.loop is not loop:
+            self._awaited = _Awaited(loop, self._producer)
+        return self._awaited
 
     def _begin(
         self, topic: str, key: str | bytes | None, value: bytes, partition: int, stored: Stored
@@ -160,19 +170,44 @@ class Appender:
     def close(self) -> None:
         """Waits for what is under way, within the bound, and lets go of the connections."""
         self._producer.flush(WRITE_MS_MAX / 1000)
-        self._stop.set()
-        self._poller.join()
 
-    def _poll(self) -> None:
-        while not self._stop.is_set():
-            self._producer.poll(_POLL_S)
+
+class _Awaited:
+    """What an event loop waits for. It looks for answers itself while there are any to come: a thread that
+    did it would take Python's lock from the loop for each of them.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, producer: Producer) -> None:
+        self.loop = loop
+        self._producer = producer
+        self._told: deque[tuple[asyncio.Future[int | None], KafkaError | None, int | None]] = deque()
+        self._count = 0
+
+    def one(self) -> asyncio.Future[int | None]:
+        """One answer more is to come, with an offset or an error."""
+        if not self._count:
+            self.loop.call_later(_LOOK_S, self._look)
+        self._count += 1
+        return self.loop.create_future()
+
+    def told(self, future: asyncio.Future[int | None], error: KafkaError | None, offset: int | None) -> None:
+        """The answer has come, to whatever thread looked."""
+        self._told.append((future, error, offset))
+
+    def _look(self) -> None:
+        self._producer.poll(0)
+        while self._told:
+            _settle(*self._told.popleft())
+            self._count -= 1
+        if self._count:
+            self.loop.call_later(_LOOK_S, self._look)
 
 
 class _Answer:
     """What became of one record."""
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self.done = False
         self.partition = 0
         self._error: KafkaError | None = None
         self._offset: int | None = None
@@ -180,7 +215,7 @@ class _Answer:
     def stored(self, error: KafkaError | None, message: Message) -> None:
         """The log has answered."""
         self._error, self._offset = error, message.offset()
-        self.done.set()
+        self.done = True
 
     def place(self, topic: str) -> Place:
         """Where it stands. Raises `Unavailable`, `TooLarge`."""
@@ -191,7 +226,7 @@ class _Answer:
 
 
 def _settle(future: asyncio.Future[int | None], error: KafkaError | None, offset: int | None) -> None:
-    """In the loop: whoever waits is told. Who has given up waiting isn't."""
+    """Whoever waits is told. Who has given up waiting isn't."""
     if future.done():
         return
     if error is None:

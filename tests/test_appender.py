@@ -5,12 +5,12 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Producer
 
 from connectors.intake import Taken
 from hub import appender
 from hub.appender import Appender
 from schemas.errors import TooLarge, Unavailable
+from schemas.topics import quarantine_bytes_max
 from tests.streams_kit import Cluster
 
 NOBODY = {"bootstrap.servers": "127.0.0.1:9", "log_level": 0}
@@ -55,6 +55,21 @@ async def test_a_record_that_its_topic_does_not_take_is_in_nobodys_way(kafka: st
     *before, last = [one.value for one in cluster.read(topic)]
     assert (before[:3], last) == ([b"0", b"1", b"2"], b"5")
     assert before[3:] in ([], [b"3"], [b"4"], [b"3", b"4"])  # refused or not with what went along with it
+
+
+@pytest.mark.broker
+async def test_once_nothing_is_awaited_nothing_is_looked_for(kafka: str, made: Appender) -> None:
+    """Nor after what never got in line: too large for any topic, or given up while it waited."""
+    topic = Cluster(kafka).topic("appended")
+    huge = b"x" * (quarantine_bytes_max + 1)
+    with pytest.raises(TooLarge):
+        await made.send(topic, huge, b"k", 0)
+    with pytest.raises(TooLarge):
+        await made.send_all([Taken({}, topic, 0, None, value) for value in (b"1", huge, b"2")])
+    assert await made.send_and_wait(topic, b"last", b"k", 0) is not None
+    await asyncio.sleep(0.1)
+    assert made._awaited is not None
+    assert made._awaited._count == 0
 
 
 @pytest.mark.broker
@@ -105,6 +120,4 @@ def test_what_ends_after_its_loop_did_is_let_go(
     with caplog.at_level(logging.ERROR):
         asyncio.run(begin())
         one.close()
-    assert isinstance(one._producer, Producer)
-    assert one._poller.is_alive() is False
     assert caplog.records == []

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import structlog
 from prometheus_client import Counter, Histogram
+from uvicorn.loops.auto import auto_loop_factory
 
 from connectors import deliveries, gathering, projection
 from connectors.adapter import (
@@ -122,7 +123,7 @@ class Sender:
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
         self._flying: dict[tuple[str, int], Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
+        self._loop = auto_loop_factory()()  # uvloop where there is one, as the web's
         self._thread = threading.Thread(target=self._loop.run_forever, name="sender", daemon=True)
 
     def start(self) -> None:

@@ -59,7 +59,7 @@ async def test_a_record_that_its_topic_does_not_take_is_in_nobodys_way(kafka: st
 
 @pytest.mark.broker
 async def test_once_nothing_is_awaited_nothing_is_looked_for(kafka: str, made: Appender) -> None:
-    """Nor after what never got in line: too large for any topic, or given up while it waited."""
+    """Nor after what never got in line because it is too large for any topic."""
     topic = Cluster(kafka).topic("appended")
     huge = b"x" * (quarantine_bytes_max + 1)
     with pytest.raises(TooLarge):
@@ -91,6 +91,23 @@ async def test_while_nobody_answers_whoever_waits_is_told(monkeypatch: pytest.Mo
     stored = await one.send("inbox.reach", b"v", None, 0)
     with pytest.raises(Unavailable):
         await stored
+    one.close()
+
+
+async def test_after_who_gave_up_before_it_was_in_line_nothing_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(appender, "WRITE_MS_MAX", 300)
+    monkeypatch.setattr(appender, "QUEUED_RECORDS_MAX", 1)
+    one = Appender(NOBODY, 1)
+    first = await one.send("inbox.reach", b"v", None, 0)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(one.send("inbox.reach", b"v", None, 0), 0.05)
+    with pytest.raises(Unavailable):
+        await first
+    await asyncio.sleep(0.05)
+    assert one._awaited is not None
+    assert one._awaited._count == 0
     one.close()
 
 
